@@ -1,0 +1,76 @@
+#include "core/call_record.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace forbear {
+
+std::string FormatShort(absl::Duration d) {
+  if (d == absl::InfiniteDuration() || d == -absl::InfiniteDuration()) {
+    return absl::FormatDuration(d);
+  }
+  const absl::Duration size = absl::AbsDuration(d);
+  absl::Duration unit = absl::Nanoseconds(1);
+  if (size >= absl::Seconds(10)) {
+    unit = absl::Milliseconds(100);
+  } else if (size >= absl::Seconds(1)) {
+    unit = absl::Milliseconds(10);
+  } else if (size >= absl::Milliseconds(1)) {
+    unit = absl::Microseconds(100);
+  } else if (size >= absl::Microseconds(1)) {
+    unit = absl::Microseconds(1);
+  }
+  return absl::FormatDuration(absl::Trunc(d, unit));
+}
+
+std::string FormatStatus(Protocol protocol, const Outcome& outcome) {
+  if (outcome.transport_error != 0) {
+    return absl::StrCat("curl error ", outcome.transport_error);
+  }
+  switch (protocol) {
+    case Protocol::kHttp:
+      return outcome.status == 0 ? "no answer"
+                                 : absl::StrCat("HTTP ", outcome.status);
+    case Protocol::kGrpc:
+      return absl::StrCat("gRPC ", outcome.status);
+    case Protocol::kNone:
+      break;
+  }
+  return outcome.status == 0 ? "-" : absl::StrCat(outcome.status);
+}
+
+std::string FormatCallRecord(const CallRecord& record) {
+  std::string text = absl::StrFormat(
+      "%s %s: %s after %d attempt%s, %s", record.method, record.target,
+      StopReasonName(record.stop_reason), record.total_attempts,
+      record.total_attempts == 1 ? "" : "s",
+      FormatShort(record.end - record.begin));
+  if (record.retry_at) {
+    absl::StrAppend(&text, ", retry_at +",
+                    FormatShort(*record.retry_at - record.end));
+  }
+  text += "\n";
+  const int dropped =
+      record.total_attempts - static_cast<int>(record.attempts.size());
+  if (dropped > 0) {
+    absl::StrAppend(&text, "  (", dropped, " earlier attempts not kept)\n");
+  }
+  for (const AttemptRecord& a : record.attempts) {
+    absl::StrAppendFormat(
+        &text, "  %2d  at +%-8s after waiting %-8s (%s)  %s %s in %s",
+        a.number, FormatShort(a.start - record.begin), FormatShort(a.waited),
+        DelaySourceName(a.wait_source),
+        FormatStatus(record.protocol, a.outcome),
+        ErrorKindName(a.outcome.kind), FormatShort(a.end - a.start));
+    if (a.outcome.pushback) {
+      absl::StrAppend(&text, ", server asked for ",
+                      FormatShort(*a.outcome.pushback));
+    } else if (a.garbage_pushback) {
+      absl::StrAppend(&text, ", server asked for an unbelievable wait");
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace forbear

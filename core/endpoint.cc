@@ -1,0 +1,174 @@
+#include "core/endpoint.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "core/option_check.h"
+
+namespace forbear {
+namespace {
+
+CircuitBreaker::Result ResultOf(const Outcome& outcome) {
+  switch (outcome.kind) {
+    case ErrorKind::kOk:
+    case ErrorKind::kPermanent:
+      return CircuitBreaker::Result::kSuccess;
+    case ErrorKind::kThrottled:
+      return CircuitBreaker::Result::kThrottled;
+    case ErrorKind::kTransient:
+      return CircuitBreaker::Result::kFailure;
+    case ErrorKind::kCancelled:
+      break;
+  }
+  return CircuitBreaker::Result::kNeutral;
+}
+
+// How long slow start may hold a caller that finds `out` attempts on their way
+// and a window of `window`: 0.3 s, and more for those further back, so that a
+// server that is merely slow gets them spread out. Never above 0.5 s.
+absl::Duration Hold(int64_t out, int64_t window) {
+  return absl::Seconds(std::min(
+      0.5, 0.3 + 0.04 * std::log2(static_cast<double>(out + 1) /
+                                  static_cast<double>(window))));
+}
+
+}  // namespace
+
+void ValidateEndpoint(const EndpointOptions& options, absl::string_view path,
+                      std::vector<std::string>* faults) {
+  ValidateBreaker(options.breaker, absl::StrCat(path, ".breaker"), faults);
+  ValidateBudget(options.budget, absl::StrCat(path, ".budget"), faults);
+  CheckNumber(absl::StrCat(path, ".max_waiters"), options.max_waiters, 1,
+              10000000, faults);
+}
+
+Endpoint::Endpoint(const EndpointOptions& options, MonotonicTime now)
+    : breaker_(options.breaker, now),
+      budget_(options.budget),
+      queue_(static_cast<size_t>(options.max_waiters)) {}
+
+MonotonicTime Endpoint::NotBefore(MonotonicTime now) const {
+  MonotonicTime t = Later(now, pacer_.gate_until());
+  // Not AdmitTime: while a probe is out, its report may come at any moment.
+  if (breaker_.state() == CircuitBreaker::State::kOpen) {
+    t = Later(t, breaker_.open_until());
+  }
+  return t;
+}
+
+Endpoint::Answer Endpoint::Ask(const Ticket& ticket,
+                               const std::shared_ptr<Waiter>& waiter,
+                               MonotonicTime now, MonotonicTime limit,
+                               WhenOpen when_open, WakeList* wakes) {
+  now = Forward(now);
+  Answer answer;
+  const bool first = queue_.IsFirst(ticket);
+  const bool open = breaker_.state() != CircuitBreaker::State::kClosed;
+  if (first) {
+    MonotonicTime earliest =
+        Later(breaker_.AdmitTime(now), pacer_.Earliest(now));
+    const int64_t window = kFirstWindow + answers_;
+    if (!open && answers_ < kKnownAnswers && out_ >= window) {
+      earliest =
+          Later(earliest, queue_.Since(ticket, now) + Hold(out_, window));
+    }
+    if (earliest <= now && breaker_.Acquire(now, &answer.permit.breaker)) {
+      Leave(ticket, wakes);
+      answer.permit.pacer = pacer_.OnSend(now);
+      ++out_;
+      return answer;
+    }
+    answer.until = earliest;
+  } else {
+    // Only the head has a time; the others are woken when they become the head.
+    answer.until = MonotonicTime::Infinite();
+  }
+
+  answer.source = pacer_.IsGated(now) ? DelaySource::kGate
+                  : open              ? DelaySource::kBreaker
+                                      : DelaySource::kQueue;
+  const MonotonicTime not_before =
+      Later(NotBefore(now), first ? pacer_.NotBefore(now) : now);
+  if (not_before > limit || (open && when_open == WhenOpen::kFail)) {
+    answer.verdict = Verdict::kRefuse;
+    answer.until = not_before;
+    answer.reason = open && pacer_.gate_until() < not_before
+                        ? StopReason::kCircuitOpen
+                        : StopReason::kWaitExceedsDeadline;
+    Leave(ticket, wakes);
+    return answer;
+  }
+  if (!queue_.Add(ticket, waiter, limit, now)) {
+    answer.verdict = Verdict::kRefuse;
+    answer.reason = StopReason::kQueueFull;
+    return answer;
+  }
+  answer.verdict = Verdict::kWait;
+  return answer;
+}
+
+void Endpoint::Leave(const Ticket& ticket, WakeList* wakes) {
+  const bool was_head = queue_.IsFirst(ticket);
+  if (queue_.Remove(ticket) && was_head) queue_.CollectHead(wakes);
+}
+
+bool Endpoint::Pace(const Permit& permit, const Outcome& outcome,
+                    MonotonicTime now, WakeList* wakes) {
+  switch (outcome.kind) {
+    case ErrorKind::kOk:
+    case ErrorKind::kPermanent:
+    case ErrorKind::kThrottled:
+      // A throttled answer speaks for its quota; this server took the call.
+      return pacer_.OnAdmitted(permit.pacer, now);
+    case ErrorKind::kTransient:
+      if (outcome.pushback.has_value()) {
+        if (pacer_.OnRefused(permit.pacer, outcome.pushback, now)) {
+          queue_.CollectDoomed(pacer_.gate_until(), wakes);
+        }
+        return false;
+      }
+      break;
+    case ErrorKind::kCancelled:
+      break;
+  }
+  return pacer_.OnNeutral(permit.pacer);
+}
+
+void Endpoint::OnAnswerHead(const Permit& permit, const Outcome& outcome,
+                            MonotonicTime now, WakeList* wakes) {
+  now = Forward(now);
+  if (Pace(permit, outcome, now, wakes)) queue_.CollectHead(wakes);
+}
+
+void Endpoint::OnAttemptDone(const Permit& permit, const Outcome& outcome,
+                             bool head_seen, MonotonicTime now, double random,
+                             WakeList* wakes) {
+  now = Forward(now);
+  --out_;
+  bool sooner = !head_seen && Pace(permit, outcome, now, wakes);
+  const CircuitBreaker::Result result = ResultOf(outcome);
+  if (result == CircuitBreaker::Result::kSuccess ||
+      result == CircuitBreaker::Result::kThrottled) {
+    answers_ = std::min(answers_ + 1, kKnownAnswers);
+  }
+  if (breaker_.Report(permit.breaker, result, now, random)) {
+    if (breaker_.state() == CircuitBreaker::State::kOpen) {
+      queue_.CollectDoomed(breaker_.open_until(), wakes);
+    } else {
+      // Closed again. Everybody waited for this moment: one after the other.
+      pacer_.StartRamp();
+    }
+  }
+  // A place became free, a probe came back, or the breaker moved: all of these
+  // may let the head leave earlier than it was told.
+  sooner = sooner || !queue_.empty();
+  if (sooner) queue_.CollectHead(wakes);
+}
+
+void Endpoint::ClearGate(WakeList* wakes) {
+  pacer_.Clear();
+  queue_.CollectHead(wakes);
+}
+
+}  // namespace forbear

@@ -1,0 +1,127 @@
+// Endpoint: what the callers of one server share: host, port and route group.
+// The circuit breaker, the gate of a server that says when it will be back, the
+// queue of those who wait for either, and the retry budget.
+//
+// A caller that may not send waits here in order of arrival. When the breaker
+// opens up again one probe goes; when it has closed, callers leave spaced, not
+// all at once (core/pacer.h).
+//
+// Slow start. Of an endpoint that has answered less than kKnownAnswers times,
+// nobody knows whether it is there at all: at most kFirstWindow attempts, and
+// one more for each answer, are out at a time; the others wait for them, for
+// at most half a second in all. An outage that is there at the start costs a
+// few sends instead of one per caller.
+//
+//   Endpoint endpoint(EndpointOptions{}, now);
+//   Endpoint::Answer a = endpoint.Ask(ticket, waiter, now, limit, WhenOpen::kWait, &wakes);
+//   if (a.verdict == Verdict::kGo) …send, with a.permit…
+//   …its end:  endpoint.OnAttemptDone(permit, outcome, now, random, &wakes);
+//
+// Thread rule: not thread-safe; runtime puts one lock around it, and wakes
+// after unlocking. Times that run backward between threads are taken as equal.
+#ifndef FORBEAR_CORE_ENDPOINT_H_
+#define FORBEAR_CORE_ENDPOINT_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "core/circuit_breaker.h"
+#include "core/outcome.h"
+#include "core/pacer.h"
+#include "core/quota.h"
+#include "core/retry_budget.h"
+#include "core/retry_policy.h"
+#include "core/stop_reason.h"
+#include "core/time.h"
+#include "core/wait_queue.h"
+
+namespace forbear {
+
+struct EndpointOptions {
+  BreakerOptions breaker;
+  BudgetOptions budget;
+  // Callers that may wait for one endpoint. Default 100,000. 1 … 10,000,000.
+  int max_waiters = 100000;
+};
+
+void ValidateEndpoint(const EndpointOptions& options, absl::string_view path,
+                      std::vector<std::string>* faults);
+
+class Endpoint {
+ public:
+  struct Permit {
+    CircuitBreaker::Permit breaker;
+    Pacer::Permit pacer;
+  };
+  struct Answer {
+    Verdict verdict = Verdict::kGo;
+    MonotonicTime until;
+    DelaySource source = DelaySource::kNone;
+    StopReason reason = StopReason::kNone;
+    Permit permit;
+  };
+
+  // REQUIRES: options passed ValidateEndpoint.
+  Endpoint(const EndpointOptions& options, MonotonicTime now);
+
+  // May the caller send now? `limit` is when it gives up waiting.
+  Answer Ask(const Ticket& ticket, const std::shared_ptr<Waiter>& waiter,
+             MonotonicTime now, MonotonicTime limit, WhenOpen when_open,
+             WakeList* wakes);
+
+  // The caller no longer waits. Nothing if it did not.
+  void Leave(const Ticket& ticket, WakeList* wakes);
+
+  // A server that says when it will be back shuts the gate when the head of
+  // its answer arrives, before the body. Once per permit at most.
+  void OnAnswerHead(const Permit& permit, const Outcome& outcome,
+                    MonotonicTime now, WakeList* wakes);
+
+  // The end of an attempt: once per permit. `head_seen`: OnAnswerHead was
+  // called for it. `random` in [0, 1).
+  void OnAttemptDone(const Permit& permit, const Outcome& outcome,
+                     bool head_seen, MonotonicTime now, double random,
+                     WakeList* wakes);
+
+  // Nothing is sent to this endpoint before this time, as far as is known.
+  MonotonicTime NotBefore(MonotonicTime now) const;
+
+  // For operators: opens the gate.
+  void ClearGate(WakeList* wakes);
+
+  RetryBudget& budget() { return budget_; }
+  const CircuitBreaker& breaker() const { return breaker_; }
+  const WaitQueue& queue() const { return queue_; }
+  const Pacer& pacer() const { return pacer_; }
+  // Whether it may be forgotten (runtime/registry.h): nobody waits, nothing is
+  // out, no server's wait is running, and the breaker is closed.
+  bool IsIdle(MonotonicTime now) const {
+    return queue_.empty() && out_ == 0 && !pacer_.IsGated(now) &&
+           breaker_.state() == CircuitBreaker::State::kClosed;
+  }
+
+  static constexpr int64_t kFirstWindow = 3;
+  static constexpr int64_t kKnownAnswers = 20;
+
+ private:
+  MonotonicTime Forward(MonotonicTime now) { return now_ = Later(now_, now); }
+  // The gate and the pace, as far as this answer moves them. True if callers
+  // may leave earlier than before.
+  bool Pace(const Permit& permit, const Outcome& outcome, MonotonicTime now,
+            WakeList* wakes);
+
+  CircuitBreaker breaker_;
+  Pacer pacer_;
+  RetryBudget budget_;
+  WaitQueue queue_;
+  MonotonicTime now_ = MonotonicTime::InfinitePast();
+  int64_t out_ = 0;      // permits that are out
+  int64_t answers_ = 0;  // answers of any kind but a failure, to kKnownAnswers
+};
+
+}  // namespace forbear
+
+#endif  // FORBEAR_CORE_ENDPOINT_H_

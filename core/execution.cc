@@ -1,0 +1,347 @@
+#include "core/execution.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/random.h"
+
+namespace forbear {
+
+Execution::Execution(CallSpec spec, const RetryOptions* options,
+                     SharedState* shared, std::shared_ptr<Waiter> waiter)
+    : spec_(std::move(spec)),
+      options_(*options),
+      shared_(shared),
+      waiter_(std::move(waiter)) {
+  record_.call_id = spec_.call_id;
+  record_.seed = spec_.seed;
+  record_.protocol = spec_.protocol;
+  record_.target = spec_.target;
+  record_.method = spec_.method;
+}
+
+Execution::~Execution() {
+  // A driver that goes away in the middle must not take permits along.
+  Outcome dropped;
+  dropped.kind = ErrorKind::kCancelled;
+  for (InFlight& a : in_flight_) {
+    shared_->OnAttemptDone(&a.permit, dropped, record_.end, 0.0, &wakes_);
+  }
+  if (phase_ != Phase::kFinished) {
+    shared_->Leave(&place_, &wakes_);
+    if (pending_cost_ > 0) shared_->Deposit(pending_cost_);
+  }
+  for (const auto& waiter : wakes_) waiter->Wake();
+}
+
+void Execution::Begin(MonotonicTime now) {
+  if (phase_ != Phase::kNew) return;
+  record_.begin = record_.end = now;
+  waiting_since_ = now;
+  limit_ = spec_.deadline.is_infinite() ? now + options_.max_elapsed
+                                        : spec_.deadline;
+  place_.ticket = {now, spec_.call_id};
+  if (now >= spec_.deadline) {
+    Finish(StopReason::kDeadlineExceeded, std::nullopt, now);
+    return;
+  }
+  Dispatch(now);
+}
+
+void Execution::Dispatch(MonotonicTime now) {
+  phase_ = Phase::kQueued;
+  const DispatchAnswer answer = shared_->Dispatch(
+      &place_, waiter_, now, limit_, options_.when_open, &wakes_);
+  switch (answer.verdict) {
+    case Verdict::kGo:
+      StartAttempt(answer.permit, now);
+      return;
+    case Verdict::kWait:
+      Wait(answer.until,
+           answer.source == DelaySource::kGate && told_by_ != DelaySource::kNone
+               ? told_by_
+               : answer.source);
+      return;
+    case Verdict::kRefuse:
+      Finish(answer.reason,
+             answer.reason == StopReason::kQueueFull
+                 ? std::nullopt
+                 : std::optional<MonotonicTime>(answer.until),
+             now);
+      return;
+  }
+}
+
+void Execution::StartAttempt(const AttemptPermit& permit, MonotonicTime now) {
+  phase_ = Phase::kInFlight;
+  const int number = ++record_.total_attempts;
+  in_flight_.push_back({number, permit});
+  last_cost_ = std::exchange(pending_cost_, 0);
+
+  AttemptRecord attempt;
+  attempt.number = number;
+  attempt.start = attempt.end = now;
+  attempt.waited = now - waiting_since_;
+  attempt.wait_source = std::exchange(wait_source_, DelaySource::kNone);
+  told_by_ = DelaySource::kNone;
+  if (record_.attempts.size() == CallRecord::kMaxAttempts) {
+    record_.attempts.erase(record_.attempts.begin());
+  }
+  record_.attempts.push_back(std::move(attempt));
+
+  Action action;
+  action.type = Action::Type::kStartAttempt;
+  action.attempt = number;
+  action.time = Earlier(spec_.deadline, now + options_.attempt_timeout);
+  Push(action);
+}
+
+void Execution::Wait(MonotonicTime until, DelaySource source) {
+  waits_until_ = until;
+  wait_source_ = source;
+  Action action;
+  action.type = Action::Type::kWaitUntil;
+  action.time = Earlier(until, limit_);
+  action.source = source;
+  Push(action);
+}
+
+bool Execution::DropGarbage(Outcome* outcome) const {
+  if (!outcome->pushback) return false;
+  if (*outcome->pushback < absl::ZeroDuration()) {
+    outcome->pushback = absl::ZeroDuration();
+  }
+  if (*outcome->pushback <= options_.max_believed_wait) return false;
+  outcome->pushback.reset();
+  outcome->pushback_source = DelaySource::kNone;
+  return true;
+}
+
+Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
+                                                MonotonicTime now) {
+  InFlight* attempt = Find(n);
+  if (attempt == nullptr || attempt->permit.head_seen) {
+    return HeadDecision::kCommit;
+  }
+  DropGarbage(&outcome);
+  shared_->OnAnswerHead(&attempt->permit, outcome, now, &wakes_);
+  if (phase_ != Phase::kInFlight) return HeadDecision::kCommit;
+  RetryFacts facts;
+  facts.idempotent = spec_.idempotent;
+  facts.replayable = spec_.replayable;
+  facts.counted_failures = counted_failures_ + 1;
+  if (WhyNotRetry(options_, facts, outcome) != StopReason::kNone) {
+    return HeadDecision::kCommit;
+  }
+  if (now + outcome.pushback.value_or(absl::ZeroDuration()) > limit_) {
+    return HeadDecision::kCommit;  // it will be refused, with retry_at
+  }
+  return HeadDecision::kHold;
+}
+
+void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
+  InFlight* attempt = Find(n);
+  if (attempt == nullptr) return;
+  const bool garbage = DropGarbage(&outcome);
+  if (AttemptRecord* r = FindRecord(n)) {
+    r->end = now;
+    r->outcome = outcome;
+    r->garbage_pushback = garbage;
+  }
+  AttemptPermit permit = attempt->permit;
+  in_flight_.erase(in_flight_.begin() + (attempt - in_flight_.data()));
+  const SharedState::NotBefore known =
+      shared_->OnAttemptDone(&permit, outcome, now, Chance(), &wakes_);
+  if (phase_ != Phase::kInFlight) return;
+
+  const bool failed = outcome.kind == ErrorKind::kTransient ||
+                      outcome.kind == ErrorKind::kThrottled;
+  if (failed && !in_flight_.empty()) return;  // another one may still answer
+
+  if (outcome.kind == ErrorKind::kOk) {
+    // AWS retry 2.1: the last cost comes back; a clean success earns one.
+    shared_->Deposit(record_.total_attempts == 1 ? 1 : last_cost_);
+  }
+
+  bool free = false;
+  if (outcome.kind == ErrorKind::kTransient) {
+    free = outcome.processed == Processed::kNo && !free_retry_used_;
+    if (free) {
+      free_retry_used_ = true;
+    } else {
+      ++counted_failures_;
+    }
+  }
+  if (failed && now >= spec_.deadline && !outcome.committed) {
+    Finish(StopReason::kDeadlineExceeded, std::nullopt, now);
+    return;
+  }
+  RetryFacts facts;
+  facts.idempotent = spec_.idempotent;
+  facts.replayable = spec_.replayable;
+  facts.counted_failures = counted_failures_;
+  const StopReason why = WhyNotRetry(options_, facts, outcome);
+  if (why != StopReason::kNone) {
+    Finish(why, std::nullopt, now);
+    return;
+  }
+
+  // The earliest possible next send. A throttled call's own backoff is its
+  // quota's gate; the order of the queue does the rest.
+  absl::Duration own = absl::ZeroDuration();
+  if (outcome.kind == ErrorKind::kTransient) {
+    own = BackoffDelay(options_.backoff, std::max(1, counted_failures_),
+                       Chance());
+  }
+  const MonotonicTime earliest = Later(known.time, now + own);
+  const bool breaker_decides =
+      known.source == DelaySource::kBreaker && known.time > now;
+  if (earliest > limit_ ||
+      (breaker_decides && options_.when_open == WhenOpen::kFail)) {
+    Finish(breaker_decides && known.time == earliest
+               ? StopReason::kCircuitOpen
+               : StopReason::kWaitExceedsDeadline,
+           earliest, now);
+    return;
+  }
+
+  int cost = 0;
+  if (!free) {
+    const BudgetOptions& costs = shared_->budget_options();
+    cost = outcome.kind == ErrorKind::kThrottled ? costs.throttled_cost
+                                                 : costs.transient_cost;
+  }
+  if (!shared_->Withdraw(cost)) {
+    Finish(StopReason::kBudgetExhausted, std::nullopt, now);
+    return;
+  }
+  pending_cost_ = cost;
+  waiting_since_ = now;
+  if (outcome.pushback) told_by_ = outcome.pushback_source;
+  if (outcome.kind == ErrorKind::kThrottled) {
+    Dispatch(now);  // with the ticket it has
+    return;
+  }
+  phase_ = Phase::kBackoff;
+  backoff_until_ = now + own;
+  Wait(backoff_until_, DelaySource::kBackoff);
+}
+
+void Execution::OnTimer(MonotonicTime now) {
+  if (phase_ != Phase::kQueued && phase_ != Phase::kBackoff) return;
+  if (phase_ == Phase::kBackoff && now < backoff_until_ && now < limit_) {
+    Wait(backoff_until_, DelaySource::kBackoff);
+    return;
+  }
+  if (now >= limit_) {
+    FinishAtLimit(now);
+    return;
+  }
+  if (phase_ == Phase::kBackoff) {
+    place_.ticket = {now, spec_.call_id};  // behind those who came meanwhile
+  }
+  Dispatch(now);
+}
+
+void Execution::OnWake(MonotonicTime now) {
+  if (phase_ == Phase::kQueued) OnTimer(now);
+}
+
+void Execution::OnCancel(MonotonicTime now) {
+  Finish(StopReason::kCancelled, std::nullopt, now);
+}
+
+void Execution::FinishAtLimit(MonotonicTime now) {
+  std::optional<MonotonicTime> retry_at;
+  if (waits_until_ > now && !waits_until_.is_infinite()) {
+    retry_at = waits_until_;
+  }
+  Finish(spec_.deadline.is_infinite() ? StopReason::kMaxElapsed
+                                      : StopReason::kDeadlineExceeded,
+         retry_at, now);
+}
+
+void Execution::Finish(StopReason reason, std::optional<MonotonicTime> retry_at,
+                       MonotonicTime now) {
+  if (phase_ == Phase::kFinished) return;
+  if (phase_ == Phase::kNew) record_.begin = now;
+  phase_ = Phase::kFinished;
+  shared_->Leave(&place_, &wakes_);
+  if (pending_cost_ > 0) shared_->Deposit(std::exchange(pending_cost_, 0));
+
+  // Permits go back now: who cancels does not know whether the driver will ever
+  // hear of the attempt again.
+  Outcome cancelled;
+  cancelled.kind = ErrorKind::kCancelled;
+  for (InFlight& a : in_flight_) {
+    shared_->OnAttemptDone(&a.permit, cancelled, now, Chance(), &wakes_);
+    if (AttemptRecord* r = FindRecord(a.number)) {
+      r->end = now;
+      r->outcome = cancelled;
+    }
+    Action action;
+    action.type = Action::Type::kCancelAttempt;
+    action.attempt = a.number;
+    Push(action);
+  }
+  in_flight_.clear();
+
+  record_.end = now;
+  record_.stop_reason = reason;
+  record_.retry_at = retry_at;
+  Action action;
+  action.type = Action::Type::kFinish;
+  action.reason = reason;
+  action.retry_at = retry_at;
+  Push(action);
+}
+
+Execution::InFlight* Execution::Find(int n) {
+  for (InFlight& a : in_flight_) {
+    if (a.number == n) return &a;
+  }
+  return nullptr;
+}
+
+AttemptRecord* Execution::FindRecord(int n) {
+  for (AttemptRecord& r : record_.attempts) {
+    if (r.number == n) return &r;
+  }
+  return nullptr;
+}
+
+void Execution::Push(const Action& action) {
+  const auto undelivered = [this](Action::Type type, int attempt) {
+    return std::find_if(actions_.begin(), actions_.end(),
+                        [=](const Action& a) {
+                          return a.type == type && a.attempt == attempt;
+                        });
+  };
+  // Whatever comes, an undelivered wait is out of date.
+  auto wait = undelivered(Action::Type::kWaitUntil, 0);
+  if (wait != actions_.end()) actions_.erase(wait);
+  if (action.type == Action::Type::kCancelAttempt) {
+    auto start = undelivered(Action::Type::kStartAttempt, action.attempt);
+    if (start != actions_.end()) {
+      // Never sent: as if it had not been.
+      actions_.erase(start);
+      --record_.total_attempts;
+      record_.attempts.pop_back();
+      return;
+    }
+  }
+  actions_.push_back(action);
+}
+
+bool Execution::NextAction(Action* action) {
+  if (actions_.empty()) return false;
+  *action = actions_.front();
+  actions_.erase(actions_.begin());
+  return true;
+}
+
+WakeList Execution::TakeWakes() { return std::exchange(wakes_, {}); }
+
+double Execution::Chance() { return UnitRandom(spec_.seed, chances_++); }
+
+}  // namespace forbear

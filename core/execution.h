@@ -1,0 +1,180 @@
+// Execution: one logical call, as a state machine. What happened goes in as
+// events with their times; what to do comes out as actions. It has no clock, no
+// thread and no I/O: the blocking curl call, the gRPC interceptor and the
+// simulator are small drivers of this one machine.
+//
+//   Execution call(spec, &options, &shared, waiter);
+//   call.Begin(now);
+//   Action action;
+//   while (call.NextAction(&action)) …do it; feed what happens as events…
+//   for (auto& w : call.TakeWakes()) w->Wake();   // with no lock held
+//
+//  phase \ event | Begin    | OnAnswerHead  | OnAttemptDone        | OnTimer, OnWake  | OnCancel
+//  New           | dispatch | –             | –                    | –                | finish
+//  Queued        | –        | –             | –                    | dispatch or wait | leave, finish
+//  InFlight      | –        | gates; hold   | retry or finish      | nothing          | cancel, finish
+//                |          | back or commit|                      |                  |
+//  Backoff       | –        | –             | –                    | dispatch or wait | finish
+//  Finished      | –        | –             | –                    | –                | –
+//  (–: ignored. A driver that races with itself does no harm.)
+//
+// A call is a pure function of its spec, its options, the events with their
+// times, and what the shared state answered. A call keeps its options; shared
+// state may change under it.
+//
+// Invariants:
+//  1. Every kWaitUntil is at most the call's limit: its deadline, or, without
+//     one, begin + max_elapsed.
+//  2. kFinish comes exactly once and last.
+//  3. Every permit goes back exactly once; every withdrawn token is spent on a
+//     send, or goes back.
+//  4. No attempt starts at or after the deadline, before a gate, or while the
+//     breaker does not admit it.
+//
+// Thread rule: not thread-safe; its driver feeds one event at a time.
+#ifndef FORBEAR_CORE_EXECUTION_H_
+#define FORBEAR_CORE_EXECUTION_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/container/inlined_vector.h"
+#include "core/action.h"
+#include "core/call_record.h"
+#include "core/outcome.h"
+#include "core/retry_policy.h"
+#include "core/shared_state.h"
+#include "core/stop_reason.h"
+#include "core/time.h"
+#include "core/wait_queue.h"
+
+namespace forbear {
+
+// What a call is, apart from its policy.
+struct CallSpec {
+  // Unique among the calls that share a state; breaks ties in the queue.
+  uint64_t call_id = 0;
+  // All chance of this call comes from it (core/random.h).
+  uint64_t seed = 0;
+  // When the caller gives up. Infinite: max_elapsed bounds the waits.
+  MonotonicTime deadline = MonotonicTime::Infinite();
+  // Sending it twice is harmless.
+  bool idempotent = false;
+  // Its request can be sent a second time.
+  bool replayable = true;
+  // For the record.
+  Protocol protocol = Protocol::kNone;
+  std::string target;
+  std::string method;
+};
+
+class Execution {
+ public:
+  enum class Phase : uint8_t { kNew, kQueued, kInFlight, kBackoff, kFinished };
+
+  // What to do with the body of an answer whose head has arrived.
+  enum class HeadDecision : uint8_t {
+    kCommit,  // the application's: no retry is coming
+    kHold,    // keep it: a retry is likely, and the application must not see it
+  };
+
+  // `options` and `shared` must outlive it. `waiter` is woken when OnWake may
+  // help; it must not be null.
+  Execution(CallSpec spec, const RetryOptions* options, SharedState* shared,
+            std::shared_ptr<Waiter> waiter);
+  // Gives back what it holds, if the driver dropped it before kFinish.
+  ~Execution();
+  Execution(const Execution&) = delete;
+  Execution& operator=(const Execution&) = delete;
+
+  // --- Events. `now` never runs backward within one call. ---
+
+  // The call starts. REQUIRES: first event.
+  void Begin(MonotonicTime now);
+
+  // The head of attempt n's answer is there: status line and headers. Optional,
+  // at most once per attempt, before its OnAttemptDone.
+  HeadDecision OnAnswerHead(int n, Outcome outcome, MonotonicTime now);
+
+  // Attempt n has ended, or its driver has seen enough of it.
+  void OnAttemptDone(int n, Outcome outcome, MonotonicTime now);
+
+  // The time of the last kWaitUntil has come.
+  void OnTimer(MonotonicTime now);
+
+  // The waiter was woken. Harmless at any time.
+  void OnWake(MonotonicTime now);
+
+  // The application takes the call back.
+  void OnCancel(MonotonicTime now);
+
+  // --- Actions. ---
+
+  // Takes the next action; false if there is none now.
+  bool NextAction(Action* action);
+
+  // Other calls to wake, after every event, with no lock held.
+  WakeList TakeWakes();
+
+  Phase phase() const { return phase_; }
+  // Complete once kFinish was taken, but for attempts that end later.
+  const CallRecord& record() const { return record_; }
+  // The call's own limit for waiting.
+  MonotonicTime limit() const { return limit_; }
+  const CallSpec& spec() const { return spec_; }
+
+  // The driver found out that the request cannot be sent again.
+  void SetNotReplayable() { spec_.replayable = false; }
+
+ private:
+  struct InFlight {
+    int number = 0;
+    AttemptPermit permit;
+  };
+
+  void Dispatch(MonotonicTime now);
+  void StartAttempt(const AttemptPermit& permit, MonotonicTime now);
+  void Wait(MonotonicTime until, DelaySource source);
+  void Finish(StopReason reason, std::optional<MonotonicTime> retry_at,
+              MonotonicTime now);
+  void FinishAtLimit(MonotonicTime now);
+  InFlight* Find(int n);
+  AttemptRecord* FindRecord(int n);
+  bool DropGarbage(Outcome* outcome) const;
+  void Push(const Action& action);
+  double Chance();
+
+  CallSpec spec_;
+  const RetryOptions& options_;
+  SharedState* const shared_;
+  const std::shared_ptr<Waiter> waiter_;
+
+  Phase phase_ = Phase::kNew;
+  MonotonicTime limit_ = MonotonicTime::Infinite();
+  WaitPlace place_;
+  absl::InlinedVector<InFlight, 1> in_flight_;
+  int counted_failures_ = 0;
+  bool free_retry_used_ = false;
+  int pending_cost_ = 0;  // withdrawn for a send that has not happened yet
+  int last_cost_ = 0;     // of the last retry that was sent
+  uint64_t chances_ = 0;
+
+  MonotonicTime backoff_until_;
+  // When the present wait began, and why it is as long as it is.
+  MonotonicTime waiting_since_;
+  DelaySource wait_source_ = DelaySource::kNone;
+  // How this call itself was told to wait, if it was: a gate that it shut is
+  // recorded under the name of the header that shut it.
+  DelaySource told_by_ = DelaySource::kNone;
+  MonotonicTime waits_until_ = MonotonicTime::InfinitePast();
+
+  absl::InlinedVector<Action, 3> actions_;
+  WakeList wakes_;
+  CallRecord record_;
+};
+
+}  // namespace forbear
+
+#endif  // FORBEAR_CORE_EXECUTION_H_

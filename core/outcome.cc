@@ -1,0 +1,53 @@
+#include "core/outcome.h"
+
+namespace forbear {
+
+absl::string_view ErrorKindName(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kOk:
+      return "ok";
+    case ErrorKind::kTransient:
+      return "transient";
+    case ErrorKind::kThrottled:
+      return "throttled";
+    case ErrorKind::kPermanent:
+      return "permanent";
+    case ErrorKind::kCancelled:
+      return "cancelled";
+  }
+  return "?";
+}
+
+absl::string_view ProcessedName(Processed processed) {
+  switch (processed) {
+    case Processed::kNo:
+      return "no";
+    case Processed::kUnknown:
+      return "unknown";
+    case Processed::kYes:
+      return "yes";
+  }
+  return "?";
+}
+
+absl::string_view DelaySourceName(DelaySource source) {
+  switch (source) {
+    case DelaySource::kNone:
+      return "none";
+    case DelaySource::kBackoff:
+      return "backoff";
+    case DelaySource::kRetryAfter:
+      return "retry-after";
+    case DelaySource::kPushback:
+      return "pushback";
+    case DelaySource::kGate:
+      return "gate";
+    case DelaySource::kBreaker:
+      return "breaker";
+    case DelaySource::kQueue:
+      return "queue";
+  }
+  return "?";
+}
+
+}  // namespace forbear

@@ -1,0 +1,86 @@
+// Outcome: what became of one attempt, in words that know no protocol.
+//
+// A driver reads a status line, trailers or a CURLcode and says what it means;
+// from here on HTTP and gRPC are the same. `curl_wrap/classify.h` and
+// `interceptors/classify.h` hold the two tables.
+//
+//   Outcome refused;                       // HTTP 429 with Retry-After: 2
+//   refused.kind = ErrorKind::kThrottled;
+//   refused.processed = Processed::kNo;    // a refusal did no work
+//   refused.pushback = absl::Seconds(2);
+//   refused.pushback_source = DelaySource::kRetryAfter;
+//   refused.status = 429;
+//
+// Thread rule: a value; copy it freely.
+#ifndef FORBEAR_CORE_OUTCOME_H_
+#define FORBEAR_CORE_OUTCOME_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+namespace forbear {
+
+// What an attempt ended as.
+enum class ErrorKind : uint8_t {
+  kOk,         // an answer that the application asked for
+  kTransient,  // may go away by itself: 5xx, UNAVAILABLE, a reset, a time-out
+  kThrottled,  // "slow down": 429, RESOURCE_EXHAUSTED. The server lives
+  kPermanent,  // an answer that sending again does not change: 404, 401, …
+  kCancelled,  // the caller took it back; says nothing about the server
+};
+
+// Did the server act on the attempt?
+enum class Processed : uint8_t {
+  kNo,       // proven: refused, or no byte left this machine
+  kUnknown,  // bytes may have reached it
+  kYes,      // it says so
+};
+
+// Where the length of a wait comes from.
+enum class DelaySource : uint8_t {
+  kNone,
+  kBackoff,     // our own computed delay
+  kRetryAfter,  // the HTTP field (RFC 9110 §10.2.3)
+  kPushback,    // grpc-retry-pushback-ms (gRPC A6)
+  kGate,        // another call was told to wait, and this one shares its key
+  kBreaker,     // the circuit breaker is open, or a probe is out
+  kQueue,       // others arrived earlier, or callers leave spaced
+};
+
+struct Outcome {
+  ErrorKind kind = ErrorKind::kOk;
+  Processed processed = Processed::kUnknown;
+
+  // Part of the answer has reached the application: nothing may be sent again.
+  bool committed = false;
+
+  // The server said that coming back is useless (a negative or unreadable
+  // grpc-retry-pushback-ms, gRPC A6).
+  bool retry_forbidden = false;
+
+  // The attempt ended because its own time was over.
+  bool timed_out = false;
+
+  // How long the server wants us to stay away, counted from the moment its
+  // answer's head arrived. Never negative. Absent: it did not say.
+  std::optional<absl::Duration> pushback;
+  DelaySource pushback_source = DelaySource::kNone;
+
+  // Facts for the record; no decision reads them.
+  int status = 0;           // HTTP status or gRPC code; 0: none arrived
+  int transport_error = 0;  // CURLcode; 0: none
+};
+
+// "ok", "transient", … For logs and records.
+absl::string_view ErrorKindName(ErrorKind kind);
+// "no", "unknown", "yes".
+absl::string_view ProcessedName(Processed processed);
+// "backoff", "retry-after", …
+absl::string_view DelaySourceName(DelaySource source);
+
+}  // namespace forbear
+
+#endif  // FORBEAR_CORE_OUTCOME_H_

@@ -1,0 +1,82 @@
+// RetryPolicy: may this failed attempt be followed by another one?
+//
+// One decision for both protocols, as a pure function. The order of its
+// questions is the order of the answers a person wants: what happened, who has
+// it, who forbade it, would it be safe, is there anything left to try with.
+//
+//   RetryOptions options;                       // 3 attempts, 60 s, …
+//   RetryFacts facts;
+//   facts.idempotent = true;
+//   facts.counted_failures = 1;
+//   if (WhyNotRetry(options, facts, outcome) == StopReason::kNone) …retry…
+//
+// What bounds a call: transient failures by their number (three tries on
+// three replicas say that the service is down, not the replica), throttled
+// ones by time (three tries never outlast a rate limit's window), failures
+// that the server never saw are free, once.
+//
+// Thread rule: values and pure functions; call from anywhere.
+#ifndef FORBEAR_CORE_RETRY_POLICY_H_
+#define FORBEAR_CORE_RETRY_POLICY_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "core/backoff.h"
+#include "core/outcome.h"
+#include "core/stop_reason.h"
+
+namespace forbear {
+
+// What a call does while its endpoint's circuit breaker is open.
+enum class WhenOpen : uint8_t {
+  kWait,  // wait until it admits, if that fits the deadline; else as kFail
+  kFail,  // end at once with kCircuitOpen
+};
+
+struct RetryOptions {
+  // Attempts that may fail transiently, the first included. Default 3 (AWS,
+  // SRE book ch. 21). 1 … 100; 1 means that transient failures are final.
+  int max_attempts = 3;
+
+  // How long a call that has no deadline may go on starting attempts and
+  // waiting. Default 60 s. 0 … 24 h. It does not cut an attempt short.
+  absl::Duration max_elapsed = absl::Seconds(60);
+
+  // How long one attempt may take. Default: no limit, since nobody but the
+  // application knows how slow a good answer may be. 1 ms … infinite.
+  absl::Duration attempt_timeout = absl::InfiniteDuration();
+
+  // A longer wait than this, announced by a server, is garbage: own backoff
+  // applies. A shorter one is honoured or the call is refused; it is never
+  // clamped. Default 24 h. 1 s … 8760 h.
+  absl::Duration max_believed_wait = absl::Hours(24);
+
+  WhenOpen when_open = WhenOpen::kWait;
+
+  // Between transient failures.
+  BackoffOptions backoff;
+};
+
+// Appends a sentence for each fault, named `path`.field; nothing if valid.
+void ValidateRetry(const RetryOptions& options, absl::string_view path,
+                   std::vector<std::string>* faults);
+
+// What the decision needs to know of the call besides the outcome.
+struct RetryFacts {
+  bool idempotent = false;   // repeating it is harmless
+  bool replayable = true;    // its request can be sent a second time
+  int counted_failures = 0;  // transient failures so far, this one included
+};
+
+// kNone: a retry is allowed. Otherwise why the call ends with this outcome;
+// kSuccess, kPermanentError and kCancelled for those kinds.
+StopReason WhyNotRetry(const RetryOptions& options, const RetryFacts& facts,
+                       const Outcome& outcome);
+
+}  // namespace forbear
+
+#endif  // FORBEAR_CORE_RETRY_POLICY_H_

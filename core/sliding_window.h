@@ -1,0 +1,62 @@
+// SlidingWindow: how many successes and failures in the last stretch of time.
+//
+// A ring of partial sums, each for a tenth of the window. Totals are kept, and
+// a bucket's share is subtracted when it falls out, so asking costs nothing and
+// moving on costs at most one turn of the ring, however long nobody called.
+//
+//   SlidingWindow w(absl::Seconds(30), now);
+//   w.Add(now, /*failure=*/true);
+//   w.total(), w.failures();      // as of the last Add or Advance
+//
+// The window is at least nine tenths of its length and at most all of it.
+//
+// Thread rule: not thread-safe; CircuitBreaker owns it.
+#ifndef FORBEAR_CORE_SLIDING_WINDOW_H_
+#define FORBEAR_CORE_SLIDING_WINDOW_H_
+
+#include <array>
+#include <cstdint>
+
+#include "absl/time/time.h"
+#include "core/time.h"
+
+namespace forbear {
+
+class SlidingWindow {
+ public:
+  // `length` is cut into kBuckets parts of at least one nanosecond.
+  SlidingWindow(absl::Duration length, MonotonicTime now);
+
+  // Drops what has become too old. A time before the newest one seen counts as
+  // the newest one.
+  void Advance(MonotonicTime now);
+
+  // Advances, then counts one call.
+  void Add(MonotonicTime now, bool failure);
+
+  // Forgets everything.
+  void Clear(MonotonicTime now);
+
+  int64_t total() const { return total_; }
+  int64_t failures() const { return failures_; }
+
+  static constexpr int kBuckets = 10;
+
+ private:
+  struct Bucket {
+    int64_t total = 0;
+    int64_t failures = 0;
+  };
+
+  int64_t Slot(MonotonicTime t) const { return t.nanos() / bucket_nanos_; }
+
+  int64_t bucket_nanos_;
+  int64_t newest_;  // the slot number that the ring's newest bucket stands for
+  int64_t total_ = 0;
+  int64_t failures_ = 0;
+  std::array<Bucket, kBuckets> ring_{};
+};
+
+}  // namespace forbear
+
+#endif  // FORBEAR_CORE_SLIDING_WINDOW_H_
