@@ -243,9 +243,7 @@ void Execution::OnTimer(MonotonicTime now) {
   Dispatch(now);
 }
 
-void Execution::OnWake(MonotonicTime now) {
-  if (phase_ == Phase::kQueued) OnTimer(now);
-}
+void Execution::OnWake(MonotonicTime now) { OnTimer(now); }
 
 void Execution::OnCancel(MonotonicTime now) {
   Finish(StopReason::kCancelled, std::nullopt, now);

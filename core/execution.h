@@ -101,10 +101,11 @@ class Execution {
   // Attempt n has ended, or its driver has seen enough of it.
   void OnAttemptDone(int n, Outcome outcome, MonotonicTime now);
 
-  // The time of the last kWaitUntil has come.
+  // The time of the last kWaitUntil has come. Too early does no harm: while the
+  // call waits, the answer is an action, at the least another kWaitUntil.
   void OnTimer(MonotonicTime now);
 
-  // The waiter was woken. Harmless at any time.
+  // The waiter was woken. Harmless at any time; as OnTimer.
   void OnWake(MonotonicTime now);
 
   // The application takes the call back.
