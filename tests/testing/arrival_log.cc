@@ -1,5 +1,6 @@
 #include "tests/testing/arrival_log.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -21,29 +22,29 @@ absl::Duration ArrivalLog::Now() const {
 }
 
 int64_t ArrivalLog::Count() const {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   return count_;
 }
 
 int64_t ArrivalLog::CountOfStatus(int status) const {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   const auto it = by_status_.find(status);
   return it == by_status_.end() ? 0 : it->second;
 }
 
 int64_t ArrivalLog::CountCancelled() const {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   return cancelled_;
 }
 
 std::vector<Arrival> ArrivalLog::Snapshot() const {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   return std::vector<Arrival>(kept_.begin(), kept_.end());
 }
 
 ArrivalLog::Bin ArrivalLog::FullestBin(absl::Duration width,
                                        absl::Duration from) const {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   Bin fullest;
   if (width <= absl::ZeroDuration()) return fullest;
   size_t first = 0;
@@ -60,19 +61,19 @@ ArrivalLog::Bin ArrivalLog::FullestBin(absl::Duration width,
 }
 
 bool ArrivalLog::WaitForCount(int64_t n, absl::Duration timeout) const {
-  const auto reached = [this, n]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return count_ >= n;
-  };
-  absl::MutexLock lock(&mutex_);
-  return mutex_.AwaitWithTimeout(absl::Condition(&reached), timeout);
+  return WaitFor(&count_, n, timeout);
 }
 
 bool ArrivalLog::WaitForCancelled(int64_t n, absl::Duration timeout) const {
-  const auto reached = [this, n]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
-    return cancelled_ >= n;
-  };
-  absl::MutexLock lock(&mutex_);
-  return mutex_.AwaitWithTimeout(absl::Condition(&reached), timeout);
+  return WaitFor(&cancelled_, n, timeout);
+}
+
+bool ArrivalLog::WaitFor(const int64_t* counter, int64_t n,
+                         absl::Duration timeout) const {
+  std::unique_lock<std::mutex> lock(mutex_);
+  return changed_.wait_for(
+      lock, absl::ToChronoNanoseconds(std::min(timeout, absl::Hours(24))),
+      [counter, n] { return *counter >= n; });
 }
 
 size_t ArrivalLog::HashOf(absl::string_view body) {
@@ -94,18 +95,19 @@ ArrivalLog::Stamp ArrivalLog::Add(Arrival arrival) {
     }
   }
 
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   arrival.index = count_++;
   // Read under the lock: times are in the order of indexes.
   arrival.since_start = Now();
   const Stamp stamp = {arrival.index, arrival.since_start};
   kept_.push_back(std::move(arrival));
   if (kept_.size() > options_.max_kept) kept_.pop_front();
+  changed_.notify_all();
   return stamp;
 }
 
 void ArrivalLog::SetAnswer(int64_t index, int status, Fault fault) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (status != Arrival::kNoStatus) ++by_status_[status];
   Arrival* arrival = Find(index);
   if (arrival == nullptr) return;
@@ -114,8 +116,9 @@ void ArrivalLog::SetAnswer(int64_t index, int status, Fault fault) {
 }
 
 void ArrivalLog::SetCancelled(int64_t index) {
-  absl::MutexLock lock(&mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   ++cancelled_;
+  changed_.notify_all();
   Arrival* arrival = Find(index);
   if (arrival != nullptr) arrival->cancelled = true;
 }

@@ -2,17 +2,17 @@
 #define FORBEAR_TESTS_TESTING_ARRIVAL_LOG_H_
 
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <mutex>
 #include <string>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "tests/testing/fault.h"
 
@@ -139,16 +139,21 @@ class ArrivalLog {
   void SetCancelled(int64_t index);
 
  private:
-  Arrival* Find(int64_t index) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // REQUIRES: mutex_ is held.
+  Arrival* Find(int64_t index);
+
+  // Waits until `*counter`, which mutex_ guards, is at least n.
+  bool WaitFor(const int64_t* counter, int64_t n, absl::Duration timeout) const;
 
   const Options options_;
   const std::chrono::steady_clock::time_point start_;
 
-  mutable absl::Mutex mutex_;
-  std::deque<Arrival> kept_ ABSL_GUARDED_BY(mutex_);
-  int64_t count_ ABSL_GUARDED_BY(mutex_) = 0;
-  int64_t cancelled_ ABSL_GUARDED_BY(mutex_) = 0;
-  absl::flat_hash_map<int, int64_t> by_status_ ABSL_GUARDED_BY(mutex_);
+  mutable std::mutex mutex_;  // Guards all below.
+  mutable std::condition_variable changed_;
+  std::deque<Arrival> kept_;
+  int64_t count_ = 0;
+  int64_t cancelled_ = 0;
+  absl::flat_hash_map<int, int64_t> by_status_;
 };
 
 }  // namespace forbear::testing

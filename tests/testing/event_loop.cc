@@ -11,9 +11,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <future>
+#include <memory>
 #include <utility>
-
-#include "absl/synchronization/notification.h"
 
 namespace forbear::testing {
 namespace {
@@ -79,7 +79,7 @@ EventLoop::~EventLoop() {
 
 void EventLoop::Post(std::function<void()> task) {
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     tasks_.push_back(std::move(task));
     if (tasks_.size() > 1) return;  // It is awake already.
   }
@@ -92,12 +92,13 @@ void EventLoop::RunAndWait(const std::function<void()>& task) {
     task();
     return;
   }
-  absl::Notification done;
-  Post([&] {
+  // Shared: set_value() may still run when the waiter goes on.
+  const auto done = std::make_shared<std::promise<void>>();
+  Post([&task, done] {
     task();
-    done.Notify();
+    done->set_value();
   });
-  done.WaitForNotification();
+  done->get_future().wait();
 }
 
 void EventLoop::RunTasks() {
@@ -105,7 +106,7 @@ void EventLoop::RunTasks() {
   if (read(wake_fd_, &count, sizeof(count)) != sizeof(count)) return;
   std::vector<std::function<void()>> tasks;
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     tasks.swap(tasks_);
   }
   for (std::function<void()>& task : tasks) task();

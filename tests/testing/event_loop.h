@@ -2,11 +2,10 @@
 #define FORBEAR_TESTS_TESTING_EVENT_LOOP_H_
 
 #include <functional>
+#include <mutex>
 #include <thread>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
 struct event;
@@ -53,8 +52,8 @@ class EventLoop {
   int wake_fd_;
   event* wake_event_;
 
-  absl::Mutex mutex_;
-  std::vector<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
+  std::mutex mutex_;
+  std::vector<std::function<void()>> tasks_;  // Guarded by mutex_.
 
   std::thread thread_;
 };

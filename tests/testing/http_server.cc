@@ -21,13 +21,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "tests/testing/event_loop.h"
 #include "tests/testing/loopback_port.h"
 
@@ -102,11 +101,10 @@ class HttpServer::Impl {
   ArrivalLog log_;
   std::atomic<int64_t> accepted_{0};
 
-  absl::Mutex mutex_;
-  std::shared_ptr<const Handler> handler_ ABSL_GUARDED_BY(mutex_);
-  ScriptState script_ ABSL_GUARDED_BY(mutex_);
-  absl::flat_hash_map<std::string, ScriptState> path_scripts_
-      ABSL_GUARDED_BY(mutex_);
+  std::mutex mutex_;  // Guards the three below.
+  std::shared_ptr<const Handler> handler_;
+  ScriptState script_;
+  absl::flat_hash_map<std::string, ScriptState> path_scripts_;
 
  private:
   class Exchange;
@@ -464,7 +462,7 @@ void HttpServer::Impl::OnClose(evhttp_connection* evcon) {
 Reply HttpServer::Impl::Decide(const HttpRequest& request) {
   std::shared_ptr<const Handler> handler;
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     const auto it =
         path_scripts_.find(request.path.substr(0, request.path.find('?')));
     if (it != path_scripts_.end()) return it->second.Next();
@@ -503,17 +501,17 @@ void HttpServer::SetHandler(Handler handler) {
   auto shared = handler == nullptr
                     ? nullptr
                     : std::make_shared<const Handler>(std::move(handler));
-  absl::MutexLock lock(&impl_->mutex_);
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
   impl_->handler_.swap(shared);
 }
 
 void HttpServer::Script(std::vector<Reply> replies) {
-  absl::MutexLock lock(&impl_->mutex_);
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
   impl_->script_ = ScriptState{std::move(replies), 0};
 }
 
 void HttpServer::Script(std::string path, std::vector<Reply> replies) {
-  absl::MutexLock lock(&impl_->mutex_);
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
   if (replies.empty()) {
     impl_->path_scripts_.erase(path);
   } else {
