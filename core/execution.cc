@@ -129,7 +129,8 @@ Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
   RetryFacts facts;
   facts.idempotent = spec_.idempotent;
   facts.replayable = spec_.replayable;
-  facts.counted_failures = counted_failures_ + 1;
+  const bool free = outcome.processed == Processed::kNo && !free_retry_used_;
+  facts.counted_failures = counted_failures_ + (free ? 0 : 1);
   if (WhyNotRetry(options_, facts, outcome) != StopReason::kNone) {
     return HeadDecision::kCommit;
   }
@@ -172,8 +173,8 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
       ++counted_failures_;
     }
   }
-  if (failed && now >= spec_.deadline && !outcome.committed) {
-    Finish(StopReason::kDeadlineExceeded, std::nullopt, now);
+  if (failed && now >= limit_ && !outcome.committed) {
+    FinishAtLimit(now);
     return;
   }
   RetryFacts facts;
@@ -251,7 +252,8 @@ void Execution::OnCancel(MonotonicTime now) {
 
 void Execution::FinishAtLimit(MonotonicTime now) {
   std::optional<MonotonicTime> retry_at;
-  if (waits_until_ > now && !waits_until_.is_infinite()) {
+  if (phase_ != Phase::kInFlight && waits_until_ > now &&
+      !waits_until_.is_infinite()) {
     retry_at = waits_until_;
   }
   Finish(spec_.deadline.is_infinite() ? StopReason::kMaxElapsed

@@ -41,7 +41,8 @@ constexpr Text kTexts[] = {
      "The service is failing for most calls. First attempts still go out; the "
      "budget refills as they succeed."},
     {"wait_exceeds_deadline",
-     "The next allowed send lies behind the call's deadline.",
+     "The next allowed send lies behind the call's deadline (without one: "
+     "behind RetryOptions::max_elapsed).",
      "Call again at retry_at, or give the call more time."},
     {"deadline_exceeded", "The call's deadline passed.",
      "Give the call more time, or look at the record: where did it go?"},
