@@ -87,6 +87,8 @@ ABSL = {
     "base/optimization": "base:core_headers",
     "base/port": "base:core_headers",
     "base/thread_annotations": "base:core_headers",
+    "container/btree_map": "container:btree",
+    "container/btree_set": "container:btree",
     "strings/cord": "strings:cord",
     "strings/str_format": "strings:str_format",
 }
