@@ -1,8 +1,7 @@
 #include "runtime/client.h"
 
-#include <unistd.h>
-
 #include <cstddef>
+#include <cstdio>
 #include <cstdlib>
 #include <random>
 #include <string>
@@ -23,11 +22,11 @@ bool IsSet(const char* name) {
          absl::string_view(value) != "0";
 }
 
-// One write per line, so that the lines of two threads do not mix.
+// stderr is unbuffered: one call is one write, and the lines of two threads do
+// not mix.
 void LogToStderr(absl::string_view line) {
   const std::string text = absl::StrCat("forbear: ", line, "\n");
-  const ssize_t ignored = write(STDERR_FILENO, text.data(), text.size());
-  (void)ignored;  // nowhere to complain
+  std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
 }  // namespace
