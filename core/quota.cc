@@ -61,6 +61,7 @@ void Quota::OnAnswer(const Pacer::Permit& permit, const Outcome& outcome,
   now = Forward(now);
   --out_;
   bool sooner = false;
+  const MonotonicTime before = pacer_.Earliest(now);
   switch (outcome.kind) {
     case ErrorKind::kOk:
     case ErrorKind::kPermanent:
@@ -70,6 +71,8 @@ void Quota::OnAnswer(const Pacer::Permit& permit, const Outcome& outcome,
       if (pacer_.OnRefused(permit, outcome.pushback, now)) {
         queue_.CollectDoomed(pacer_.gate_until(), wakes);
       }
+      // The gate may open before the lease of the caller that was refused.
+      sooner = pacer_.Earliest(now) < before;
       break;
     case ErrorKind::kTransient:
       sooner = outcome.processed == Processed::kNo ? pacer_.OnNeutral(permit)
