@@ -48,8 +48,8 @@ PLAIN_STD = set("""
     sstream stack stdexcept streambuf string string_view system_error tuple type_traits
     typeindex typeinfo unordered_map unordered_set utility valarray variant vector
 """.split())
-POSIX = r"""(sys|net|netinet|arpa|linux)/\w+\.h|
-    (dirent|dlfcn|errno|execinfo|fcntl|getopt|ifaddrs|limits|malloc|netdb|poll|pthread|pwd|
+POSIX = r"""(sys|net|netinet|arpa|linux|sanitizer)/\w+\.h|
+    (dirent|dlfcn|errno|execinfo|fcntl|getopt|ifaddrs|limits|link|malloc|netdb|poll|pthread|pwd|
     sched|semaphore|signal|spawn|stdint|stdio|stdlib|string|strings|syslog|termios|time|
     unistd|wait)\.h"""
 
