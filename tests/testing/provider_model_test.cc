@@ -1,5 +1,6 @@
 #include "tests/testing/provider_model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
