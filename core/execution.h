@@ -133,6 +133,7 @@ class Execution {
   struct InFlight {
     int number = 0;
     AttemptPermit permit;
+    int cost = 0;  // what was withdrawn for it
   };
 
   void Dispatch(MonotonicTime now);
@@ -142,6 +143,7 @@ class Execution {
               MonotonicTime now);
   void FinishAtLimit(MonotonicTime now);
   InFlight* Find(int n);
+  bool IsUndelivered(int n) const;
   AttemptRecord* FindRecord(int n);
   bool DropGarbage(Outcome* outcome) const;
   void Push(const Action& action);

@@ -196,5 +196,40 @@ TEST(ExecutionSimulationTest, TwoQuotasTwoEndpoints) {
   RunMany("two by two, preempted", 500000, 1000, w);
 }
 
+// Quota paced and endpoint down at once: waiters go back and forth between the
+// two queues.
+TEST(ExecutionSimulationTest, WakesAreBoundedWhenBothStatesHold) {
+  SimOptions options;
+  options.endpoint.budget.enabled = false;
+  Simulation sim(options);
+  TokenBucket bucket;
+  bucket.rate = 10;
+  bucket.burst = 5;
+  const MonotonicTime zero = sim.start();
+  sim.SetServer([&](const SimSend& send) -> SimReply {
+    if (send.time - zero > absl::Seconds(8)) {
+      SimReply r;
+      r.outcome = TransientOutcome(Processed::kNo);
+      return r;
+    }
+    return bucket(send);
+  });
+  SimCallOptions call;
+  call.deadline = absl::Seconds(60);
+  call.retry.max_attempts = 100;
+  for (int i = 0; i < 500; ++i) sim.AddCall(call);
+  sim.Run(absl::Seconds(8));
+  // One throttled key: what leaves wakes the next one, and little else.
+  const int64_t wakes = sim.wakes();
+  const auto sends = static_cast<int64_t>(sim.sends().size());
+  EXPECT_LE(wakes, 10 * sends);
+  sim.Run(absl::Seconds(40));
+  // Now each probe may send all of them over to the other queue and back; it
+  // does so less often than every other time.
+  EXPECT_LE(sim.wakes() - wakes,
+            (static_cast<int64_t>(sim.sends().size()) - sends) * 500 / 2);
+  EXPECT_EQ(sim.Faults(), "");
+}
+
 }  // namespace
 }  // namespace forbear::testing
