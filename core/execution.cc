@@ -135,7 +135,7 @@ Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
   if (WhyNotRetry(options_, facts, outcome) != StopReason::kNone) {
     return HeadDecision::kCommit;
   }
-  if (now + outcome.pushback.value_or(absl::ZeroDuration()) > limit_) {
+  if (now + outcome.pushback.value_or(absl::ZeroDuration()) >= limit_) {
     return HeadDecision::kCommit;  // it will be refused, with retry_at
   }
   return HeadDecision::kHold;
@@ -198,7 +198,8 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
   const MonotonicTime earliest = Later(known.time, now + own);
   const bool breaker_decides =
       known.source == DelaySource::kBreaker && known.time > now;
-  if (earliest > limit_ ||
+  // At the limit itself nothing is sent any more.
+  if (earliest >= limit_ ||
       (breaker_decides && options_.when_open == WhenOpen::kFail)) {
     Finish(breaker_decides && known.time == earliest
                ? StopReason::kCircuitOpen

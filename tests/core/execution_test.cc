@@ -682,7 +682,8 @@ Letter WithOutcome(Letter::What what, ErrorKind kind, Processed processed,
 const std::vector<std::optional<absl::Duration>>& Pushbacks() {
   static const auto* const all = new std::vector<std::optional<absl::Duration>>{
       std::nullopt, absl::ZeroDuration(), absl::Seconds(1),
-      absl::Seconds(100), absl::Hours(87600)};
+      // The first attempt ends after 5 ms: exactly at the limit.
+      kLimit - absl::Milliseconds(5), absl::Seconds(100), absl::Hours(87600)};
   return *all;
 }
 
