@@ -115,6 +115,11 @@ class Model final : public SharedState {
     }
   }
 
+  bool operator==(const Model& o) const {
+    return out == o.out && given == o.given && queued == o.queued &&
+           level == o.level && heads == o.heads && gate == o.gate &&
+           asked_with == o.asked_with;
+  }
   std::string Text() const {
     return absl::StrCat("out ", out, " given ", given, " queued ", queued,
                         " level ", level, " heads ", heads, " gate ",
@@ -474,6 +479,20 @@ std::string Text(const AttemptRecord& r) {
       DelaySourceName(r.wait_source), r.garbage_pushback ? " garbage" : "");
 }
 
+bool Same(const Action& a, const Action& b) {
+  return a.type == b.type && a.attempt == b.attempt && a.time == b.time &&
+         a.source == b.source && a.reason == b.reason &&
+         a.retry_at == b.retry_at;
+}
+
+bool Same(const AttemptRecord& a, const AttemptRecord& b) {
+  return a.number == b.number && a.start == b.start && a.end == b.end &&
+         a.outcome.kind == b.outcome.kind &&
+         a.outcome.pushback == b.outcome.pushback && a.waited == b.waited &&
+         a.wait_source == b.wait_source &&
+         a.garbage_pushback == b.garbage_pushback;
+}
+
 // Runs one sequence through both. Returns what differs, or nothing.
 class Pair {
  public:
@@ -589,7 +608,7 @@ class Pair {
       if (twin_.actions.empty()) return "more actions than the twin: " + Text(a);
       const Action b = twin_.actions.front();
       twin_.actions.pop_front();
-      if (Text(a) != Text(b)) return absl::StrCat(Text(a), " twin ", Text(b));
+      if (!Same(a, b)) return absl::StrCat(Text(a), " twin ", Text(b));
       // What holds without a twin.
       if (finished_) return "an action after kFinish";
       switch (a.type) {
@@ -620,7 +639,7 @@ class Pair {
       return absl::StrCat("phase ", static_cast<int>(call_->phase()), " twin ",
                           static_cast<int>(twin_.phase));
     }
-    if (model_.Text() != twin_.model.Text()) {
+    if (!(model_ == twin_.model)) {
       return absl::StrCat(model_.Text(), " twin ", twin_.model.Text());
     }
     if (model_.out < 0 || model_.out > 1) return "permits";
@@ -631,7 +650,7 @@ class Pair {
     for (const AttemptRecord& a : r.attempts) {
       const auto it = twin_.records.find(a.number);
       if (it == twin_.records.end()) return "a record of no attempt";
-      if (Text(a) != Text(it->second)) {
+      if (!Same(a, it->second)) {
         return absl::StrCat(Text(a), " twin ", Text(it->second));
       }
       ++kept;
@@ -852,11 +871,13 @@ TEST(ExecutionTest, EverySecondOutcome) {
 
 // Everything may happen at any time, with what is undelivered left lying.
 TEST(ExecutionTest, EverySequenceOfFive) {
-  const std::vector<Options> options = {
-      {}, {false, true, true, 2, WhenOpen::kFail, 20, true}};
-  const int64_t n = Exhaust({}, Join(Misc(), FewOutcomes()), 4, options) +
-                    Exhaust({L(Letter::What::kBegin, "begin")},
-                            Join(Misc(), FewOutcomes()), 4, options);
+  using What = Letter::What;
+  const std::vector<Letter> letters = Join(Misc(), FewOutcomes());
+  int64_t n = Exhaust({}, letters, 4, {{}});
+  n += Exhaust({L(What::kBegin, "begin")}, letters, 4,
+               {{}, {false, true, true, 2, WhenOpen::kFail, 20, true}});
+  n += Exhaust({L(What::kBegin, "begin"), L(What::kDrain, "drain")}, letters, 5,
+               {{true, true, true, 3, WhenOpen::kWait, 20, false}});
   std::printf("%lld sequences\n", static_cast<long long>(n));
 }
 
@@ -864,7 +885,8 @@ TEST(ExecutionTest, EverySequenceOfFourAfterAFailure) {
   using What = Letter::What;
   int64_t n = 0;
   const std::vector<Options> options = {
-      {true, true, true, 3, WhenOpen::kWait, 20, false}};
+      {true, true, true, 3, WhenOpen::kWait, 20, false},
+      {false, true, true, 2, WhenOpen::kFail, 500, true}};
   for (const Letter& first : FewOutcomes()) {
     if (first.what != What::kDone || first.outcome.kind == ErrorKind::kOk ||
         first.outcome.pushback > absl::Seconds(1)) {
@@ -875,6 +897,66 @@ TEST(ExecutionTest, EverySequenceOfFourAfterAFailure) {
     if (HasFailure()) return;
   }
   std::printf("%lld sequences\n", static_cast<long long>(n));
+}
+
+// A driver that goes away in the middle takes nothing along.
+TEST(ExecutionTest, DroppedCallGivesBackWhatItHolds) {
+  const auto waiter = std::make_shared<NoWaiter>();
+  RetryOptions retry;
+  retry.backoff.initial = absl::ZeroDuration();
+  CallSpec spec;
+  spec.idempotent = true;
+  Outcome failed;
+  failed.kind = ErrorKind::kTransient;
+  const MonotonicTime now = MonotonicTime::FromNanos(1000);
+  // 0: new. 1: queued. 2: a start undelivered. 3: in flight. 4: in backoff.
+  // 5: a retry undelivered. 6: a retry in flight.
+  for (int stage = 0; stage <= 6; ++stage) {
+    Model model(100);
+    {
+      Execution call(spec, &retry, &model, waiter);
+      model.others_first = stage == 1;
+      if (stage >= 1) call.Begin(now);
+      Action action;
+      if (stage >= 3) call.NextAction(&action);
+      if (stage >= 4) call.OnAttemptDone(1, failed, now);
+      if (stage >= 4) call.NextAction(&action);
+      if (stage >= 5) call.OnTimer(now);
+      if (stage >= 6) call.NextAction(&action);
+    }
+    EXPECT_EQ(model.out, 0) << stage;
+    EXPECT_FALSE(model.queued) << stage;
+    // A retry that was sent has been paid for.
+    EXPECT_EQ(model.level, stage == 6 ? 100 - 14 : 100) << stage;
+  }
+}
+
+TEST(ExecutionTest, KeepsTheLastSixteenAttemptsAndCountsAll) {
+  const auto waiter = std::make_shared<NoWaiter>();
+  RetryOptions retry;
+  Model model(100000);
+  CallSpec spec;
+  Execution call(spec, &retry, &model, waiter);
+  MonotonicTime now = MonotonicTime::FromNanos(1000);
+  call.Begin(now);
+  Outcome throttled;
+  throttled.kind = ErrorKind::kThrottled;
+  throttled.processed = Processed::kNo;
+  Action action;
+  for (int n = 1; n <= 40; ++n) {
+    ASSERT_TRUE(call.NextAction(&action));
+    ASSERT_EQ(action.type, Action::Type::kStartAttempt);
+    ASSERT_EQ(action.attempt, n);
+    now = now + absl::Milliseconds(1);
+    call.OnAttemptDone(n, n < 40 ? throttled : Outcome(), now);
+  }
+  const CallRecord& r = call.record();
+  EXPECT_EQ(r.stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(r.total_attempts, 40);
+  ASSERT_EQ(r.attempts.size(), static_cast<size_t>(CallRecord::kMaxAttempts));
+  EXPECT_EQ(r.attempts.front().number, 25);
+  EXPECT_EQ(r.attempts.back().number, 40);
+  EXPECT_EQ(r.wasted_sends(), 39);
 }
 
 }  // namespace
