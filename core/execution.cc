@@ -6,6 +6,13 @@
 #include "core/random.h"
 
 namespace forbear {
+namespace {
+
+// Transports count in milliseconds: one whose time is the call's deadline may
+// end an attempt a little before our clock says so.
+constexpr absl::Duration kTimerSlack = absl::Milliseconds(10);
+
+}  // namespace
 
 Execution::Execution(CallSpec spec, const RetryOptions* options,
                      SharedState* shared, std::shared_ptr<Waiter> waiter)
@@ -52,6 +59,7 @@ void Execution::Dispatch(MonotonicTime now) {
   phase_ = Phase::kQueued;
   const DispatchAnswer answer = shared_->Dispatch(
       &place_, waiter_, now, limit_, options_.when_open, &wakes_);
+  holder_ = answer.holder;
   switch (answer.verdict) {
     case Verdict::kGo:
       StartAttempt(answer.permit, now);
@@ -127,7 +135,7 @@ Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
   shared_->OnAnswerHead(&attempt->permit, outcome, now, &wakes_);
   if (phase_ != Phase::kInFlight) return HeadDecision::kCommit;
   RetryFacts facts;
-  facts.idempotent = spec_.idempotent;
+  facts.idempotent = spec_.idempotent || outcome.repeatable;
   facts.replayable = spec_.replayable;
   const bool free = outcome.processed == Processed::kNo && !free_retry_used_;
   facts.counted_failures = counted_failures_ + (free ? 0 : 1);
@@ -173,12 +181,14 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
       ++counted_failures_;
     }
   }
-  if (failed && now >= limit_ && !outcome.committed) {
+  const bool over =
+      now >= limit_ || (outcome.timed_out && now + kTimerSlack >= limit_);
+  if (failed && over && !outcome.committed) {
     FinishAtLimit(now);
     return;
   }
   RetryFacts facts;
-  facts.idempotent = spec_.idempotent;
+  facts.idempotent = spec_.idempotent || outcome.repeatable;
   facts.replayable = spec_.replayable;
   facts.counted_failures = counted_failures_;
   const StopReason why = WhyNotRetry(options_, facts, outcome);

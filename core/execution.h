@@ -122,6 +122,9 @@ class Execution {
   Phase phase() const { return phase_; }
   // Complete once kFinish was taken, but for attempts that end later.
   const CallRecord& record() const { return record_; }
+  // The shared state that holds the call or has refused it, for a driver that
+  // has to tell its caller whether a limit or the server is in the way.
+  WaitPlace::Where holder() const { return holder_; }
   // The call's own limit for waiting.
   MonotonicTime limit() const { return limit_; }
   const CallSpec& spec() const { return spec_; }
@@ -155,6 +158,7 @@ class Execution {
   Phase phase_ = Phase::kNew;
   MonotonicTime limit_ = MonotonicTime::Infinite();
   WaitPlace place_;
+  WaitPlace::Where holder_ = WaitPlace::Where::kNowhere;
   absl::InlinedVector<InFlight, 1> in_flight_;
   int counted_failures_ = 0;
   bool free_retry_used_ = false;

@@ -64,6 +64,11 @@ struct Outcome {
   // The attempt ended because its own time was over.
   bool timed_out = false;
 
+  // Whoever made the call agrees that it is sent again after an outcome like
+  // this one: a gRPC method lists the codes for which it is. Beside
+  // CallSpec::idempotent, which agrees for all outcomes.
+  bool repeatable = false;
+
   // How long the server wants us to stay away, counted from the moment its
   // answer's head arrived. Never negative. Absent: it did not say.
   std::optional<absl::Duration> pushback;

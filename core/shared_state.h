@@ -50,6 +50,8 @@ struct DispatchAnswer {
   MonotonicTime until;                      // kWait, kRefuse
   DelaySource source = DelaySource::kNone;  // kWait, kRefuse
   StopReason reason = StopReason::kNone;    // kRefuse
+  // kWait, kRefuse: the state that said so.
+  WaitPlace::Where holder = WaitPlace::Where::kNowhere;
   AttemptPermit permit;                     // kGo
 };
 
@@ -123,6 +125,7 @@ class BasicSharedState final : public SharedState {
       answer.permit.quota = a.permit;
     }
     if (answer.verdict != Verdict::kGo) {
+      answer.holder = WaitPlace::Where::kQuota;
       LeaveEndpoint(place, wakes);
       place->where = answer.verdict == Verdict::kWait
                          ? WaitPlace::Where::kQuota
@@ -140,6 +143,7 @@ class BasicSharedState final : public SharedState {
                        ? WaitPlace::Where::kEndpoint
                        : WaitPlace::Where::kNowhere;
     if (answer.verdict != Verdict::kGo) {
+      answer.holder = WaitPlace::Where::kEndpoint;
       Lock lock(&quota_->mutex);
       quota_->value.Return(answer.permit.quota, wakes);
     }

@@ -89,6 +89,7 @@ class Call {
     return execution_.phase() == Execution::Phase::kFinished;
   }
   const CallRecord& record() const { return execution_.record(); }
+  WaitPlace::Where holder() const { return execution_.holder(); }
 
  private:
   void LogAttemptDone(int n);
