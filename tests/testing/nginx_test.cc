@@ -51,7 +51,7 @@ long Ask(CURL* easy, const std::string& url, const std::string& body = "",
 
 Nginx::Options LimitedAndRefused() {
   Nginx::Options options;
-  options.http = "limit_req_zone $binary_remote_addr zone=z:1m rate=60r/m;";
+  options.http = "limit_req_zone $binary_remote_addr zone=z:1m rate=6r/m;";
   options.server = R"(
     location /limited {
       limit_req zone=z burst=2 nodelay;
