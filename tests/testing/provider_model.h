@@ -33,9 +33,9 @@ namespace forbear::testing {
 // 3. Of the admitted requests some meet a fault: an error before any work, or
 //    the loss of the answer after the work. Which ones is fixed by the seed and
 //    the number of requests admitted before, so that every client that plays
-//    against the same seed meets equally many. A call that has had
-//    `max_faults_per_call` faults gets no more: a client that tries three times
-//    at proper times gets every answer.
+//    against the same seed meets the same ones. A call that has had
+//    `max_faults_per_call` faults is spared the next: a client that tries three
+//    times at proper times gets every answer.
 // 4. The rest is served. Work that was done before for the same call is not
 //    done again if the call is idempotent, else it is, and that is counted.
 //

@@ -126,7 +126,7 @@ absl::Time ParseDate(const std::string& date) {
 
 TEST(ProviderTest, OneQuotaOverBothProtocols) {
   Provider::Options options = WithoutFaults();
-  options.model.rate = 0.4;  // A token every 2.5 s.
+  options.model.rate = 0.01;  // A token every 100 s.
   options.model.burst = 2;
   const auto provider = Make(options);
   const std::string url = provider->http().Url("/v1");
@@ -138,14 +138,17 @@ TEST(ProviderTest, OneQuotaOverBothProtocols) {
 
   const HttpAnswer refused = Post(url, nullptr);
   EXPECT_EQ(refused.status, 429);
-  EXPECT_EQ(refused.retry_after, "3");
+  int seconds = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(refused.retry_after, &seconds));
+  EXPECT_GT(seconds, 80);
+  EXPECT_LE(seconds, 100);
   const GrpcAnswer pushed_back = Say(*provider, nullptr);
   EXPECT_EQ(pushed_back.status.error_code(),
             grpc::StatusCode::RESOURCE_EXHAUSTED);
   int pushback = 0;
   ASSERT_TRUE(absl::SimpleAtoi(pushed_back.pushback, &pushback));
-  EXPECT_GT(pushback, 1000);
-  EXPECT_LE(pushback, 2500);
+  EXPECT_GT(pushback, 80000);
+  EXPECT_LE(pushback, 100000);
 
   const ProviderModel::Stats stats = provider->stats();
   EXPECT_EQ(stats.sends, 4);
@@ -155,45 +158,50 @@ TEST(ProviderTest, OneQuotaOverBothProtocols) {
   EXPECT_EQ(provider->grpc().log().Count(), 2);
 }
 
-// Who waits as long as it was told is admitted, in every style.
-TEST(ProviderTest, StatedWaitsAreEnough) {
+// Every style states the rest of the 100 s, rounded up.
+TEST(ProviderTest, StatesWaitsInEveryStyle) {
   for (const auto style :
        {Provider::WaitStyle::kSeconds, Provider::WaitStyle::kDate,
         Provider::WaitStyle::kMilliseconds, Provider::WaitStyle::kNone}) {
     Provider::Options options = WithoutFaults();
-    options.model.rate = 0.75;
+    options.model.rate = 0.01;
     options.model.burst = 1;
     options.wait_style = style;
     const auto provider = Make(options);
-    Post(provider->http().Url(), nullptr);
-    const HttpAnswer refused = Post(provider->http().Url(), nullptr);
+    const std::string url = provider->http().Url();
+    const absl::Duration token_taken_after = provider->Now();
+    EXPECT_EQ(Post(url, nullptr).status, 200);
+    const HttpAnswer refused = Post(url, nullptr);
+    const absl::Duration least =
+        absl::Seconds(100) - (provider->Now() - token_taken_after);
     ASSERT_EQ(refused.status, 429);
-    const absl::Duration free_at = absl::Seconds(1 / 0.75);
+
+    int number = 0;
+    absl::Duration stated, unit;
     switch (style) {
       case Provider::WaitStyle::kSeconds:
-        EXPECT_EQ(refused.retry_after, "2");
+        ASSERT_TRUE(absl::SimpleAtoi(refused.retry_after, &number));
+        unit = absl::Seconds(1);
+        stated = absl::Seconds(number);
         break;
-      case Provider::WaitStyle::kDate: {
-        const absl::Duration wait =
-            ParseDate(refused.retry_after) - ParseDate(refused.date);
-        EXPECT_GE(wait, absl::Seconds(2));
-        EXPECT_LE(wait, absl::Seconds(3));
+      case Provider::WaitStyle::kDate:
+        // The response's Date is cut to seconds too.
+        unit = absl::Seconds(2);
+        stated = ParseDate(refused.retry_after) - ParseDate(refused.date);
         break;
-      }
-      case Provider::WaitStyle::kMilliseconds: {
-        int64_t ms = 0;
-        ASSERT_TRUE(absl::SimpleAtoi(refused.retry_after_ms, &ms));
-        EXPECT_LE(absl::Milliseconds(ms), free_at + absl::Milliseconds(1));
-        EXPECT_GE(absl::Milliseconds(ms), free_at - absl::Milliseconds(900));
-        EXPECT_EQ(refused.retry_after, "");
+      case Provider::WaitStyle::kMilliseconds:
+        ASSERT_TRUE(absl::SimpleAtoi(refused.retry_after_ms, &number));
+        unit = absl::Milliseconds(1);
+        stated = absl::Milliseconds(number);
         break;
-      }
       case Provider::WaitStyle::kNone:
         EXPECT_EQ(refused.retry_after, "");
         EXPECT_EQ(refused.retry_after_ms, "");
         EXPECT_EQ(Say(*provider, nullptr).pushback, "");
-        break;
+        continue;
     }
+    EXPECT_GE(stated, least);
+    EXPECT_LE(stated, absl::Seconds(100) + unit);
   }
 }
 
@@ -277,7 +285,7 @@ TEST(ProviderTest, PlaysOutages) {
 TEST(ProviderTest, ClosesItsPortsForAWhile) {
   Provider::Options options = WithoutFaults();
   options.model.outages = {Outage{absl::Milliseconds(100),
-                                  absl::Milliseconds(300),
+                                  absl::Milliseconds(600),
                                   Outage::Kind::kClosedPort,
                                   {}}};
   const auto provider = Make(options);
@@ -294,7 +302,7 @@ TEST(ProviderTest, ClosesItsPortsForAWhile) {
     absl::SleepFor(absl::Milliseconds(5));
   }
   EXPECT_TRUE(closed);
-  EXPECT_GE(provider->Now(), absl::Milliseconds(300));
+  EXPECT_GE(provider->Now(), absl::Milliseconds(600));
   EXPECT_LT(provider->Now(), absl::Seconds(5));
   // The gRPC server is back an instant later.
   grpc::Status status;
@@ -357,8 +365,10 @@ TEST(ProviderTest, PatientClientsGetEveryAnswer) {
   EXPECT_EQ(answered, 100);
   const ProviderModel::Stats stats = provider->stats();
   EXPECT_EQ(stats.answered, 100);
-  EXPECT_EQ(stats.lost_answers, 3);
-  EXPECT_EQ(stats.replays, 3);
+  // A call that has had its two faults is spared a third.
+  EXPECT_GE(stats.lost_answers, 1);
+  EXPECT_LE(stats.lost_answers, 3);
+  EXPECT_EQ(stats.replays, stats.lost_answers);
   EXPECT_EQ(stats.duplicates_executed, 0);
   EXPECT_EQ(stats.sends,
             stats.answered + stats.refused + stats.errors + stats.lost_answers);
