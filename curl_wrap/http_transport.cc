@@ -328,7 +328,9 @@ size_t HttpTransport::OnHeader(absl::string_view line) {
     case Mode::kStream: {
       Give give = Give::kDone;
       if (giving_) give = GiveHeld();
-      if (give == Give::kDone && !paused_in_head_) give = GiveLine(line);
+      if (give == Give::kDone && !paused_in_head_) {
+        give = GiveLine(line, /*trailer=*/head_.complete());
+      }
       if (give == Give::kPaused) return CURL_WRITEFUNC_PAUSE;
       paused_in_head_ = false;
       return give == Give::kDone ? line.size() : 0;
@@ -472,18 +474,19 @@ bool HttpTransport::Stream() {
 
 HttpTransport::Give HttpTransport::GiveHeld() {
   giving_ = true;
-  const auto give_lines = [this](const Lines& lines, size_t* given,
-                                 size_t* bytes) {
+  const auto give_lines = [this](const Lines& lines, bool trailers,
+                                 size_t* given, size_t* bytes) {
     for (; *given < lines.sizes.size(); ++*given) {
       const size_t size = lines.sizes[*given];
       const Give give =
-          GiveLine(absl::string_view(lines.bytes).substr(*bytes, size));
+          GiveLine(absl::string_view(lines.bytes).substr(*bytes, size),
+                   trailers);
       if (give != Give::kDone) return give;
       *bytes += size;
     }
     return Give::kDone;
   };
-  Give give = give_lines(held_.head, &held_.lines_given,
+  Give give = give_lines(held_.head, /*trailers=*/false, &held_.lines_given,
                          &held_.bytes_of_lines_given);
   while (give == Give::kDone && held_.body_given < held_.body.size()) {
     const absl::string_view chunk =
@@ -492,17 +495,19 @@ HttpTransport::Give HttpTransport::GiveHeld() {
     if (give == Give::kDone) held_.body_given += chunk.size();
   }
   if (give == Give::kDone) {
-    give = give_lines(held_.trailers, &held_.trailers_given,
+    give = give_lines(held_.trailers, /*trailers=*/true, &held_.trailers_given,
                       &held_.bytes_of_trailers_given);
   }
   giving_ = give == Give::kPaused;
   return give;
 }
 
-HttpTransport::Give HttpTransport::GiveLine(absl::string_view line) {
-  // As libcurl: CURLOPT_HEADER puts the lines into the body as well; without a
-  // header function, HEADERDATA alone makes the write function take them.
-  if (settings_.include_head) {
+HttpTransport::Give HttpTransport::GiveLine(absl::string_view line,
+                                            bool trailer) {
+  // As libcurl: CURLOPT_HEADER puts heads, not trailers, into the body as well;
+  // without a header function, HEADERDATA alone makes the write function take
+  // lines.
+  if (settings_.include_head && !trailer) {
     const Give give =
         GiveTo(settings_.write_function, line, settings_.write_data);
     if (give != Give::kDone) return give;

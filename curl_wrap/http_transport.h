@@ -140,7 +140,7 @@ class HttpTransport final : public BlockingTransport {
   // transfer must end now.
   bool Stream();
   Give GiveHeld();
-  Give GiveLine(absl::string_view line);
+  Give GiveLine(absl::string_view line, bool trailer);
   Give GiveBody(absl::string_view chunk);
   Give GiveTo(curl_write_callback function, absl::string_view data, void* to);
   bool FailsOnError() const;
