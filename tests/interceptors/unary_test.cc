@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -387,6 +388,8 @@ TEST_P(UnaryTest, CancelDuringBackoffReturnsAtOnce) {
            call.record().attempts[0].outcome.kind == ErrorKind::kOk) {
       std::this_thread::yield();
     }
+    // Into the wait itself.
+    std::this_thread::sleep_for(std::chrono::milliseconds(3));
     const MonotonicTime cancelled = MonotonicNow();
     call.Cancel();
     EXPECT_EQ(call.Wait().error_code(), StatusCode::CANCELLED);
@@ -460,12 +463,17 @@ TEST_P(UnaryTest, MoreThanFiveAttemptsAndRetryOptionsOfAMethod) {
                ? GrpcReply::Error(StatusCode::UNAVAILABLE)
                : GrpcReply::Ok(request.bytes);
   });
+  ClientOptions client_options;
+  client_options.endpoint.breaker.enabled = false;
   RpcOptions options = Consent();
   options.methods[0].retry.emplace();
   options.methods[0].retry->max_attempts = 8;
   options.methods[0].retry->backoff.initial = absl::Milliseconds(1);
   options.methods[0].retry->backoff.max = absl::Milliseconds(5);
-  EchoCall call(GetParam(), Channel(options));
+  EchoCall call(GetParam(),
+                CreateChannel(server_->address(),
+                              grpc::InsecureChannelCredentials(),
+                              *Client::Create(client_options), options));
   EXPECT_TRUE(call.Run().ok()) << call.status().error_message();
   EXPECT_EQ(server_->log().Count(), 8);
 }
