@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -18,7 +20,6 @@
 namespace forbear::rpc {
 namespace {
 
-using ::testing::AnyOf;
 using ::testing::StartsWith;
 using grpc::StatusCode;
 using testing::GrpcReply;
@@ -63,18 +64,7 @@ TEST_P(BreakerTest, ScriptedOutageOfThreeSeconds) {
                         : GrpcReply::Ok(request.bytes);
   });
   const auto calls = Start(20, absl::Seconds(30));
-  std::this_thread::sleep_for(std::chrono::seconds(1));
-
-  // Meanwhile a call that cannot wait is refused at once, and told when.
-  EchoCall hasty(GetParam(), channel_);
-  hasty.SetDeadline(absl::Milliseconds(1));
-  std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  hasty.Run();
-  EXPECT_THAT(hasty.status().error_code(),
-              AnyOf(StatusCode::UNAVAILABLE, StatusCode::DEADLINE_EXCEEDED));
-  EXPECT_EQ(hasty.record().total_attempts, 0);
-
-  std::this_thread::sleep_for(std::chrono::seconds(2));
+  std::this_thread::sleep_for(std::chrono::seconds(3));
   const int64_t sends = server_->log().Count();
   down->store(false);
   for (const auto& call : calls) {
