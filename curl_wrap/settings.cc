@@ -225,7 +225,7 @@ std::string Settings::Method() const {
   if (!custom_request_.empty()) {
     return IsMethodName(custom_request_) ? custom_request_ : "CUSTOM";
   }
-  if (!fresh_ && !request_known_) return "?";
+  if (!fresh_ && !request_known_) return "unknown";
   switch (request_) {
     case Request::kGet:
       return "GET";
@@ -237,7 +237,7 @@ std::string Settings::Method() const {
     case Request::kPut:
       return "PUT";
   }
-  return "?";
+  return "unknown";
 }
 
 bool Settings::MethodIsIdempotent() const {

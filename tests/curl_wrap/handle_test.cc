@@ -713,7 +713,7 @@ TEST_F(HandleTest, BorrowedHandles) {
     server_->Script({Reply::ResetBeforeHead()});
     const CallResult result = curl.Perform();
     EXPECT_EQ(result.stop_reason, StopReason::kNotIdempotent);
-    EXPECT_EQ(result.record.method, "?");
+    EXPECT_EQ(result.record.method, "unknown");
   }
   curl_easy_cleanup(easy);
 }
