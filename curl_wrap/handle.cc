@@ -48,7 +48,13 @@ struct Handle::Impl {
     if (settings.curlu != nullptr) {
       return TargetOf(settings.curlu, settings.port);
     }
-    return TargetOf(settings.url, settings.default_protocol, settings.port);
+    const char* url = settings.url.c_str();
+    // Of a borrowed handle it may have been set by others; this one, libcurl
+    // tells.
+    if (!owns && *url == '\0') {
+      curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
+    }
+    return TargetOf(url, settings.default_protocol, settings.port);
   }
 
   void PerformPlain(const std::optional<Target>& target, CallResult* result);

@@ -181,10 +181,14 @@ void Settings::Note(CURLoption option, const OptionValue& value) {
 
     // Who decides the method: as Curl_vsetopt.
     case CURLOPT_HTTPGET:
-      if (value.number != 0) request(Request::kGet);
+      if (value.number != 0) {
+        request(Request::kGet);
+        no_body_ = false;
+      }
       return;
     case CURLOPT_NOBODY:
-      if (value.number != 0) {
+      no_body_ = value.number != 0;
+      if (no_body_) {
         request(Request::kHead);
       } else if (request_ == Request::kHead) {
         request(Request::kGet);
@@ -192,10 +196,12 @@ void Settings::Note(CURLoption option, const OptionValue& value) {
       return;
     case CURLOPT_POST:
       request(value.number != 0 ? Request::kPost : Request::kGet);
+      if (value.number != 0) no_body_ = false;
       return;
     case CURLOPT_UPLOAD:
     case kPut:
       request(value.number != 0 ? Request::kPut : Request::kGet);
+      if (value.number != 0) no_body_ = false;
       return;
     case CURLOPT_POSTFIELDS:
     case CURLOPT_COPYPOSTFIELDS:
@@ -205,6 +211,7 @@ void Settings::Note(CURLoption option, const OptionValue& value) {
     case CURLOPT_MIMEPOST:
     case kHttpPost:
       request(Request::kMime);
+      no_body_ = false;
       return;
     case CURLOPT_CUSTOMREQUEST:
       custom_request_ = TextOf(value);
@@ -226,6 +233,7 @@ std::string Settings::Method() const {
     return IsMethodName(custom_request_) ? custom_request_ : "CUSTOM";
   }
   if (!fresh_ && !request_known_) return "unknown";
+  if (no_body_) return "HEAD";
   switch (request_) {
     case Request::kGet:
       return "GET";

@@ -108,6 +108,7 @@ class Settings {
   Request request_ = Request::kGet;
   bool request_known_ = false;
   bool read_known_ = false;
+  bool no_body_ = false;
   bool has_fields_ = false;
   bool connect_only_ = false;
   std::string custom_request_;

@@ -1,7 +1,4 @@
 // Request bodies of all kinds, sent again byte for byte, or not at all.
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,9 +10,11 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "tests/curl_wrap/app.h"
+#include "tests/curl_wrap/raw_server.h"
 
 namespace forbear::curl {
 namespace {
@@ -280,70 +279,11 @@ TEST_F(BodiesTest, AnAbortOfTheReadPassesThrough) {
   EXPECT_EQ(result.stop_reason, StopReason::kCancelled);
 }
 
-// Answers "Expect: 100-continue" as the test wants; blocking, one connection
-// after the other, each closed after its answer.
-class ExpectServer {
- public:
-  explicit ExpectServer(std::vector<bool> refuses) {
-    fd_ = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address = {};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    bind(fd_, reinterpret_cast<sockaddr*>(&address), size);
-    listen(fd_, 8);
-    getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
-    thread_ = std::thread([this, refuses] {
-      for (const bool refuse : refuses) Serve(refuse);
-    });
-  }
-  ~ExpectServer() {
-    thread_.join();
-    close(fd_);
-  }
-  int port() const { return port_; }
-  const std::vector<std::string>& bodies() const { return bodies_; }
-
- private:
-  void Serve(bool refuse) {
-    const int fd = accept(fd_, nullptr, nullptr);
-    std::string in;
-    size_t end = std::string::npos;
-    while (end == std::string::npos && Receive(fd, &in)) {
-      end = in.find("\r\n\r\n");
-    }
-    if (!refuse) {
-      Send(fd, "HTTP/1.1 100 Continue\r\n\r\n");
-      while (in.size() < end + 4 + 4 && Receive(fd, &in)) {
-      }
-    }
-    bodies_.push_back(in.substr(end + 4));
-    Send(fd, refuse ? "HTTP/1.1 503 No\r\nContent-Length: 2\r\n"
-                      "Connection: close\r\n\r\nno"
-                    : "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
-                      "Connection: close\r\n\r\nok");
-    close(fd);
-  }
-  static bool Receive(int fd, std::string* in) {
-    char buffer[4096];
-    const ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
-    if (n > 0) in->append(buffer, static_cast<size_t>(n));
-    return n > 0;
-  }
-  static void Send(int fd, const std::string& text) {
-    ASSERT_EQ(send(fd, text.data(), text.size(), MSG_NOSIGNAL),
-              static_cast<ssize_t>(text.size()));
-  }
-
-  int fd_;
-  int port_;
-  std::vector<std::string> bodies_;
-  std::thread thread_;
-};
-
 TEST_F(BodiesTest, ExpectContinueSavesWhatCannotBeReplayed) {
-  ExpectServer server({true, false});
+  const std::string end = "Content-Length: 2\r\nConnection: close\r\n\r\n";
+  RawServer server({{{"\r\n\r\n", "HTTP/1.1 503 No\r\n" + end + "no"}},
+                    {{"\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\n"},
+                     {"body", "HTTP/1.1 200 OK\r\n" + end + "ok"}}});
   App app(client_, absl::StrCat("http://127.0.0.1:", server.port(), "/"));
   Source source{"body"};
   app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
@@ -355,7 +295,10 @@ TEST_F(BodiesTest, ExpectContinueSavesWhatCannotBeReplayed) {
   const CallResult result = app.Perform(kLong);
   EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
   EXPECT_EQ(app.sink.body, "ok");
-  EXPECT_EQ(server.bodies(), (std::vector<std::string>{"", "body"}));
+  const std::vector<std::string> received = server.Received();
+  ASSERT_EQ(received.size(), 2u);
+  EXPECT_TRUE(absl::EndsWith(received[0], "\r\n\r\n"));
+  EXPECT_TRUE(absl::EndsWith(received[1], "\r\n\r\nbody"));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
 #include "tests/curl_wrap/app.h"
+#include "tests/curl_wrap/raw_server.h"
 
 namespace forbear::curl {
 namespace {
@@ -340,6 +341,52 @@ TEST_F(HandleTest, TooManyRedirects) {
   EXPECT_EQ(result.code, CURLE_TOO_MANY_REDIRECTS);
   EXPECT_EQ(result.stop_reason, StopReason::kPermanentError);
   EXPECT_EQ(Sends(), 4);
+}
+
+// A proxy's answer to CONNECT is no answer of the server's.
+TEST_F(HandleTest, HeadsOfATunnel) {
+  const std::string end = "\r\n\r\n";
+  const std::string tunnel = "HTTP/1.1 200 Tunnel" + end;
+  RawServer proxy({{{end, tunnel}, {end, "HTTP/1.1 503 No" + end}},
+                   {{end, tunnel}, {end, "HTTP/1.1 200 OK" + end + "through"}}});
+  App app(client_, "http://server.invalid/");
+  app.curl.SetOpt(CURLOPT_PROXY,
+                  absl::StrCat("http://127.0.0.1:", proxy.port()).c_str());
+  app.curl.SetOpt(CURLOPT_HTTPPROXYTUNNEL, 1L);
+  const CallResult result = app.Perform(kLong);
+  EXPECT_EQ(result.code, CURLE_OK) << app.error;
+  EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(result.record.target, "server.invalid:80");
+  EXPECT_EQ(result.record.total_attempts, 2);
+  EXPECT_EQ(result.record.attempts[0].outcome.status, 503);
+  EXPECT_EQ(app.sink.body, "through");
+  EXPECT_EQ(app.sink.head, tunnel + "HTTP/1.1 200 OK" + end);
+}
+
+TEST_F(HandleTest, InterimHeadsAreNoAnswers) {
+  const std::string end = "\r\n\r\n";
+  const std::string hints = "HTTP/1.1 103 Early Hints\r\nLink: </x>" + end;
+  RawServer server({{{end, hints}},  // … and then nothing
+                    {{end, hints + "HTTP/1.1 503 No" + end}},
+                    {{end, hints + "HTTP/1.1 200 OK" + end + "ok"}}});
+  App app(client_, absl::StrCat("http://127.0.0.1:", server.port()));
+  const CallResult result = app.Perform(kLong);
+  EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
+  ASSERT_EQ(result.record.attempts.size(), 3u);
+  EXPECT_EQ(result.record.attempts[0].outcome.status, 0);
+  EXPECT_EQ(result.record.attempts[0].outcome.processed, Processed::kUnknown);
+  EXPECT_EQ(app.sink.body, "ok");
+  EXPECT_EQ(app.sink.head, hints + "HTTP/1.1 200 OK" + end);
+}
+
+TEST_F(HandleTest, WhatIsNotHttp) {
+  RawServer server(std::vector<RawServer::Connection>{
+      {{"\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n"}}});
+  App app(client_, absl::StrCat("http://127.0.0.1:", server.port()));
+  const CallResult result = app.Perform(kLong);
+  EXPECT_EQ(result.code, CURLE_UNSUPPORTED_PROTOCOL);
+  EXPECT_EQ(result.stop_reason, StopReason::kPermanentError);
+  EXPECT_EQ(app.sink.body, "");
 }
 
 TEST_F(HandleTest, HeadHasNoBody) {
@@ -707,13 +754,14 @@ TEST_F(HandleTest, BorrowedHandles) {
   {
     // A method that nobody has told us may be a POST.
     Handle curl = Handle::Borrow(easy, client_);
-    curl.SetOpt(CURLOPT_URL, server_->Url().c_str());
     curl.SetOpt(CURLOPT_WRITEFUNCTION, &Sink::OnBody);
     curl.SetOpt(CURLOPT_WRITEDATA, &sink);
-    server_->Script({Reply::ResetBeforeHead()});
+    server_->Script({Reply::CloseAfterRead()});
     const CallResult result = curl.Perform();
     EXPECT_EQ(result.stop_reason, StopReason::kNotIdempotent);
     EXPECT_EQ(result.record.method, "unknown");
+    EXPECT_EQ(result.record.target,
+              absl::StrCat("127.0.0.1:", server_->port()));
   }
   curl_easy_cleanup(easy);
 }

@@ -113,6 +113,24 @@ TEST(WaitsTest, HeadersStopOthers) {
             absl::Seconds(2));
 }
 
+// Servers close connections that were idle for long: a call that must go at most
+// once does not try its luck on one.
+TEST(WaitsTest, OnlyYoungConnectionsForWhatGoesAtMostOnce) {
+  auto server = StartServer();
+  App get(NewClient(), server->Url());
+  App post(NewClient(), server->Url());
+  post.Post("x");
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(get.Perform(absl::Seconds(30)).stop_reason,
+              StopReason::kSuccess);
+    EXPECT_EQ(post.Perform(absl::Seconds(30)).stop_reason,
+              StopReason::kSuccess);
+    if (i == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2100));
+  }
+  EXPECT_EQ(server->log().Count(), 4);
+  EXPECT_EQ(server->connections(), 3);
+}
+
 // An answer that was held back is not lost when the wait after it turns out to
 // be too long.
 TEST(WaitsTest, WhatWasHeldIsDeliveredIfNoAttemptFollows) {
