@@ -382,7 +382,10 @@ void UnaryCall::StartCall(const std::shared_ptr<Attempt>& attempt,
       grpc::internal::RpcMethod(method_.c_str(), suffix_for_stats_,
                                 grpc::internal::RpcMethod::NORMAL_RPC),
       context, &request_, &attempt->response,
-      [self = shared_from_this(), attempt](grpc::Status status) mutable {
+      // `attempt = attempt`, or it would be a const member, and std::move a copy
+      // that dies with this lambda: on a callback thread, perhaps as the last.
+      [self = shared_from_this(),
+       attempt = attempt](grpc::Status status) mutable {
         self->OnAttemptDone(std::move(attempt), std::move(status));
       });
 }
