@@ -101,8 +101,7 @@ CURL* Handle::raw() const { return impl_->easy; }
 CallResult Handle::Perform(const CallOptions& options) {
   CallResult result;
   if (!impl_->ok() || impl_->performing) {
-    result.code =
-        impl_->ok() ? CURLE_RECURSIVE_API_CALL : CURLE_FAILED_INIT;
+    result.code = impl_->ok() ? CURLE_RECURSIVE_API_CALL : CURLE_FAILED_INIT;
     result.stop_reason = result.record.stop_reason =
         StopReason::kPermanentError;
     return result;
@@ -127,8 +126,8 @@ void Handle::Cancel() {
   curl_multi_wakeup(impl_->multi);
 }
 
-void Handle::Impl::PerformCall(const CallOptions& options,
-                               const Target& target, CallResult* result) {
+void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
+                               CallResult* result) {
   CallRequest request;
   request.retry = options.retry.value_or(client->options().retry);
   if (options.attempt_timeout) {

@@ -114,7 +114,6 @@ class App {
   curl_slist* headers_ = nullptr;
 };
 
-
 }  // namespace forbear::curl
 
 #endif  // FORBEAR_TESTS_CURL_WRAP_APP_H_

@@ -106,8 +106,8 @@ TEST(CancelTest, AtAShutGate) {
     for (int i = 0; i < kCancels; ++i) {
       const int before = waits;
       CallResult result;
-      latencies.push_back(
-          CancelOnce(&app, [&] { return waits > before; }, &result));
+      latencies.push_back(CancelOnce(
+          &app, [&] { return waits > before; }, &result));
       ASSERT_EQ(result.stop_reason, StopReason::kCancelled);
     }
     good = Judge("at a shut gate", latencies);
@@ -122,7 +122,8 @@ TEST(CancelTest, TheHandleCanBeUsedAgain) {
   App app(NewClient(), server->Url());
   app.curl.Cancel();  // nothing runs: nothing happens
   CallResult result;
-  CancelOnce(&app, [&] { return server->log().Count() > 0; }, &result);
+  CancelOnce(
+      &app, [&] { return server->log().Count() > 0; }, &result);
   EXPECT_EQ(result.stop_reason, StopReason::kCancelled);
   EXPECT_STREQ(app.error, "forbear: cancelled");
   server->Script({Reply::Of(200, "again")});
@@ -136,7 +137,8 @@ TEST(CancelTest, WhileAnAnswerStreams) {
                       .InPieces(1, absl::Milliseconds(10))});
   App app(NewClient(), server->Url());
   CallResult result;
-  CancelOnce(&app, [&] { return server->log().Count() > 0; }, &result);
+  CancelOnce(
+      &app, [&] { return server->log().Count() > 0; }, &result);
   EXPECT_EQ(result.code, CURLE_ABORTED_BY_CALLBACK);
   EXPECT_EQ(result.stop_reason, StopReason::kCancelled);
 }

@@ -57,10 +57,9 @@ TEST(SettingsTest, TheMethodIsLibcurls) {
         curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Ignore);
         curl_easy_setopt(easy, CURLOPT_TIMEOUT, 20L);
         ASSERT_EQ(curl_easy_perform(easy), CURLE_OK);
-        EXPECT_EQ(settings.Method(),
-                  (*server)->log().Snapshot().back().method)
-            << a.option << "=" << a.number << " " << b.option << "="
-            << b.number << " " << c.option << "=" << c.number;
+        EXPECT_EQ(settings.Method(), (*server)->log().Snapshot().back().method)
+            << a.option << "=" << a.number << " " << b.option << "=" << b.number
+            << " " << c.option << "=" << c.number;
         curl_easy_cleanup(easy);
       }
     }
@@ -89,13 +88,14 @@ TEST(SettingsTest, Idempotency) {
 }
 
 TEST(SettingsTest, IdempotencyKey) {
-  for (const auto& [line, has] : std::initializer_list<
-           std::pair<const char*, bool>>{{"Idempotency-Key: 1", true},
-                                         {"IDEMPOTENCY-KEY:1", true},
-                                         {"Idempotency-Key:", false},
-                                         {"Idempotency-Key: \t", false},
-                                         {"Idempotency-Key;", false},
-                                         {"X-Idempotency-Key: 1", false}}) {
+  for (const auto& [line, has] :
+       std::initializer_list<std::pair<const char*, bool>>{
+           {"Idempotency-Key: 1", true},
+           {"IDEMPOTENCY-KEY:1", true},
+           {"Idempotency-Key:", false},
+           {"Idempotency-Key: \t", false},
+           {"Idempotency-Key;", false},
+           {"X-Idempotency-Key: 1", false}}) {
     curl_slist* list = curl_slist_append(nullptr, line);
     Settings settings(true);
     EXPECT_FALSE(settings.HasIdempotencyKey());
