@@ -232,7 +232,7 @@ std::string Settings::Method() const {
   if (!custom_request_.empty()) {
     return IsMethodName(custom_request_) ? custom_request_ : "CUSTOM";
   }
-  if (!fresh_ && !request_known_) return "?";
+  if (!fresh_ && !request_known_) return "unknown";
   if (no_body_) return "HEAD";
   switch (request_) {
     case Request::kGet:
@@ -245,7 +245,7 @@ std::string Settings::Method() const {
     case Request::kPut:
       return "PUT";
   }
-  return "?";
+  return "unknown";
 }
 
 bool Settings::MethodIsIdempotent() const {

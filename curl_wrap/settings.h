@@ -57,7 +57,7 @@ class Settings {
   // call runs.
   static bool IsReplaced(CURLoption option);
 
-  // The method as it will stand in the request line; "?" if unknown. What is no
+  // The method as it will stand in the request line; "unknown" if it is. What is no
   // method name is "CUSTOM".
   std::string Method() const;
   bool MethodIsIdempotent() const;

@@ -171,29 +171,29 @@ void RunMany(const char* name, uint64_t first, int rounds,
 }
 
 TEST(ExecutionSimulationTest, MoodyServer) {
-  RunMany("moody", 1000, 6000, {});
+  RunMany("moody", 1000, 3000, {});
 }
 
 TEST(ExecutionSimulationTest, MoodyServerLateTimersAndWakes) {
   Weather w;
   w.late = absl::Milliseconds(20);
-  RunMany("late", 200000, 6000, w);
+  RunMany("late", 200000, 3000, w);
 }
 
 TEST(ExecutionSimulationTest, MoodyServerPreempted) {
   Weather w;
   w.preempt = 0.3;
-  RunMany("preempted", 300000, 6000, w);
+  RunMany("preempted", 300000, 3000, w);
 }
 
 TEST(ExecutionSimulationTest, TwoQuotasTwoEndpoints) {
   Weather w;
   w.quotas = 2;
   w.endpoints = 2;
-  RunMany("two by two", 400000, 4000, w);
+  RunMany("two by two", 400000, 2000, w);
   w.preempt = 0.3;
   w.late = absl::Milliseconds(5);
-  RunMany("two by two, preempted", 500000, 4000, w);
+  RunMany("two by two, preempted", 500000, 2000, w);
 }
 
 // Quota paced and endpoint down at once: waiters go back and forth between the

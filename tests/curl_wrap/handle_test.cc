@@ -758,7 +758,7 @@ TEST_F(HandleTest, BorrowedHandles) {
     server_->Script({Reply::CloseAfterRead()});
     const CallResult result = curl.Perform();
     EXPECT_EQ(result.stop_reason, StopReason::kNotIdempotent);
-    EXPECT_EQ(result.record.method, "?");
+    EXPECT_EQ(result.record.method, "unknown");
     EXPECT_EQ(result.record.target,
               absl::StrCat("127.0.0.1:", server_->port()));
   }
