@@ -106,7 +106,7 @@
 #include "core/call_record.h"
 #include "core/retry_policy.h"
 #include "core/stop_reason.h"
-#include "curl_wrap/settings.h"
+#include "curl_wrap/easy_options.h"
 #include "runtime/client.h"
 
 namespace forbear::curl {

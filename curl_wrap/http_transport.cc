@@ -71,14 +71,15 @@ void HttpTransport::Lines::Add(absl::string_view line) {
   sizes.push_back(line.size());
 }
 
-HttpTransport::HttpTransport(CURL* easy, CURLM* multi, const Settings* settings,
-                             Parker* parker, const Limits& limits)
+HttpTransport::HttpTransport(CURL* easy, CURLM* multi,
+                             const EasyOptions* settings, Parker* parker,
+                             const Limits& limits)
     : easy_(easy),
       multi_(multi),
       settings_(*settings),
       parker_(parker),
       limits_(limits),
-      takes_body_(settings->body() == Settings::Body::kStream) {
+      takes_body_(settings->body() == EasyOptions::Body::kStream) {
   if (takes_body_ && settings_.read_function == nullptr) {
     file_start_ = ftello(File());
   }
@@ -562,7 +563,7 @@ void HttpTransport::CheckReplay(bool rewind) {
   bool replayable = true;
   if (takes_body_) {
     replayable = !body_asked_ || (rewind ? Rewind() : CanRewind());
-  } else if (settings_.body() == Settings::Body::kUnknown) {
+  } else if (settings_.body() == EasyOptions::Body::kUnknown) {
     curl_off_t uploaded = 0;
     curl_easy_getinfo(easy_, CURLINFO_SIZE_UPLOAD_T, &uploaded);
     replayable = uploaded == 0;

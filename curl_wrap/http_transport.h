@@ -50,8 +50,8 @@
 #include "core/outcome.h"
 #include "core/time.h"
 #include "curl_wrap/classify.h"
+#include "curl_wrap/easy_options.h"
 #include "curl_wrap/head_reader.h"
-#include "curl_wrap/settings.h"
 #include "runtime/blocking_driver.h"
 #include "runtime/call.h"
 
@@ -69,7 +69,7 @@ class HttpTransport final : public BlockingTransport {
   };
 
   // All must outlive it. `settings` are those of `easy`, and may change.
-  HttpTransport(CURL* easy, CURLM* multi, const Settings* settings,
+  HttpTransport(CURL* easy, CURLM* multi, const EasyOptions* settings,
                 Parker* parker, const Limits& limits);
   // Puts the handle's own options back.
   ~HttpTransport() override;
@@ -157,7 +157,7 @@ class HttpTransport final : public BlockingTransport {
 
   CURL* const easy_;
   CURLM* const multi_;
-  const Settings& settings_;
+  const EasyOptions& settings_;
   Parker* const parker_;
   const Limits limits_;
   const bool takes_body_;  // the request body comes through ReadCallback
