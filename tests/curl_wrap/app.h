@@ -108,7 +108,9 @@ class App {
         Replay(result.record, client_->options().retry);
     if (!absl::IsFailedPrecondition(again.status())) {
       EXPECT_TRUE(again.ok()) << again.status();
-      if (again.ok()) EXPECT_TRUE(*again == result.record);
+      if (again.ok()) {
+        EXPECT_TRUE(*again == result.record);
+      }
     }
     return result;
   }
