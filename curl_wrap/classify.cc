@@ -32,7 +32,7 @@ Meaning OfStatus(int status) {
 Meaning OfCode(CURLcode code, bool sent) {
   const Processed processed = sent ? Processed::kUnknown : Processed::kNo;
   switch (code) {
-    // Before anything is sent; but a redirect's second hop fails like this, too.
+    // Before anything is sent; but a redirect's second hop may fail so, too.
     case CURLE_COULDNT_RESOLVE_PROXY:
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_CONNECT:
@@ -59,14 +59,14 @@ Meaning OfCode(CURLcode code, bool sent) {
 
 Outcome Classify(const AttemptFacts& facts) {
   // FAILONERROR turns a status into an error; the status says more.
-  const bool whole = !facts.timed_out && (facts.code == CURLE_OK ||
-                                          facts.code ==
-                                              CURLE_HTTP_RETURNED_ERROR);
+  const bool whole =
+      !facts.timed_out &&
+      (facts.code == CURLE_OK || facts.code == CURLE_HTTP_RETURNED_ERROR);
   Meaning meaning;
   if (facts.status != 0) meaning = OfStatus(facts.status);
-  const bool refused = facts.status != 0 &&
-                       (meaning.kind == ErrorKind::kTransient ||
-                        meaning.kind == ErrorKind::kThrottled);
+  const bool refused =
+      facts.status != 0 && (meaning.kind == ErrorKind::kTransient ||
+                            meaning.kind == ErrorKind::kThrottled);
   // The application's own abort ends everything, whatever the head said.
   const bool aborted = facts.code == CURLE_ABORTED_BY_CALLBACK ||
                        facts.code == CURLE_WRITE_ERROR;
@@ -81,17 +81,15 @@ Outcome Classify(const AttemptFacts& facts) {
   outcome.kind = meaning.kind;
   outcome.processed = meaning.processed;
   outcome.committed = facts.delivered && (meaning.kind != ErrorKind::kOk);
-  outcome.timed_out =
-      facts.timed_out || facts.code == CURLE_OPERATION_TIMEDOUT;
+  outcome.timed_out = facts.timed_out || facts.code == CURLE_OPERATION_TIMEDOUT;
   if (refused && !aborted && facts.retry_after) {
     outcome.pushback = facts.retry_after;
     outcome.pushback_source = DelaySource::kRetryAfter;
   }
   outcome.status = facts.status;
-  outcome.transport_error =
-      facts.code == CURLE_OK && facts.timed_out
-          ? static_cast<int>(CURLE_OPERATION_TIMEDOUT)
-          : static_cast<int>(facts.code);
+  outcome.transport_error = facts.code == CURLE_OK && facts.timed_out
+                                ? static_cast<int>(CURLE_OPERATION_TIMEDOUT)
+                                : static_cast<int>(facts.code);
   return outcome;
 }
 

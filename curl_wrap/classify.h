@@ -1,6 +1,6 @@
-// Classify: what one HTTP attempt through libcurl ended as, in the core's words.
-// The one table of statuses and CURLcodes; nothing else in curl_wrap decides
-// what an answer means.
+// Classify: what one HTTP attempt through libcurl ended as, in the words of the
+// core. The one table of statuses and CURLcodes; nothing else in curl_wrap
+// decides what an answer means.
 //
 //   AttemptFacts facts;
 //   facts.code = CURLE_OK;
@@ -21,12 +21,13 @@
 //
 // CURLcodes, where no head says transient or throttled:
 //   a refused or timed-out connection, a name that does not resolve
-//                                       transient; not processed if no byte left
+//                                       transient; not processed, unless a byte
+//                                       left
 //   an empty, reset, cut-off, undecodable or late answer
 //                                       transient; perhaps processed if a byte
 //                                       left. Also after a 200: half an answer
 //                                       is none
-//   an application callback aborted     cancelled: says nothing about the server
+//   an application callback aborted     cancelled; no word about the server
 //   options, TLS and certificates, local files, too many redirects, the
 //   application's own write error, and every code that is not known here
 //                                       permanent

@@ -67,7 +67,7 @@ struct Handle::Impl {
   // Keeps connections from attempt to attempt, and from call to call.
   CURLM* const multi;
   const std::shared_ptr<Client> client;
-  Settings settings;
+  EasyOptions settings;
   bool performing = false;
   bool plain = false;  // … with the handle's own callbacks
 
@@ -79,7 +79,7 @@ struct Handle::Impl {
 
 CURLcode Handle::Set(CURLoption option, const OptionValue& value) {
   if (!impl_->ok()) return CURLE_FAILED_INIT;
-  if (impl_->performing && !impl_->plain && Settings::IsReplaced(option)) {
+  if (impl_->performing && !impl_->plain && EasyOptions::IsReplaced(option)) {
     impl_->settings.Note(option, value);  // put in place after the call
     return CURLE_OK;
   }
@@ -91,7 +91,7 @@ CURLcode Handle::Set(CURLoption option, const OptionValue& value) {
 void Handle::Reset() {
   if (!impl_->ok() || impl_->performing) return;
   curl_easy_reset(impl_->easy);
-  impl_->settings = Settings(/*fresh=*/true);
+  impl_->settings = EasyOptions(/*fresh=*/true);
 }
 
 CURL* Handle::raw() const { return impl_->easy; }
@@ -101,8 +101,7 @@ CURL* Handle::raw() const { return impl_->easy; }
 CallResult Handle::Perform(const CallOptions& options) {
   CallResult result;
   if (!impl_->ok() || impl_->performing) {
-    result.code =
-        impl_->ok() ? CURLE_RECURSIVE_API_CALL : CURLE_FAILED_INIT;
+    result.code = impl_->ok() ? CURLE_RECURSIVE_API_CALL : CURLE_FAILED_INIT;
     result.stop_reason = result.record.stop_reason =
         StopReason::kPermanentError;
     return result;
@@ -127,9 +126,11 @@ void Handle::Cancel() {
   curl_multi_wakeup(impl_->multi);
 }
 
-void Handle::Impl::PerformCall(const CallOptions& options,
-                               const Target& target, CallResult* result) {
+void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
+                               CallResult* result) {
   CallRequest request;
+  // A policy of the call's own has no name.
+  if (!options.retry) request.policy = client->options().name;
   request.retry = options.retry.value_or(client->options().retry);
   if (options.attempt_timeout) {
     request.retry->attempt_timeout = *options.attempt_timeout;
@@ -193,6 +194,8 @@ void Handle::Impl::PerformPlain(const std::optional<Target>& target,
   record.protocol = Protocol::kHttp;
   if (target) record.target = target->host_port;
   record.method = settings.Method();
+  record.policy = client->options().name;
+  record.wall_start = WallNow();
   record.begin = MonotonicNow();
 
   plain = true;

@@ -72,14 +72,14 @@ void HttpTransport::Lines::Add(absl::string_view line) {
 }
 
 HttpTransport::HttpTransport(CURL* easy, CURLM* multi,
-                             const Settings* settings, Parker* parker,
+                             const EasyOptions* settings, Parker* parker,
                              const Limits& limits)
     : easy_(easy),
       multi_(multi),
       settings_(*settings),
       parker_(parker),
       limits_(limits),
-      takes_body_(settings->body() == Settings::Body::kStream) {
+      takes_body_(settings->body() == EasyOptions::Body::kStream) {
   if (takes_body_ && settings_.read_function == nullptr) {
     file_start_ = ftello(File());
   }
@@ -195,10 +195,10 @@ void HttpTransport::Attempt(Call* call, int n, MonotonicTime deadline) {
   }
   if (facts.timed_out && settings_.error_buffer != nullptr &&
       settings_.error_buffer[0] == '\0') {
-    SetError(absl::StrCat(
-        "Operation timed out after ",
-        absl::ToInt64Milliseconds(MonotonicNow() - started),
-        " milliseconds (forbear: attempt timeout or deadline)"));
+    SetError(
+        absl::StrCat("Operation timed out after ",
+                     absl::ToInt64Milliseconds(MonotonicNow() - started),
+                     " milliseconds (forbear: attempt timeout or deadline)"));
   }
   if (reported_) return;
   facts.code = code_;
@@ -256,11 +256,10 @@ void HttpTransport::Run(MonotonicTime deadline) {
     // are used to.
     const absl::Duration wait =
         std::min(Earlier(deadline, hold_until_) - now, absl::Seconds(1));
-    curl_multi_poll(
-        multi_, nullptr, 0,
-        static_cast<int>(
-            absl::ToInt64Milliseconds(absl::Ceil(wait, absl::Milliseconds(1)))),
-        nullptr);
+    curl_multi_poll(multi_, nullptr, 0,
+                    static_cast<int>(absl::ToInt64Milliseconds(
+                        absl::Ceil(wait, absl::Milliseconds(1)))),
+                    nullptr);
   }
   // Or it would wait for a name server's thread.
   if (!done) curl_easy_setopt(easy_, CURLOPT_QUICK_EXIT, 1L);
@@ -296,8 +295,7 @@ CURLcode HttpTransport::Conclude(const CallRecord& record) {
     }
   }
   if (code_ == CURLE_OK && mode_ == Mode::kDiscard) {
-    SetError(
-        absl::StrCat("The requested URL returned error: ", status_));
+    SetError(absl::StrCat("The requested URL returned error: ", status_));
     return CURLE_HTTP_RETURNED_ERROR;
   }
   return code_;
@@ -399,8 +397,7 @@ bool HttpTransport::IsConnectHead() const {
 }
 
 bool HttpTransport::IsLastHead() const {
-  return status_ != 0 && status_ / 100 != 3 && status_ != 401 &&
-         status_ != 407;
+  return status_ != 0 && status_ / 100 != 3 && status_ != 401 && status_ != 407;
 }
 
 // --- What it means. ---
@@ -478,9 +475,8 @@ HttpTransport::Give HttpTransport::GiveHeld() {
                                  size_t* given, size_t* bytes) {
     for (; *given < lines.sizes.size(); ++*given) {
       const size_t size = lines.sizes[*given];
-      const Give give =
-          GiveLine(absl::string_view(lines.bytes).substr(*bytes, size),
-                   trailers);
+      const Give give = GiveLine(
+          absl::string_view(lines.bytes).substr(*bytes, size), trailers);
       if (give != Give::kDone) return give;
       *bytes += size;
     }
@@ -516,9 +512,8 @@ HttpTransport::Give HttpTransport::GiveLine(absl::string_view line,
       settings_.header_data == nullptr) {
     return Give::kDone;
   }
-  return GiveTo(settings_.header_function != nullptr
-                    ? settings_.header_function
-                    : settings_.write_function,
+  return GiveTo(settings_.header_function != nullptr ? settings_.header_function
+                                                     : settings_.write_function,
                 line, settings_.header_data);
 }
 
@@ -568,7 +563,7 @@ void HttpTransport::CheckReplay(bool rewind) {
   bool replayable = true;
   if (takes_body_) {
     replayable = !body_asked_ || (rewind ? Rewind() : CanRewind());
-  } else if (settings_.body() == Settings::Body::kUnknown) {
+  } else if (settings_.body() == EasyOptions::Body::kUnknown) {
     curl_off_t uploaded = 0;
     curl_easy_getinfo(easy_, CURLINFO_SIZE_UPLOAD_T, &uploaded);
     replayable = uploaded == 0;

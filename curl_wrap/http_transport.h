@@ -4,16 +4,16 @@
 //   RunBlocking(&call, &parker, &transport);
 //   CURLcode code = transport.Conclude(call.record());
 //
-// While it lives, the handle's callbacks are this object's. What they receive is
-// kept back until it is known whose it is:
+// While it lives, the handle's callbacks are this object's. What they receive
+// is kept back until it is known whose it is:
 //
-//        lines of heads        the last head is there: Call::OnAnswerHead
-//   kHead ──────────────────────────┬─────────────────────────────► kHold
-//                                   │ commit                         │ too long,
-//                                   ▼              call is over      │ too slow:
-//                   application ◄─ kStream ◄─────────────────────────┤ OnAttemptDone
-//                                                                    │ call goes on
-//                                                transfer aborted ◄──┘
+//       lines of heads      the last head is there: Call::OnAnswerHead
+//   kHead ───────────────────────┬──────────────────────────► kHold
+//                                │ commit                       │ too long or
+//                                ▼           the call is over   │ too slow:
+//                application ◄─ kStream ◄───────────────────────┤ OnAttemptDone
+//                                                               │ it goes on
+//                                             transfer aborted ◄┘
 //
 // An answer that was held to its end is kept until the next attempt starts. If
 // none does, Conclude() gives it to the application, whole.
@@ -50,8 +50,8 @@
 #include "core/outcome.h"
 #include "core/time.h"
 #include "curl_wrap/classify.h"
+#include "curl_wrap/easy_options.h"
 #include "curl_wrap/head_reader.h"
-#include "curl_wrap/settings.h"
 #include "runtime/blocking_driver.h"
 #include "runtime/call.h"
 
@@ -69,7 +69,7 @@ class HttpTransport final : public BlockingTransport {
   };
 
   // All must outlive it. `settings` are those of `easy`, and may change.
-  HttpTransport(CURL* easy, CURLM* multi, const Settings* settings,
+  HttpTransport(CURL* easy, CURLM* multi, const EasyOptions* settings,
                 Parker* parker, const Limits& limits);
   // Puts the handle's own options back.
   ~HttpTransport() override;
@@ -157,11 +157,11 @@ class HttpTransport final : public BlockingTransport {
 
   CURL* const easy_;
   CURLM* const multi_;
-  const Settings& settings_;
+  const EasyOptions& settings_;
   Parker* const parker_;
   const Limits limits_;
-  const bool takes_body_;     // the request body comes through ReadCallback
-  off_t file_start_ = -1;     // of a FILE*: where the body begins; -1: unknown
+  const bool takes_body_;  // the request body comes through ReadCallback
+  off_t file_start_ = -1;  // of a FILE*: where the body begins; -1: unknown
 
   Call* call_ = nullptr;
   int attempts_ = 0;
@@ -174,16 +174,16 @@ class HttpTransport final : public BlockingTransport {
   Held held_;
   MonotonicTime hold_until_;
   size_t discarded_ = 0;
-  bool reported_ = false;         // OnAttemptDone was called
-  bool stopped_ = false;          // by us: nobody wants the rest
+  bool reported_ = false;  // OnAttemptDone was called
+  bool stopped_ = false;   // by us: nobody wants the rest
   bool application_failed_ = false;
   bool delivered_ = false;
-  bool paused_in_head_ = false;   // libcurl will repeat a line that we have
-  bool giving_ = false;           // part of what is held waits for a pause's end
-  bool requested_ = false;        // a request was written …
-  bool answered_ = false;         // … and a byte of an answer has come since
+  bool paused_in_head_ = false;  // libcurl will repeat a line that we have
+  bool giving_ = false;          // part of what is held waits for a pause's end
+  bool requested_ = false;       // a request was written …
+  bool answered_ = false;        // … and a byte of an answer has come since
   bool resend_refused_ = false;
-  bool body_asked_ = false;       // the body was read, and not rewound since
+  bool body_asked_ = false;  // the body was read, and not rewound since
   CURLcode code_ = CURLE_OK;
 };
 

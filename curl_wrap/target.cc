@@ -41,8 +41,7 @@ std::optional<Target> TargetOf(const CURLU* url, long port) {
   if (url == nullptr) return std::nullopt;
   Target target;
   target.scheme = absl::AsciiStrToLower(PartOf(url, CURLUPART_SCHEME));
-  const std::string host =
-      absl::AsciiStrToLower(PartOf(url, CURLUPART_HOST));
+  const std::string host = absl::AsciiStrToLower(PartOf(url, CURLUPART_HOST));
   if (target.scheme.empty()) return std::nullopt;
   if (host.empty() && target.is_http()) return std::nullopt;
   std::string number = PartOf(url, CURLUPART_PORT, CURLU_DEFAULT_PORT);
@@ -83,9 +82,8 @@ uint64_t CredentialOf(const curl_slist* headers) {
     if (headers->data == nullptr) continue;
     const absl::string_view line = headers->data;
     for (const absl::string_view name :
-         {"authorization:", "api-key:", "apikey:",
-          "x-api-key:", "x-goog-api-key:", "x-auth-token:",
-          "ocp-apim-subscription-key:"}) {
+         {"authorization:", "api-key:", "apikey:", "x-api-key:",
+          "x-goog-api-key:", "x-auth-token:", "ocp-apim-subscription-key:"}) {
       if (absl::StartsWithIgnoreCase(line, name)) {
         hash = AddCredential(hash, line);
         break;

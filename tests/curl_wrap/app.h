@@ -12,8 +12,13 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "core/call_record.h"
+#include "core/replay.h"
 #include "curl_wrap/handle.h"
+#include "gtest/gtest.h"
 #include "runtime/client.h"
 #include "tests/testing/http_server.h"
 #include "tests/testing/reply.h"
@@ -72,7 +77,7 @@ struct Sink {
 class App {
  public:
   explicit App(std::shared_ptr<Client> client)
-      : curl(Handle::Create(std::move(client))) {
+      : curl(Handle::Create(client)), client_(std::move(client)) {
     curl.SetOpt(CURLOPT_WRITEFUNCTION, &Sink::OnBody);
     curl.SetOpt(CURLOPT_WRITEDATA, &sink);
     curl.SetOpt(CURLOPT_HEADERFUNCTION, &Sink::OnHeader);
@@ -97,7 +102,17 @@ class App {
   CallResult Perform(absl::Duration deadline = absl::InfiniteDuration()) {
     CallOptions options;
     options.deadline = deadline;
-    return curl.Perform(options);
+    CallResult result = curl.Perform(options);
+    // Every call that a test makes is made again from its record.
+    const absl::StatusOr<CallRecord> again =
+        Replay(result.record, client_->options().retry);
+    if (!absl::IsFailedPrecondition(again.status())) {
+      EXPECT_TRUE(again.ok()) << again.status();
+      if (again.ok()) {
+        EXPECT_TRUE(*again == result.record);
+      }
+    }
+    return result;
   }
   std::string Head(const std::string& name) const {
     const size_t at = sink.head.find("\r\n" + name + ": ");
@@ -111,9 +126,9 @@ class App {
   Handle curl;
 
  private:
+  const std::shared_ptr<Client> client_;
   curl_slist* headers_ = nullptr;
 };
-
 
 }  // namespace forbear::curl
 

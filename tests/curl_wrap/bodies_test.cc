@@ -31,8 +31,7 @@ struct Source {
 
   static size_t Read(char* to, size_t size, size_t n, void* self) {
     auto* source = static_cast<Source*>(self);
-    const size_t length =
-        std::min(size * n, source->body.size() - source->at);
+    const size_t length = std::min(size * n, source->body.size() - source->at);
     std::memcpy(to, source->body.data() + source->at, length);
     source->at += length;
     return length;
@@ -133,8 +132,8 @@ TEST_F(BodiesTest, MimeWithCallbacks) {
     app.curl.SetOpt(CURLOPT_MIMEPOST, mime);
     app.Header("Idempotency-Key: 1");
     const CallResult result = app.Perform(kLong);
-    EXPECT_EQ(result.stop_reason, seeks ? StopReason::kSuccess
-                                        : StopReason::kNotReplayable);
+    EXPECT_EQ(result.stop_reason,
+              seeks ? StopReason::kSuccess : StopReason::kNotReplayable);
     EXPECT_EQ(server_->log().Count(), before + (seeks ? 2 : 1));
     curl_mime_free(mime);
   }
@@ -270,8 +269,7 @@ TEST_F(BodiesTest, AnAbortOfTheReadPassesThrough) {
   App app(client_, server_->Url());
   app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
   app.curl.SetOpt(
-      CURLOPT_READFUNCTION,
-      +[](char*, size_t, size_t, void*) -> size_t {
+      CURLOPT_READFUNCTION, +[](char*, size_t, size_t, void*) -> size_t {
         return CURL_READFUNC_ABORT;
       });
   const CallResult result = app.Perform(kLong);

@@ -1,7 +1,9 @@
 // Cancel() from another thread: at once, wherever the call is.
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <iostream>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -34,13 +36,42 @@ absl::Duration CancelOnce(App* app, const Ready& ready, CallResult* result) {
   return returned - cancelled;
 }
 
-// True if the 99th of 100 is within the limit.
+// How long this machine takes, just now, to wake a thread that sleeps.
+absl::Duration WakeOnce() {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool go = false;
+  Stopwatch clock;
+  absl::Duration woken;
+  std::thread sleeper([&] {
+    std::unique_lock<std::mutex> lock(mutex);
+    changed.wait(lock, [&] { return go; });
+    woken = clock.Elapsed();
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  const absl::Duration before = clock.Elapsed();
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    go = true;
+  }
+  changed.notify_one();
+  sleeper.join();
+  return woken - before;
+}
+
+// True if the 99th of 100 is within 20 ms; on a machine too busy to wake
+// any thread in time, within 20 ms of what it needs for that.
 bool Judge(const char* where, std::vector<absl::Duration> latencies) {
+  std::vector<absl::Duration> control;
+  for (int i = 0; i < kCancels; ++i) control.push_back(WakeOnce());
   std::sort(latencies.begin(), latencies.end());
+  std::sort(control.begin(), control.end());
   std::cout << "cancel " << where << ": p50 " << latencies[kCancels / 2]
             << ", p99 " << latencies[kCancels - 2] << ", max "
-            << latencies.back() << "\n";
-  return latencies[kCancels - 2] <= absl::Milliseconds(20);
+            << latencies.back() << " (any thread: p50 " << control[kCancels / 2]
+            << ", p99 " << control[kCancels - 2] << ", max " << control.back()
+            << ")\n";
+  return latencies[kCancels - 2] <= absl::Milliseconds(20) + control.back();
 }
 
 TEST(CancelTest, InAnAttempt) {
@@ -106,8 +137,8 @@ TEST(CancelTest, AtAShutGate) {
     for (int i = 0; i < kCancels; ++i) {
       const int before = waits;
       CallResult result;
-      latencies.push_back(
-          CancelOnce(&app, [&] { return waits > before; }, &result));
+      latencies.push_back(CancelOnce(
+          &app, [&] { return waits > before; }, &result));
       ASSERT_EQ(result.stop_reason, StopReason::kCancelled);
     }
     good = Judge("at a shut gate", latencies);
@@ -122,7 +153,8 @@ TEST(CancelTest, TheHandleCanBeUsedAgain) {
   App app(NewClient(), server->Url());
   app.curl.Cancel();  // nothing runs: nothing happens
   CallResult result;
-  CancelOnce(&app, [&] { return server->log().Count() > 0; }, &result);
+  CancelOnce(
+      &app, [&] { return server->log().Count() > 0; }, &result);
   EXPECT_EQ(result.stop_reason, StopReason::kCancelled);
   EXPECT_STREQ(app.error, "forbear: cancelled");
   server->Script({Reply::Of(200, "again")});
@@ -136,7 +168,8 @@ TEST(CancelTest, WhileAnAnswerStreams) {
                       .InPieces(1, absl::Milliseconds(10))});
   App app(NewClient(), server->Url());
   CallResult result;
-  CancelOnce(&app, [&] { return server->log().Count() > 0; }, &result);
+  CancelOnce(
+      &app, [&] { return server->log().Count() > 0; }, &result);
   EXPECT_EQ(result.code, CURLE_ABORTED_BY_CALLBACK);
   EXPECT_EQ(result.stop_reason, StopReason::kCancelled);
 }

@@ -59,14 +59,19 @@ TEST(ClassifyTest, RetryAfterIsThePushbackOfRefusalsOnly) {
 
 // Every CURLcode there is, without a head.
 TEST(ClassifyTest, EveryCode) {
-  const std::vector<CURLcode> transient = {
-      CURLE_COULDNT_RESOLVE_PROXY, CURLE_COULDNT_RESOLVE_HOST,
-      CURLE_COULDNT_CONNECT,       CURLE_PROXY,
-      CURLE_OPERATION_TIMEDOUT,    CURLE_GOT_NOTHING,
-      CURLE_SEND_ERROR,            CURLE_RECV_ERROR,
-      CURLE_PARTIAL_FILE,          CURLE_HTTP2,
-      CURLE_HTTP2_STREAM,          CURLE_HTTP3,
-      CURLE_BAD_CONTENT_ENCODING};
+  const std::vector<CURLcode> transient = {CURLE_COULDNT_RESOLVE_PROXY,
+                                           CURLE_COULDNT_RESOLVE_HOST,
+                                           CURLE_COULDNT_CONNECT,
+                                           CURLE_PROXY,
+                                           CURLE_OPERATION_TIMEDOUT,
+                                           CURLE_GOT_NOTHING,
+                                           CURLE_SEND_ERROR,
+                                           CURLE_RECV_ERROR,
+                                           CURLE_PARTIAL_FILE,
+                                           CURLE_HTTP2,
+                                           CURLE_HTTP2_STREAM,
+                                           CURLE_HTTP3,
+                                           CURLE_BAD_CONTENT_ENCODING};
   for (int code = 1; code < CURL_LAST; ++code) {
     if (code == CURLE_HTTP_RETURNED_ERROR) continue;
     ErrorKind expected = kPermanent;
@@ -80,8 +85,7 @@ TEST(ClassifyTest, EveryCode) {
       facts.sent = sent;
       const Outcome outcome = Classify(facts);
       EXPECT_EQ(outcome.kind, expected) << code;
-      EXPECT_EQ(outcome.processed,
-                sent ? Processed::kUnknown : Processed::kNo)
+      EXPECT_EQ(outcome.processed, sent ? Processed::kUnknown : Processed::kNo)
           << code;
       EXPECT_EQ(outcome.transport_error, code);
       EXPECT_EQ(outcome.timed_out, code == CURLE_OPERATION_TIMEDOUT);

@@ -13,8 +13,8 @@ namespace {
 TEST(CrowdTest, OneRefusalStopsEverybodyAndNobodyStampedes) {
   constexpr int kCallers = 50;
   auto server = StartServer();
-  server->Script({Reply::Of(429, "no").With("Retry-After", "2"),
-                  Reply::Of(200, "ok")});
+  server->Script(
+      {Reply::Of(429, "no").With("Retry-After", "2"), Reply::Of(200, "ok")});
   const auto client = NewClient();
   std::vector<CallResult> results(kCallers);
   std::vector<std::thread> callers;

@@ -91,8 +91,8 @@ TEST_F(HandleTest, PermanentErrorsAreAnswers) {
 }
 
 TEST_F(HandleTest, ConnectionsOutliveRefusals) {
-  server_->Script({Reply::Of(429, "no"), Reply::Of(429, "no"),
-                   Reply::Of(200, "yes")});
+  server_->Script(
+      {Reply::Of(429, "no"), Reply::Of(429, "no"), Reply::Of(200, "yes")});
   App app(client_, server_->Url());
   EXPECT_EQ(app.Perform(kLong).stop_reason, StopReason::kSuccess);
   EXPECT_EQ(Sends(), 3);
@@ -127,8 +127,7 @@ TEST_F(HandleTest, TruncatedBeforeAnybodySawIt) {
 }
 
 TEST_F(HandleTest, TruncatedRefusalIsARefusal) {
-  server_->Script({Reply::Truncate("0123456789", 4),
-                   Reply::Of(200, "ok")});
+  server_->Script({Reply::Truncate("0123456789", 4), Reply::Of(200, "ok")});
   server_->SetHandler(nullptr);
   Reply refusal = Reply::Truncate("0123456789", 4);
   refusal.status = 503;
@@ -274,8 +273,7 @@ TEST_F(HandleTest, AtMostOnceOnAConnectionThatIsReused) {
 // connection even if CURLOPT_FRESH_CONNECT is set.
 TEST_F(HandleTest, AtMostOnceAfterARedirect) {
   server_->Script("/to", {Reply::Of(307).With("Location", "/there")});
-  server_->Script("/there",
-                  {Reply::CloseAfterRead().OnlyOnReusedConnection()});
+  server_->Script("/there", {Reply::CloseAfterRead().OnlyOnReusedConnection()});
   App app(client_, server_->Url("/to"));
   app.Post("pay=1");
   app.curl.SetOpt(CURLOPT_FOLLOWLOCATION, 1L);
@@ -296,10 +294,11 @@ TEST_F(HandleTest, AUsersPrereqFunctionStillRuns) {
   int calls = 0;
   App app(client_, server_->Url());
   app.Post("x");
-  app.curl.SetOpt(CURLOPT_PREREQFUNCTION, +[](void* n, char*, char*, int, int) {
-    ++*static_cast<int*>(n);
-    return CURL_PREREQFUNC_OK;
-  });
+  app.curl.SetOpt(
+      CURLOPT_PREREQFUNCTION, +[](void* n, char*, char*, int, int) {
+        ++*static_cast<int*>(n);
+        return CURL_PREREQFUNC_OK;
+      });
   app.curl.SetOpt(CURLOPT_PREREQDATA, &calls);
   app.Perform(kLong);
   EXPECT_EQ(calls, 1);
@@ -347,8 +346,9 @@ TEST_F(HandleTest, TooManyRedirects) {
 TEST_F(HandleTest, HeadsOfATunnel) {
   const std::string end = "\r\n\r\n";
   const std::string tunnel = "HTTP/1.1 200 Tunnel" + end;
-  RawServer proxy({{{end, tunnel}, {end, "HTTP/1.1 503 No" + end}},
-                   {{end, tunnel}, {end, "HTTP/1.1 200 OK" + end + "through"}}});
+  RawServer proxy(
+      {{{end, tunnel}, {end, "HTTP/1.1 503 No" + end}},
+       {{end, tunnel}, {end, "HTTP/1.1 200 OK" + end + "through"}}});
   App app(client_, "http://server.invalid/");
   app.curl.SetOpt(CURLOPT_PROXY,
                   absl::StrCat("http://127.0.0.1:", proxy.port()).c_str());
@@ -415,9 +415,9 @@ TEST_F(HandleTest, ChunkedAnswersWithTrailers) {
 }
 
 TEST_F(HandleTest, TrailersOfAHeldAnswer) {
-  const Reply refusal =
-      Reply::Raw("HTTP/1.1 503 Down\r\nTransfer-Encoding: chunked\r\n\r\n"
-                 "3\r\nabc\r\n0\r\nX-Sum: 42\r\n\r\n");
+  const Reply refusal = Reply::Raw(
+      "HTTP/1.1 503 Down\r\nTransfer-Encoding: chunked\r\n\r\n"
+      "3\r\nabc\r\n0\r\nX-Sum: 42\r\n\r\n");
   ClientOptions options;
   options.endpoint.budget.capacity = 14;  // one retry, and then it is empty
   server_->Script({refusal});
@@ -434,10 +434,10 @@ TEST_F(HandleTest, TrailersOfAHeldAnswer) {
 
 TEST_F(HandleTest, CompressedAnswersAreDecoded) {
   // "hello hello hello" by gzip.
-  const unsigned char gzip[] = {0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00,
-                                0x02, 0xff, 0xcb, 0x48, 0xcd, 0xc9, 0xc9, 0x57,
-                                0xc8, 0x40, 0x90, 0x00, 0x80, 0x88, 0xf9, 0xe5,
-                                0x11, 0x00, 0x00, 0x00};
+  const unsigned char gzip[] = {0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00,
+                                0x00, 0x02, 0xff, 0xcb, 0x48, 0xcd, 0xc9,
+                                0xc9, 0x57, 0xc8, 0x40, 0x90, 0x00, 0x80,
+                                0x88, 0xf9, 0xe5, 0x11, 0x00, 0x00, 0x00};
   const std::string body(reinterpret_cast<const char*>(gzip), sizeof(gzip));
   server_->Script({Reply::Of(503, body).With("Content-Encoding", "gzip"),
                    Reply::Of(200, body).With("Content-Encoding", "gzip")});
@@ -485,8 +485,8 @@ TEST_F(HandleTest, FailOnErrorDoesNotReadForever) {
 }
 
 TEST_F(HandleTest, AHeldBodyThatIsTooLarge) {
-  server_->Script({Reply::Of(503, std::string(1 << 20, 'x')),
-                   Reply::Of(200, "ok")});
+  server_->Script(
+      {Reply::Of(503, std::string(1 << 20, 'x')), Reply::Of(200, "ok")});
   App app(client_, server_->Url());
   CallResult result = app.Perform(kLong);
   EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
@@ -547,8 +547,8 @@ TEST_F(HandleTest, StreamsAsItComes) {
     Stopwatch watch;
     absl::Duration at = absl::InfiniteDuration();
   } first;
-  server_->Script({Reply::Of(200, "0123456789")
-                       .InPieces(1, absl::Milliseconds(100))});
+  server_->Script(
+      {Reply::Of(200, "0123456789").InPieces(1, absl::Milliseconds(100))});
   App app(client_, server_->Url());
   app.curl.SetOpt(CURLOPT_WRITEDATA, &first);
   app.curl.SetOpt(
@@ -573,10 +573,9 @@ TEST_F(HandleTest, TheApplicationsRefusalIsFinal) {
 
   app.curl.SetOpt(CURLOPT_WRITEFUNCTION, &Sink::OnBody);
   app.curl.SetOpt(CURLOPT_NOPROGRESS, 0L);
-  app.curl.SetOpt(CURLOPT_XFERINFOFUNCTION,
-                  +[](void*, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-                    return 1;
-                  });
+  app.curl.SetOpt(
+      CURLOPT_XFERINFOFUNCTION,
+      +[](void*, curl_off_t, curl_off_t, curl_off_t, curl_off_t) { return 1; });
   result = app.Perform(kLong);
   EXPECT_EQ(result.code, CURLE_ABORTED_BY_CALLBACK);
   EXPECT_EQ(result.stop_reason, StopReason::kCancelled);
@@ -826,14 +825,16 @@ TEST_F(HandleTest, SameAsPlain) {
   server_->Script("/error", {Reply::Of(404, "not here")});
   server_->Script("/moved",
                   {Reply::Of(301, "moved").With("Location", "/plain")});
-  server_->Script("/interim",
-                  {Reply::Raw("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
-                              "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")});
+  server_->Script(
+      "/interim",
+      {Reply::Raw("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+                  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")});
   server_->Script("/trailers",
                   {Reply::Raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked"
                               "\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n")});
-  server_->Script("/denied", {Reply::Of(401, "who?").With(
-                                 "WWW-Authenticate", "Basic realm=\"x\"")});
+  server_->Script(
+      "/denied",
+      {Reply::Of(401, "who?").With("WWW-Authenticate", "Basic realm=\"x\"")});
   for (const bool fail : {false, true}) {
     for (const bool header : {false, true}) {
       for (const char* path : {"/plain", "/chunked", "/empty", "/error",
@@ -873,9 +874,9 @@ TEST_F(HandleTest, SameAsPlain) {
 TEST_F(HandleTest, ADigestRoundIsNotARetry) {
   const auto digest = [](const testing::HttpRequest& request) {
     if (request.headers.count("authorization") == 0) {
-      return Reply::Of(401, "who?").With(
-          "WWW-Authenticate",
-          "Digest realm=\"r\", nonce=\"n\", qop=\"auth\", algorithm=MD5");
+      return Reply::Of(401, "who?")
+          .With("WWW-Authenticate",
+                "Digest realm=\"r\", nonce=\"n\", qop=\"auth\", algorithm=MD5");
     }
     return Reply::Of(request.index < 2 ? 503 : 200, "in");
   };
@@ -977,12 +978,12 @@ TEST_F(HandleTest, RetryAfterThatNobodyCanMean) {
     const char* value;
     bool garbage_wait;
   };
-  for (const Case& c : {Case{"315360000", true},  // ten years
-                        Case{"99999999999999999999", true},
-                        Case{"Fri, 31 Dec 9999 23:59:59 GMT", true},
-                        Case{"0", false}, Case{"-5", false}, Case{"", false},
-                        Case{"soon", false}, Case{"1.5", false},
-                        Case{"Thu, 01 Jan 1970 00:00:00 GMT", false}}) {
+  for (const Case& c :
+       {Case{"315360000", true},  // ten years
+        Case{"99999999999999999999", true},
+        Case{"Fri, 31 Dec 9999 23:59:59 GMT", true}, Case{"0", false},
+        Case{"-5", false}, Case{"", false}, Case{"soon", false},
+        Case{"1.5", false}, Case{"Thu, 01 Jan 1970 00:00:00 GMT", false}}) {
     SCOPED_TRACE(c.value);
     server_->Script({Reply::Of(503, "no").With("Retry-After", c.value),
                      Reply::Of(200, "ok")});

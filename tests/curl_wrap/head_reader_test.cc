@@ -37,9 +37,8 @@ TEST(HeadReaderTest, StatusLines) {
 }
 
 TEST(HeadReaderTest, AStatusLineBeginsAnew) {
-  const HeadReader head =
-      Read({"HTTP/1.1 302 Found\r\n", "Retry-After: 9\r\n", "\r\n",
-            "HTTP/1.1 200 OK\r\n", "\r\n"});
+  const HeadReader head = Read({"HTTP/1.1 302 Found\r\n", "Retry-After: 9\r\n",
+                                "\r\n", "HTTP/1.1 200 OK\r\n", "\r\n"});
   EXPECT_EQ(head.status(), 200);
   EXPECT_TRUE(head.complete());
   EXPECT_FALSE(head.retry_after().has_value());
@@ -59,12 +58,11 @@ TEST(HeadReaderTest, TheLongestWaitCounts) {
 }
 
 TEST(HeadReaderTest, TheDateMayComeAfter) {
-  EXPECT_EQ(
-      Read({"HTTP/1.1 503 Down\r\n",
-            "Retry-After: Sun, 06 Nov 1994 08:49:47 GMT\r\n",
-            "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", "\r\n"})
-          .retry_after(),
-      absl::Seconds(10));
+  EXPECT_EQ(Read({"HTTP/1.1 503 Down\r\n",
+                  "Retry-After: Sun, 06 Nov 1994 08:49:47 GMT\r\n",
+                  "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", "\r\n"})
+                .retry_after(),
+            absl::Seconds(10));
   EXPECT_EQ(Read({"HTTP/1.1 503 Down\r\n",
                   "Retry-After: Wed, 21 Oct 2026 07:28:10 GMT\r\n", "\r\n"})
                 .retry_after(),

@@ -35,8 +35,8 @@ TEST(WaitsTest, NeverBeforeTheServerSaid) {
 
 TEST(WaitsTest, UnavailableWithAWait) {
   auto server = StartServer();
-  server->Script({Reply::Of(503, "one").With("Retry-After", "1"),
-                  Reply::Of(200, "two")});
+  server->Script(
+      {Reply::Of(503, "one").With("Retry-After", "1"), Reply::Of(200, "two")});
   const auto client = NewClient();
   App app(client, server->Url());
   EXPECT_EQ(app.Perform(absl::Seconds(30)).stop_reason, StopReason::kSuccess);
@@ -113,16 +113,15 @@ TEST(WaitsTest, HeadersStopOthers) {
             absl::Seconds(2));
 }
 
-// Servers close connections that were idle for long: a call that must go at most
-// once does not try its luck on one.
+// Servers close connections that were idle for long: a call that must go at
+// most once does not try its luck on one.
 TEST(WaitsTest, OnlyYoungConnectionsForWhatGoesAtMostOnce) {
   auto server = StartServer();
   App get(NewClient(), server->Url());
   App post(NewClient(), server->Url());
   post.Post("x");
   for (int i = 0; i < 2; ++i) {
-    EXPECT_EQ(get.Perform(absl::Seconds(30)).stop_reason,
-              StopReason::kSuccess);
+    EXPECT_EQ(get.Perform(absl::Seconds(30)).stop_reason, StopReason::kSuccess);
     EXPECT_EQ(post.Perform(absl::Seconds(30)).stop_reason,
               StopReason::kSuccess);
     if (i == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2100));
@@ -143,7 +142,7 @@ TEST(WaitsTest, WhatWasHeldIsDeliveredIfNoAttemptFollows) {
   const auto client = NewClient();
   App app(client, server->Url("/mine"));
   App other(client, server->Url("/other"));
-  // Both are out at the same time; the other one's wait shuts the gate for good.
+  // Both are out at the same time; the other one's wait shuts the gate.
   CallResult mine;
   std::thread caller([&] { mine = app.Perform(absl::Seconds(5)); });
   other.Perform(absl::Seconds(5));

@@ -1,14 +1,14 @@
-// Settings: what must be known of the options of an easy handle. libcurl has no
-// getter: whoever wants to know an option's value has to see it being set.
+// EasyOptions: what must be known of the options of an easy handle. libcurl has
+// no getter: whoever wants to know an option's value has to see it being set.
 //
-//   Settings settings(/*fresh=*/true);
+//   EasyOptions settings(/*fresh=*/true);
 //   settings.Note(CURLOPT_POSTFIELDS, OptionValue::Of(body));
 //   settings.Method()        // "POST"
-//   settings.body()          // Settings::Body::kMemory
+//   settings.body()          // EasyOptions::Body::kMemory
 //
 // Thread rule: not thread-safe.
-#ifndef FORBEAR_CURL_WRAP_SETTINGS_H_
-#define FORBEAR_CURL_WRAP_SETTINGS_H_
+#ifndef FORBEAR_CURL_WRAP_EASY_OPTIONS_H_
+#define FORBEAR_CURL_WRAP_EASY_OPTIONS_H_
 
 #include <curl/curl.h>
 
@@ -36,7 +36,7 @@ struct OptionValue {
 // value is not of that type.
 CURLcode Forward(CURL* easy, CURLoption option, const OptionValue& value);
 
-class Settings {
+class EasyOptions {
  public:
   // Where a request's body comes from.
   enum class Body : uint8_t {
@@ -48,7 +48,7 @@ class Settings {
   };
 
   // `fresh`: all options have their defaults. Otherwise they are unknown.
-  explicit Settings(bool fresh) : fresh_(fresh) {}
+  explicit EasyOptions(bool fresh) : fresh_(fresh) {}
 
   // An option was set to a value. REQUIRES: libcurl accepted it, or would.
   void Note(CURLoption option, const OptionValue& value);
@@ -57,8 +57,8 @@ class Settings {
   // call runs.
   static bool IsReplaced(CURLoption option);
 
-  // The method as it will stand in the request line; "unknown" if it is. What is no
-  // method name is "CUSTOM".
+  // The method as it will stand in the request line; "unknown" if it is not
+  // known. What is no method name is "CUSTOM".
   std::string Method() const;
   bool MethodIsIdempotent() const;
   // HTTPHEADER has an Idempotency-Key with a value.
@@ -117,4 +117,4 @@ class Settings {
 
 }  // namespace forbear::curl
 
-#endif  // FORBEAR_CURL_WRAP_SETTINGS_H_
+#endif  // FORBEAR_CURL_WRAP_EASY_OPTIONS_H_

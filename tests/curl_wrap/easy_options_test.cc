@@ -1,4 +1,4 @@
-#include "curl_wrap/settings.h"
+#include "curl_wrap/easy_options.h"
 
 #include <initializer_list>
 #include <string>
@@ -10,12 +10,12 @@
 namespace forbear::curl {
 namespace {
 
-using Body = Settings::Body;
+using Body = EasyOptions::Body;
 
-void Set(Settings* settings, CURLoption option, int64_t number) {
+void Set(EasyOptions* settings, CURLoption option, int64_t number) {
   settings->Note(option, OptionValue::Of(number));
 }
-void SetText(Settings* settings, CURLoption option, const char* text) {
+void SetText(EasyOptions* settings, CURLoption option, const char* text) {
   settings->Note(option, OptionValue::Of(static_cast<const void*>(text)));
 }
 
@@ -23,7 +23,7 @@ size_t NoBytes(char*, size_t, size_t, void*) { return 0; }
 size_t Ignore(char*, size_t size, size_t n, void*) { return size * n; }
 
 // All sequences of three of the options that decide the method.
-TEST(SettingsTest, TheMethodIsLibcurls) {
+TEST(EasyOptionsTest, TheMethodIsLibcurls) {
   struct Step {
     CURLoption option;
     long number;
@@ -43,7 +43,7 @@ TEST(SettingsTest, TheMethodIsLibcurls) {
     for (const Step& b : steps) {
       for (const Step& c : steps) {
         CURL* easy = curl_easy_init();
-        Settings settings(/*fresh=*/true);
+        EasyOptions settings(/*fresh=*/true);
         for (const Step* step : {&a, &b, &c}) {
           const bool is_text = step->option >= CURLOPTTYPE_OBJECTPOINT;
           const OptionValue value =
@@ -57,18 +57,17 @@ TEST(SettingsTest, TheMethodIsLibcurls) {
         curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Ignore);
         curl_easy_setopt(easy, CURLOPT_TIMEOUT, 20L);
         ASSERT_EQ(curl_easy_perform(easy), CURLE_OK);
-        EXPECT_EQ(settings.Method(),
-                  (*server)->log().Snapshot().back().method)
-            << a.option << "=" << a.number << " " << b.option << "="
-            << b.number << " " << c.option << "=" << c.number;
+        EXPECT_EQ(settings.Method(), (*server)->log().Snapshot().back().method)
+            << a.option << "=" << a.number << " " << b.option << "=" << b.number
+            << " " << c.option << "=" << c.number;
         curl_easy_cleanup(easy);
       }
     }
   }
 }
 
-TEST(SettingsTest, Idempotency) {
-  Settings settings(true);
+TEST(EasyOptionsTest, Idempotency) {
+  EasyOptions settings(true);
   EXPECT_TRUE(settings.MethodIsIdempotent());
   Set(&settings, CURLOPT_POST, 1);
   EXPECT_FALSE(settings.MethodIsIdempotent());
@@ -88,16 +87,17 @@ TEST(SettingsTest, Idempotency) {
   EXPECT_FALSE(settings.MethodIsIdempotent());
 }
 
-TEST(SettingsTest, IdempotencyKey) {
-  for (const auto& [line, has] : std::initializer_list<
-           std::pair<const char*, bool>>{{"Idempotency-Key: 1", true},
-                                         {"IDEMPOTENCY-KEY:1", true},
-                                         {"Idempotency-Key:", false},
-                                         {"Idempotency-Key: \t", false},
-                                         {"Idempotency-Key;", false},
-                                         {"X-Idempotency-Key: 1", false}}) {
+TEST(EasyOptionsTest, IdempotencyKey) {
+  for (const auto& [line, has] :
+       std::initializer_list<std::pair<const char*, bool>>{
+           {"Idempotency-Key: 1", true},
+           {"IDEMPOTENCY-KEY:1", true},
+           {"Idempotency-Key:", false},
+           {"Idempotency-Key: \t", false},
+           {"Idempotency-Key;", false},
+           {"X-Idempotency-Key: 1", false}}) {
     curl_slist* list = curl_slist_append(nullptr, line);
-    Settings settings(true);
+    EasyOptions settings(true);
     EXPECT_FALSE(settings.HasIdempotencyKey());
     settings.Note(CURLOPT_HTTPHEADER,
                   OptionValue::Of(static_cast<const void*>(list)));
@@ -106,8 +106,8 @@ TEST(SettingsTest, IdempotencyKey) {
   }
 }
 
-TEST(SettingsTest, BodiesOfAFreshHandle) {
-  Settings settings(true);
+TEST(EasyOptionsTest, BodiesOfAFreshHandle) {
+  EasyOptions settings(true);
   EXPECT_EQ(settings.body(), Body::kNone);
   Set(&settings, CURLOPT_POST, 1);
   EXPECT_EQ(settings.body(), Body::kStream);
@@ -121,8 +121,8 @@ TEST(SettingsTest, BodiesOfAFreshHandle) {
   EXPECT_EQ(settings.body(), Body::kNone);
 }
 
-TEST(SettingsTest, BodiesOfABorrowedHandle) {
-  Settings settings(false);
+TEST(EasyOptionsTest, BodiesOfABorrowedHandle) {
+  EasyOptions settings(false);
   EXPECT_EQ(settings.body(), Body::kUnknown);
   EXPECT_EQ(settings.Method(), "unknown");
   EXPECT_FALSE(settings.MethodIsIdempotent());
@@ -135,8 +135,8 @@ TEST(SettingsTest, BodiesOfABorrowedHandle) {
   EXPECT_TRUE(settings.MethodIsIdempotent());
 }
 
-TEST(SettingsTest, CredentialsAreHashed) {
-  Settings settings(true);
+TEST(EasyOptionsTest, CredentialsAreHashed) {
+  EasyOptions settings(true);
   EXPECT_EQ(settings.credential(), 0u);
   SetText(&settings, CURLOPT_USERPWD, "a:b");
   const uint64_t first = settings.credential();

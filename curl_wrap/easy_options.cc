@@ -1,4 +1,4 @@
-#include "curl_wrap/settings.h"
+#include "curl_wrap/easy_options.h"
 
 #include <algorithm>
 
@@ -74,7 +74,7 @@ CURLcode Forward(CURL* easy, CURLoption option, const OptionValue& value) {
   return curl_easy_setopt(easy, option, static_cast<long>(value.number));
 }
 
-bool Settings::IsReplaced(CURLoption option) {
+bool EasyOptions::IsReplaced(CURLoption option) {
   switch (option) {
     case CURLOPT_WRITEFUNCTION:
     case CURLOPT_WRITEDATA:
@@ -97,7 +97,7 @@ bool Settings::IsReplaced(CURLoption option) {
   }
 }
 
-void Settings::Note(CURLoption option, const OptionValue& value) {
+void EasyOptions::Note(CURLoption option, const OptionValue& value) {
   const auto request = [this](Request r) {
     request_ = r;
     request_known_ = true;
@@ -228,7 +228,7 @@ void Settings::Note(CURLoption option, const OptionValue& value) {
   }
 }
 
-std::string Settings::Method() const {
+std::string EasyOptions::Method() const {
   if (!custom_request_.empty()) {
     return IsMethodName(custom_request_) ? custom_request_ : "CUSTOM";
   }
@@ -248,7 +248,7 @@ std::string Settings::Method() const {
   return "unknown";
 }
 
-bool Settings::MethodIsIdempotent() const {
+bool EasyOptions::MethodIsIdempotent() const {
   const std::string method = Method();
   for (const absl::string_view idempotent :
        {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}) {
@@ -257,7 +257,7 @@ bool Settings::MethodIsIdempotent() const {
   return false;
 }
 
-bool Settings::HasIdempotencyKey() const {
+bool EasyOptions::HasIdempotencyKey() const {
   for (const curl_slist* line = headers; line != nullptr; line = line->next) {
     if (line->data == nullptr) continue;
     absl::string_view text = line->data;
@@ -270,7 +270,7 @@ bool Settings::HasIdempotencyKey() const {
   return false;
 }
 
-Settings::Body Settings::body() const {
+EasyOptions::Body EasyOptions::body() const {
   if (!fresh_ && !request_known_) return Body::kUnknown;
   switch (request_) {
     case Request::kGet:
@@ -287,7 +287,7 @@ Settings::Body Settings::body() const {
   return fresh_ || read_known_ ? Body::kStream : Body::kUnknown;
 }
 
-uint64_t Settings::credential() const {
+uint64_t EasyOptions::credential() const {
   uint64_t all = 0;
   for (const auto& [option, hash] : credentials_) {
     if (hash != 0) {
