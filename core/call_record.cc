@@ -1,9 +1,67 @@
 #include "core/call_record.h"
 
+#include <tuple>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
 namespace forbear {
+
+bool operator==(const AttemptRecord& a, const AttemptRecord& b) {
+  const auto all = [](const AttemptRecord& r) {
+    return std::tie(r.number, r.start, r.head, r.end, r.outcome, r.waited,
+                    r.wait_source, r.garbage_pushback, r.replayable,
+                    r.not_before, r.not_before_source, r.budget,
+                    r.budget_cost);
+  };
+  return all(a) == all(b);
+}
+
+bool operator==(const DispatchRecord& a, const DispatchRecord& b) {
+  const auto all = [](const DispatchRecord& r) {
+    return std::tie(r.at, r.verdict, r.until, r.source, r.holder, r.reason);
+  };
+  return all(a) == all(b);
+}
+
+bool operator==(const CallRecord& a, const CallRecord& b) {
+  const auto all = [](const CallRecord& r) {
+    return std::tie(r.call_id, r.seed, r.protocol, r.target, r.method, r.policy,
+                    r.wall_start, r.begin, r.end, r.deadline, r.idempotent,
+                    r.stop_reason, r.retry_at, r.total_attempts, r.attempts,
+                    r.dispatches, r.dropped_dispatches);
+  };
+  return all(a) == all(b);
+}
+
+std::string NameForRecord(absl::string_view name) {
+  if (name.find_first_of("@?#") != absl::string_view::npos) return "(hidden)";
+  return std::string(name);
+}
+
+absl::string_view ProtocolName(Protocol protocol) {
+  switch (protocol) {
+    case Protocol::kNone:
+      return "none";
+    case Protocol::kHttp:
+      return "http";
+    case Protocol::kGrpc:
+      return "grpc";
+  }
+  return "?";
+}
+
+absl::string_view BudgetAnswerName(BudgetAnswer answer) {
+  switch (answer) {
+    case BudgetAnswer::kNotAsked:
+      return "not-asked";
+    case BudgetAnswer::kPaid:
+      return "paid";
+    case BudgetAnswer::kRefused:
+      return "refused";
+  }
+  return "?";
+}
 
 std::string FormatShort(absl::Duration d) {
   if (d == absl::InfiniteDuration() || d == -absl::InfiniteDuration()) {

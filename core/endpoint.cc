@@ -90,7 +90,7 @@ Endpoint::Answer Endpoint::Ask(const Ticket& ticket,
                                       : DelaySource::kQueue;
   const MonotonicTime not_before =
       Later(NotBefore(now), first ? pacer_.NotBefore(now) : now);
-  if (not_before > limit || (open && when_open == WhenOpen::kFail)) {
+  if (not_before >= limit || (open && when_open == WhenOpen::kFail)) {
     answer.verdict = Verdict::kRefuse;
     answer.until = not_before;
     answer.reason = open && pacer_.gate_until() < not_before
@@ -123,10 +123,12 @@ bool Endpoint::Pace(const Permit& permit, const Outcome& outcome,
       return pacer_.OnAdmitted(permit.pacer, now);
     case ErrorKind::kTransient:
       if (outcome.pushback.has_value()) {
+        const MonotonicTime before = pacer_.Earliest(now);
         if (pacer_.OnRefused(permit.pacer, outcome.pushback, now)) {
           queue_.CollectDoomed(pacer_.gate_until(), wakes);
         }
-        return false;
+        // The gate may open before the lease of the caller that was refused.
+        return pacer_.Earliest(now) < before;
       }
       break;
     case ErrorKind::kCancelled:

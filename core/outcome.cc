@@ -1,6 +1,18 @@
 #include "core/outcome.h"
 
+#include <tuple>
+
 namespace forbear {
+
+bool operator==(const Outcome& a, const Outcome& b) {
+  const auto all = [](const Outcome& o) {
+    return std::tie(o.kind, o.processed, o.committed, o.retry_forbidden,
+                    o.timed_out, o.repeatable, o.pushback, o.pushback_source,
+                    o.status, o.transport_error, o.bytes_sent,
+                    o.bytes_received);
+  };
+  return all(a) == all(b);
+}
 
 absl::string_view ErrorKindName(ErrorKind kind) {
   switch (kind) {

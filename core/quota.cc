@@ -28,7 +28,7 @@ Quota::Answer Quota::Ask(const Ticket& ticket,
       pacer_.IsGated(now) ? DelaySource::kGate : DelaySource::kQueue;
   // Who is not first cannot know its time, but it is not before the gate.
   answer.until = first ? pacer_.NotBefore(now) : pacer_.gate_until();
-  if (answer.until > limit) {
+  if (answer.until >= limit) {
     answer.verdict = Verdict::kRefuse;
     answer.reason = StopReason::kWaitExceedsDeadline;
     Leave(ticket, wakes);
@@ -61,6 +61,7 @@ void Quota::OnAnswer(const Pacer::Permit& permit, const Outcome& outcome,
   now = Forward(now);
   --out_;
   bool sooner = false;
+  const MonotonicTime before = pacer_.Earliest(now);
   switch (outcome.kind) {
     case ErrorKind::kOk:
     case ErrorKind::kPermanent:
@@ -70,6 +71,8 @@ void Quota::OnAnswer(const Pacer::Permit& permit, const Outcome& outcome,
       if (pacer_.OnRefused(permit, outcome.pushback, now)) {
         queue_.CollectDoomed(pacer_.gate_until(), wakes);
       }
+      // The gate may open before the lease of the caller that was refused.
+      sooner = pacer_.Earliest(now) < before;
       break;
     case ErrorKind::kTransient:
       sooner = outcome.processed == Processed::kNo ? pacer_.OnNeutral(permit)

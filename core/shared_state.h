@@ -26,6 +26,7 @@
 #include "core/retry_policy.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
+#include "core/verdict.h"
 #include "core/wait_queue.h"
 
 namespace forbear {
@@ -40,7 +41,7 @@ struct AttemptPermit {
 
 // Where a call waits. Kept by the call, changed by SharedState only.
 struct WaitPlace {
-  enum class Where : uint8_t { kNowhere, kQuota, kEndpoint };
+  using Where = Holder;
   Ticket ticket;
   Where where = Where::kNowhere;
 };

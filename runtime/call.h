@@ -49,6 +49,8 @@ struct CallRequest {
   bool replayable = true;
   // Instead of the client's. Must be valid (ValidateRetry).
   std::optional<RetryOptions> retry;
+  // The name of `retry`, for the record; not read without it.
+  std::string policy;
 };
 
 class Call {

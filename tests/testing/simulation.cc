@@ -1,0 +1,508 @@
+#include "tests/testing/simulation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/random.h"
+
+namespace forbear::testing {
+
+Outcome OkOutcome() {
+  Outcome o;
+  o.processed = Processed::kYes;
+  o.status = 200;
+  return o;
+}
+
+Outcome ThrottledOutcome(std::optional<absl::Duration> wait) {
+  Outcome o;
+  o.kind = ErrorKind::kThrottled;
+  o.processed = Processed::kNo;
+  o.pushback = wait;
+  if (wait) o.pushback_source = DelaySource::kRetryAfter;
+  o.status = 429;
+  return o;
+}
+
+Outcome TransientOutcome(Processed processed,
+                         std::optional<absl::Duration> wait) {
+  Outcome o;
+  o.kind = ErrorKind::kTransient;
+  o.processed = processed;
+  o.pushback = wait;
+  if (wait) o.pushback_source = DelaySource::kRetryAfter;
+  o.status = 503;
+  return o;
+}
+
+SimReply TokenBucket::operator()(const SimSend& send) {
+  if (level < 0) {
+    level = burst;
+    filled = send.time;
+  }
+  level = std::min(burst,
+                   level + rate * absl::ToDoubleSeconds(send.time - filled));
+  filled = send.time;
+  SimReply reply;
+  reply.head = latency;
+  if (level >= 1.0 - 1e-9) {
+    level -= 1.0;
+    ++admitted;
+    reply.outcome = OkOutcome();
+    return reply;
+  }
+  ++refused;
+  double wait = (1.0 - level) / rate;
+  if (whole_seconds) wait = std::ceil(wait);
+  reply.outcome = ThrottledOutcome(
+      announce ? std::optional<absl::Duration>(absl::Seconds(wait))
+               : std::nullopt);
+  return reply;
+}
+
+class Simulation::CallWaiter final : public Waiter {
+ public:
+  CallWaiter(Simulation* simulation, size_t call)
+      : simulation_(simulation), call_(call) {}
+  void Wake() override {
+    Simulation* const s = simulation_;
+    ++s->wakes_;
+    Call* const call = &s->calls_[call_];
+    if (call->wake_pending_ || call->finished_) return;
+    call->wake_pending_ = true;
+    s->Schedule(s->now_ + s->Late(), call_, [s, call] {
+      call->wake_pending_ = false;
+      s->Feed(call, [s](Execution* e) { e->OnWake(s->now_); });
+    });
+  }
+  size_t call() const { return call_; }
+
+ private:
+  Simulation* const simulation_;
+  const size_t call_;
+};
+
+// Counts what is given and what comes back.
+class Simulation::Counted final : public SharedState {
+ public:
+  Counted(Simulation* s, size_t quota, size_t endpoint)
+      : simulation_(s),
+        endpoint_(endpoint),
+        real_(s->quotas_[quota].get(), s->endpoints_[endpoint].get()) {}
+
+  DispatchAnswer Dispatch(WaitPlace* place,
+                          const std::shared_ptr<Waiter>& waiter,
+                          MonotonicTime now, MonotonicTime limit,
+                          WhenOpen when_open, WakeList* wakes) override {
+    DispatchAnswer a =
+        real_.Dispatch(place, waiter, now, limit, when_open, wakes);
+    if (a.verdict == Verdict::kGo) {
+      ++out;
+      ++simulation_->out_[endpoint_];
+    }
+    return a;
+  }
+  void Leave(WaitPlace* place, WakeList* wakes) override {
+    real_.Leave(place, wakes);
+  }
+  void OnAnswerHead(AttemptPermit* permit, const Outcome& outcome,
+                    MonotonicTime now, WakeList* wakes) override {
+    real_.OnAnswerHead(permit, outcome, now, wakes);
+  }
+  NotBefore OnAttemptDone(AttemptPermit* permit, const Outcome& outcome,
+                          MonotonicTime now, double random,
+                          WakeList* wakes) override {
+    if (--out < 0) simulation_->Broken("a permit went back twice");
+    --simulation_->out_[endpoint_];
+    if (outcome.kind == ErrorKind::kOk ||
+        outcome.kind == ErrorKind::kPermanent ||
+        outcome.kind == ErrorKind::kThrottled) {
+      ++simulation_->answers_[endpoint_];
+    }
+    return real_.OnAttemptDone(permit, outcome, now, random, wakes);
+  }
+  bool Withdraw(int cost) override { return real_.Withdraw(cost); }
+  void Deposit(int tokens) override { real_.Deposit(tokens); }
+  const BudgetOptions& budget_options() const override {
+    return real_.budget_options();
+  }
+
+  int out = 0;
+
+ private:
+  Simulation* const simulation_;
+  const size_t endpoint_;
+  BasicSharedState<Mutex> real_;
+};
+
+Simulation::Call::Call(Simulation* simulation, size_t number,
+                       const SimCallOptions& options)
+    : options_(options),
+      number_(number),
+      waiter_(std::make_shared<CallWaiter>(simulation, number)),
+      shared_(std::make_unique<Counted>(simulation, options.quota,
+                                        options.endpoint)) {
+  CallSpec spec;
+  spec.call_id = number + 1;
+  spec.seed = MixRandom(simulation->options_.seed, number);
+  const MonotonicTime start = simulation->start() + options.start;
+  if (options.deadline != absl::InfiniteDuration()) {
+    spec.deadline = start + options.deadline;
+  }
+  spec.idempotent = options.idempotent;
+  spec.target = "server";
+  spec.method = "CALL";
+  execution_ = std::make_unique<Execution>(spec, &options_.retry,
+                                           shared_.get(), waiter_);
+}
+
+Simulation::Call::~Call() = default;
+
+Simulation::Simulation(const SimOptions& options)
+    : options_(options), now_(options.start) {
+  for (size_t i = 0; i < options.quotas; ++i) {
+    quotas_.push_back(std::make_unique<Guarded<Quota, Mutex>>(options.quota));
+    quotas_.back()->mutex.simulation = this;
+  }
+  for (size_t i = 0; i < options.endpoints; ++i) {
+    endpoints_.push_back(std::make_unique<Guarded<Endpoint, Mutex>>(
+        options.endpoint, options.start));
+    endpoints_.back()->mutex.simulation = this;
+  }
+  quota_walls_.resize(options.quotas);
+  endpoint_walls_.resize(options.endpoints);
+  out_.resize(options.endpoints);
+  answers_.resize(options.endpoints);
+}
+
+Simulation::~Simulation() {
+  // Calls that a test stopped in the middle give back what they hold, and wake
+  // others, who must all still be there.
+  depth_ = 1 << 20;  // no preemption any more
+  for (Call& call : calls_) call.execution_.reset();
+}
+
+size_t Simulation::AddCall(const SimCallOptions& options) {
+  const size_t n = calls_.size();
+  calls_.emplace_back(this, n, options);
+  Call* const call = &calls_.back();
+  const MonotonicTime start = options_.start + options.start;
+  Schedule(start, n, [this, call] {
+    call->ticket_ = now_;
+    Feed(call, [this](Execution* e) { e->Begin(now_); });
+  });
+  if (options.cancel != absl::InfiniteDuration()) {
+    Schedule(start + options.cancel, n, [this, call] {
+      Feed(call, [this](Execution* e) { e->OnCancel(now_); });
+    });
+  }
+  return n;
+}
+
+void Simulation::At(absl::Duration after_start, std::function<void()> what) {
+  Schedule(options_.start + after_start, kNoCall, std::move(what));
+}
+
+void Simulation::Schedule(MonotonicTime time, size_t call,
+                          std::function<void()> what) {
+  events_.emplace(Later(time, now_), Event{call, std::move(what)});
+}
+
+void Simulation::RunOne(std::multimap<MonotonicTime, Event>::iterator it) {
+  now_ = Later(now_, it->first);
+  const std::function<void()> what = std::move(it->second.what);
+  events_.erase(it);
+  ++events_run_;
+  what();
+}
+
+// Another thread's turn: an event of a call that is not in one itself, now or
+// some microseconds from now.
+void Simulation::Unlocked() {
+  if (options_.preempt <= 0 || depth_ >= 3) return;
+  if (Chance() >= options_.preempt) return;
+  const MonotonicTime horizon = now_ + absl::Microseconds(20);
+  for (auto it = events_.begin();
+       it != events_.end() && it->first <= horizon; ++it) {
+    if (it->second.call == kNoCall || calls_[it->second.call].busy_) continue;
+    ++depth_;
+    RunOne(it);
+    --depth_;
+    return;
+  }
+}
+
+void Simulation::Run(absl::Duration until) {
+  const MonotonicTime end = options_.start + until;
+  while (!events_.empty() && events_.begin()->first <= end) {
+    const MonotonicTime before = now_;
+    if (events_.begin()->first > before) CheckRest();
+    RunOne(events_.begin());
+    if (events_run_ > options_.max_events) {
+      Broken("it does not come to rest: too many events");
+      return;
+    }
+  }
+  if (events_.empty()) {
+    CheckRest();
+    CheckEnd();
+  }
+}
+
+void Simulation::Feed(Call* call,
+                      const std::function<void(Execution*)>& event) {
+  Execution* const e = call->execution_.get();
+  call->busy_ = true;
+  const Execution::Phase before = e->phase();
+  const MonotonicTime now = now_;
+  event(e);
+  if (before == Execution::Phase::kBackoff &&
+      e->phase() != Execution::Phase::kBackoff) {
+    call->ticket_ = now;
+  }
+  Drain(call);
+  call->busy_ = false;
+  for (const std::shared_ptr<Waiter>& w : e->TakeWakes()) w->Wake();
+}
+
+void Simulation::Drain(Call* call) {
+  Execution* const e = call->execution_.get();
+  Action action;
+  while (e->NextAction(&action)) {
+    if (call->finished_) Broken("an action after kFinish");
+    switch (action.type) {
+      case Action::Type::kStartAttempt:
+        Send(call, action);
+        break;
+      case Action::Type::kWaitUntil: {
+        if (action.time > e->limit()) Broken("a wait beyond the limit");
+        call->timer_ = action.time;
+        const uint64_t epoch = ++call->timer_epoch_;
+        Schedule(action.time + Late(), call->number_, [this, call, epoch] {
+          if (epoch != call->timer_epoch_) return;
+          call->timer_ = MonotonicTime::Infinite();
+          Feed(call, [this](Execution* x) { x->OnTimer(now_); });
+        });
+        break;
+      }
+      case Action::Type::kCancelAttempt:
+        if (call->attempt_ != action.attempt) {
+          Broken("a cancel of an attempt that is not out");
+        }
+        call->attempt_ = 0;
+        break;
+      case Action::Type::kFinish:
+        call->finished_ = true;
+        call->finished_at_ = now_;
+        ++call->timer_epoch_;
+        call->timer_ = MonotonicTime::Infinite();
+        if (call->attempt_ != 0) Broken("kFinish while an attempt is out");
+        break;
+    }
+  }
+}
+
+void Simulation::Send(Call* call, const Action& action) {
+  ++call->timer_epoch_;
+  call->timer_ = MonotonicTime::Infinite();
+  const SimCallOptions& o = call->options_;
+  const Execution& e = *call->execution_;
+  if (call->attempt_ != 0) Broken("two attempts at a time");
+  if (now_ >= e.spec().deadline) Broken("a send at or after the deadline");
+  for (const Wall& wall :
+       {quota_walls_[o.quota], endpoint_walls_[o.endpoint]}) {
+    // Who decided in the same instant as the answer arrived, or, preempted, a
+    // hair before, could not know.
+    const absl::Duration grace = options_.preempt > 0
+                                     ? absl::Microseconds(100)
+                                     : absl::ZeroDuration();
+    if (now_ > wall.since + grace && now_ < wall.until) {
+      Broken(absl::StrCat("call ", call->number_, " sends ",
+                          absl::FormatDuration(wall.until - now_),
+                          " before the server's wait is over"));
+    }
+  }
+  if (options_.preempt <= 0) {
+    for (const Call& other : calls_) {
+      if (other.number_ == call->number_ || other.wake_pending_) continue;
+      if (other.options_.quota != o.quota ||
+          other.options_.endpoint != o.endpoint ||
+          other.execution_->phase() != Execution::Phase::kQueued) {
+        continue;
+      }
+      if (std::make_pair(other.ticket_, other.number_) <
+          std::make_pair(call->ticket_, call->number_)) {
+        Broken(absl::StrCat("call ", call->number_, " overtakes call ",
+                            other.number_));
+      }
+    }
+  }
+  const int n = call->attempt_ = action.attempt;
+  const SimSend send{now_, call->number_, n, o.quota, o.endpoint};
+  sends_.push_back(send);
+  const SimReply reply = server_(send);
+
+  const MonotonicTime head = now_ + reply.head;
+  const MonotonicTime done = head + reply.body;
+  if (done < action.time) {
+    if (!reply.headless) {
+      Schedule(head, call->number_, [this, call, n, reply] {
+        if (call->attempt_ != n) return;
+        Told(*call, reply.outcome);
+        Feed(call, [&](Execution* x) { x->OnAnswerHead(n, reply.outcome, now_); });
+      });
+    }
+    Schedule(done, call->number_, [this, call, n, reply] {
+      if (call->attempt_ != n) return;
+      call->attempt_ = 0;
+      Feed(call, [&](Execution* x) { x->OnAttemptDone(n, reply.outcome, now_); });
+    });
+  } else if (!action.time.is_infinite()) {
+    Schedule(action.time, call->number_, [this, call, n] {
+      if (call->attempt_ != n) return;
+      call->attempt_ = 0;
+      Outcome timeout = TransientOutcome(Processed::kUnknown);
+      timeout.timed_out = true;
+      Feed(call, [&](Execution* x) { x->OnAttemptDone(n, timeout, now_); });
+    });
+  }
+}
+
+void Simulation::Told(const Call& call, const Outcome& outcome) {
+  if (!outcome.pushback ||
+      *outcome.pushback > call.options_.retry.max_believed_wait) {
+    return;
+  }
+  Wall* wall = nullptr;
+  if (outcome.kind == ErrorKind::kThrottled) {
+    wall = &quota_walls_[call.options_.quota];
+  } else if (outcome.kind == ErrorKind::kTransient) {
+    wall = &endpoint_walls_[call.options_.endpoint];
+  } else {
+    return;
+  }
+  const MonotonicTime until = now_ + *outcome.pushback;
+  if (until > wall->until) *wall = {now_, until};
+}
+
+void Simulation::CheckHead(const char* which, const WaitQueue& queue,
+                           MonotonicTime earliest) {
+  WakeList head;
+  queue.CollectHead(&head);
+  if (head.empty()) return;
+  const Call& call = calls_[static_cast<CallWaiter*>(head[0].get())->call()];
+  if (call.wake_pending_ || call.busy_) return;
+  if (call.timer_ <= Later(earliest, now_)) return;
+  Broken(absl::StrCat(
+      "lost wake-up: call ", call.number_, ", the head of the ", which,
+      "'s queue, sleeps until +",
+      absl::FormatDuration(call.timer_ - options_.start), ", could go at +",
+      absl::FormatDuration(earliest - options_.start)));
+}
+
+void Simulation::CheckRest() {
+  for (const auto& q : quotas_) {
+    CheckHead("quota", q->value.queue(), q->value.pacer().Earliest(now_));
+  }
+  for (size_t i = 0; i < endpoints_.size(); ++i) {
+    const Endpoint& e = endpoints_[i]->value;
+    const bool held =
+        e.breaker().state() == CircuitBreaker::State::kClosed &&
+        answers_[i] < Endpoint::kKnownAnswers &&
+        out_[i] >= Endpoint::kFirstWindow + answers_[i];
+    if (held) continue;
+    CheckHead("endpoint", e.queue(),
+              Later(e.breaker().AdmitTime(now_), e.pacer().Earliest(now_)));
+  }
+}
+
+void Simulation::CheckEnd() {
+  for (const Call& call : calls_) {
+    if (!call.finished_) {
+      Broken(absl::StrCat("call ", call.number_, " never ends; phase ",
+                          static_cast<int>(call.execution_->phase())));
+    }
+    if (call.shared_->out != 0) {
+      Broken(absl::StrCat("call ", call.number_, " kept a permit"));
+    }
+    const CallRecord& r = call.record();
+    int64_t sent = 0;
+    for (const SimSend& s : sends_) sent += s.call == call.number_ ? 1 : 0;
+    if (sends_.size() < 20000 && sent != r.total_attempts) {
+      Broken(absl::StrCat("call ", call.number_, " sent ", sent,
+                          " times, its record says ", r.total_attempts));
+    }
+  }
+  for (const auto& q : quotas_) {
+    if (!q->value.queue().empty()) Broken("somebody is left in a quota's queue");
+    if (!q->value.IsIdle(MonotonicTime::Infinite())) {
+      Broken("a quota counts permits that are out");
+    }
+  }
+  for (const auto& e : endpoints_) {
+    if (!e->value.queue().empty()) {
+      Broken("somebody is left in an endpoint's queue");
+    }
+    if (e->value.breaker().state() == CircuitBreaker::State::kClosed &&
+        !e->value.IsIdle(MonotonicTime::Infinite())) {
+      Broken("an endpoint counts permits that are out");
+    }
+    const int level = e->value.budget().level();
+    if (level < 0 || level > options_.endpoint.budget.capacity) {
+      Broken("a budget outside its bounds");
+    }
+  }
+}
+
+int64_t Simulation::SendsBetween(absl::Duration from, absl::Duration to) const {
+  int64_t n = 0;
+  for (const SimSend& s : sends_) {
+    if (s.time >= start() + from && s.time < start() + to) ++n;
+  }
+  return n;
+}
+
+int64_t Simulation::FullestBin(absl::Duration width, absl::Duration from) const {
+  int64_t most = 0;
+  size_t first = 0;
+  for (size_t i = 0; i < sends_.size(); ++i) {
+    if (sends_[i].time < start() + from) {
+      first = i + 1;
+      continue;
+    }
+    while (sends_[i].time - sends_[first].time >= width) ++first;
+    most = std::max<int64_t>(most, static_cast<int64_t>(i - first + 1));
+  }
+  return most;
+}
+
+int64_t Simulation::Ended(StopReason reason) const {
+  return std::count_if(calls_.begin(), calls_.end(), [=](const Call& c) {
+    return c.finished_ && c.record().stop_reason == reason;
+  });
+}
+
+void Simulation::Broken(const std::string& what) {
+  ++broken_;
+  if (faults_.size() >= 5) return;
+  faults_.push_back(
+      absl::StrCat("+", absl::FormatDuration(now_ - options_.start), " ", what));
+}
+
+std::string Simulation::Faults() const {
+  if (broken_ == 0) return "";
+  return absl::StrCat("seed ", options_.seed, ": ", broken_, " faults\n  ",
+                      absl::StrJoin(faults_, "\n  "));
+}
+
+double Simulation::Chance() { return UnitRandom(options_.seed, chances_++); }
+
+absl::Duration Simulation::Late() {
+  if (options_.late <= absl::ZeroDuration()) return absl::ZeroDuration();
+  return options_.late * Chance();
+}
+
+}  // namespace forbear::testing

@@ -1,0 +1,252 @@
+// Simulation: many calls on shared states, in virtual time, against a model of
+// a server. No thread, no clock, no sleeping: an hour takes milliseconds, and a
+// seed is the whole run.
+//
+//   Simulation sim({/*seed=*/7});
+//   sim.SetServer(TokenBucketServer(/*rate=*/10, /*burst=*/5));
+//   for (int i = 0; i < 50; ++i) sim.AddCall({});
+//   sim.Run();
+//   EXPECT_EQ(sim.Faults(), "");             // see "What it checks"
+//   EXPECT_EQ(sim.calls()[0].record().stop_reason, StopReason::kSuccess);
+//
+// It is a driver like the others: the real Execution, the real Quota and
+// Endpoint, BasicSharedState over a mutex that is none. Timers and wakes may be
+// late by a random bit, and other calls may run in between two locks
+// (`preempt`), which is what threads do to each other.
+//
+// What it checks by itself, on every run; Faults() lists what was broken:
+//   - no send before a wait is over that a server announced (kept by the model
+//     of the server, from the moment the answer's head was delivered; the
+//     library is not asked);
+//   - nobody waits while nothing blocks: when an instant has come to rest, the
+//     head of each queue has a timer no later than what asking again would say;
+//   - callers of one quota and endpoint leave in the order of their tickets
+//     (not with `preempt`, where "order" has no meaning within an instant);
+//   - every permit goes back exactly once; a call's waits end by its limit; no
+//     attempt starts at or after the deadline; kFinish comes once and last;
+//   - at the end: every call has finished, the queues are empty, nothing is out.
+//
+// Thread rule: not thread-safe; a value of one test.
+#ifndef FORBEAR_TESTS_TESTING_SIMULATION_H_
+#define FORBEAR_TESTS_TESTING_SIMULATION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "core/action.h"
+#include "core/endpoint.h"
+#include "core/execution.h"
+#include "core/outcome.h"
+#include "core/quota.h"
+#include "core/retry_policy.h"
+#include "core/shared_state.h"
+#include "core/time.h"
+#include "core/wait_queue.h"
+
+namespace forbear::testing {
+
+// One send, as the model of the server sees it.
+struct SimSend {
+  MonotonicTime time;
+  size_t call = 0;
+  int attempt = 0;
+  size_t quota = 0;
+  size_t endpoint = 0;
+};
+
+// What the model does with it.
+struct SimReply {
+  Outcome outcome;
+  // From the send to the answer's head; infinite: there is never an answer.
+  absl::Duration head = absl::Milliseconds(10);
+  // From the head to the end.
+  absl::Duration body = absl::ZeroDuration();
+  // Without a head: a reset, a refused connection.
+  bool headless = false;
+};
+
+using SimServer = std::function<SimReply(const SimSend&)>;
+
+// Outcomes as servers make them.
+Outcome OkOutcome();
+Outcome ThrottledOutcome(std::optional<absl::Duration> wait);
+Outcome TransientOutcome(Processed processed,
+                         std::optional<absl::Duration> wait = std::nullopt);
+
+// A bucket of `burst` tokens, refilled with `rate` per second, exact. Refuses
+// with 429 and the wait until a token is there: in whole seconds, rounded up,
+// if `whole_seconds`; none if `announce` is false.
+struct TokenBucket {
+  double rate = 10;
+  double burst = 10;
+  bool announce = true;
+  bool whole_seconds = false;
+  absl::Duration latency = absl::Milliseconds(10);
+
+  SimReply operator()(const SimSend& send);
+
+  double level = -1;  // full at first
+  MonotonicTime filled;
+  int64_t refused = 0;
+  int64_t admitted = 0;
+};
+
+struct SimOptions {
+  uint64_t seed = 1;
+  QuotaOptions quota;
+  EndpointOptions endpoint;
+  size_t quotas = 1;
+  size_t endpoints = 1;
+  // Timers and wakes are up to this late.
+  absl::Duration late = absl::ZeroDuration();
+  // The chance that, when a state is unlocked, another call's event runs first.
+  double preempt = 0;
+  MonotonicTime start = MonotonicTime::FromNanos(1000000000);
+  // More events than this are no progress.
+  int64_t max_events = 20000000;
+};
+
+struct SimCallOptions {
+  absl::Duration start = absl::ZeroDuration();  // after the simulation's
+  absl::Duration deadline = absl::InfiniteDuration();  // after the call's
+  absl::Duration cancel = absl::InfiniteDuration();    // after the call's
+  RetryOptions retry;
+  bool idempotent = true;
+  size_t quota = 0;
+  size_t endpoint = 0;
+};
+
+class Simulation {
+ public:
+  class Call;
+
+  explicit Simulation(const SimOptions& options);
+  ~Simulation();
+  Simulation(const Simulation&) = delete;
+  Simulation& operator=(const Simulation&) = delete;
+
+  void SetServer(SimServer server) { server_ = std::move(server); }
+  // Returns its number.
+  size_t AddCall(const SimCallOptions& options);
+  // Something of the test's own.
+  void At(absl::Duration after_start, std::function<void()> what);
+
+  // Until nothing is left to happen, or `until` (after the start) has come.
+  void Run(absl::Duration until = absl::InfiniteDuration());
+
+  MonotonicTime now() const { return now_; }
+  MonotonicTime start() const { return options_.start; }
+  const std::deque<Call>& calls() const { return calls_; }
+  const std::vector<SimSend>& sends() const { return sends_; }
+  Quota& quota(size_t i = 0) { return quotas_[i]->value; }
+  Endpoint& endpoint(size_t i = 0) { return endpoints_[i]->value; }
+  int64_t wakes() const { return wakes_; }
+  // Sends in [from, to) after the start.
+  int64_t SendsBetween(absl::Duration from, absl::Duration to) const;
+  // The fullest bin of this width, from this time on.
+  int64_t FullestBin(absl::Duration width, absl::Duration from) const;
+  // How many calls ended so.
+  int64_t Ended(StopReason reason) const;
+
+  // What was broken, a line each, with the seed; empty: nothing.
+  std::string Faults() const;
+
+ private:
+  struct Mutex {
+    Simulation* simulation = nullptr;
+    void Lock() {}
+    void Unlock() {
+      if (simulation != nullptr) simulation->Unlocked();
+    }
+  };
+  class CallWaiter;
+  class Counted;
+
+  struct Event {
+    size_t call;
+    std::function<void()> what;
+  };
+  static constexpr size_t kNoCall = ~size_t{0};
+
+  void Schedule(MonotonicTime time, size_t call, std::function<void()> what);
+  void RunOne(std::multimap<MonotonicTime, Event>::iterator it);
+  void Unlocked();
+  void Feed(Call* call, const std::function<void(Execution*)>& event);
+  void Drain(Call* call);
+  void Send(Call* call, const Action& action);
+  void Told(const Call& call, const Outcome& outcome);
+  void CheckRest();
+  void CheckHead(const char* which, const WaitQueue& queue,
+                 MonotonicTime earliest);
+  void CheckEnd();
+  void Broken(const std::string& what);
+  double Chance();
+  absl::Duration Late();
+
+  const SimOptions options_;
+  SimServer server_;
+  MonotonicTime now_;
+  uint64_t chances_ = 0;
+  std::multimap<MonotonicTime, Event> events_;
+  std::vector<std::unique_ptr<Guarded<Quota, Mutex>>> quotas_;
+  std::vector<std::unique_ptr<Guarded<Endpoint, Mutex>>> endpoints_;
+  // What the servers announced: from when, until when.
+  struct Wall {
+    MonotonicTime since;
+    MonotonicTime until = MonotonicTime::InfinitePast();
+  };
+  std::vector<Wall> quota_walls_;
+  std::vector<Wall> endpoint_walls_;
+  std::vector<int64_t> out_;      // by endpoint
+  std::vector<int64_t> answers_;  // by endpoint
+  std::deque<Call> calls_;
+  std::vector<SimSend> sends_;
+  int64_t wakes_ = 0;
+  int depth_ = 0;
+  int64_t events_run_ = 0;
+  std::vector<std::string> faults_;
+  int64_t broken_ = 0;
+};
+
+// A call, and what its driver knows of it.
+class Simulation::Call {
+ public:
+  Call(Simulation* simulation, size_t number, const SimCallOptions& options);
+  ~Call();
+
+  const CallRecord& record() const { return execution_->record(); }
+  const Execution& execution() const { return *execution_; }
+  const SimCallOptions& options() const { return options_; }
+  bool finished() const { return finished_; }
+  MonotonicTime finished_at() const { return finished_at_; }
+
+ private:
+  friend class Simulation;
+
+  SimCallOptions options_;
+  size_t number_;
+  std::shared_ptr<CallWaiter> waiter_;
+  std::unique_ptr<Counted> shared_;
+  std::unique_ptr<Execution> execution_;
+  MonotonicTime ticket_;
+  MonotonicTime timer_ = MonotonicTime::Infinite();
+  uint64_t timer_epoch_ = 0;
+  bool wake_pending_ = false;
+  bool busy_ = false;  // in an event
+  int attempt_ = 0;    // that is out; 0: none
+  bool finished_ = false;
+  MonotonicTime finished_at_;
+};
+
+}  // namespace forbear::testing
+
+#endif  // FORBEAR_TESTS_TESTING_SIMULATION_H_
