@@ -1,5 +1,5 @@
-// AlarmTimer: how a call waits without a thread. A grpc::Alarm that can be armed
-// again, and woken before its time. Private.
+// AlarmTimer: how a call waits without a thread. A grpc::Alarm that can be
+// armed again, and woken before its time. Private.
 //
 //   auto timer = std::make_shared<AlarmTimer>();
 //   timer->Arm(until, [call] { call->OnDue(); });   // on one of gRPC's threads
@@ -11,8 +11,8 @@
 // Each wait has a grpc::Alarm of its own, which is destroyed at its end: one
 // that is set again while its callback runs would overwrite that callback.
 //
-// Thread rule: thread-safe. Its lock is the innermost one, and nothing is called
-// while it is held: Wake may be called with any lock held.
+// Thread rule: thread-safe. Its lock is the innermost one, and nothing is
+// called while it is held: Wake may be called with any lock held.
 #ifndef FORBEAR_INTERCEPTORS_ALARM_TIMER_H_
 #define FORBEAR_INTERCEPTORS_ALARM_TIMER_H_
 

@@ -45,9 +45,9 @@ Outcome Classify(const RpcResult& result, CodeSet retryable) {
   }
   switch (outcome.kind) {
     case ErrorKind::kOk:
-    case ErrorKind::kPermanent:
       outcome.processed = Processed::kYes;
       return outcome;
+    case ErrorKind::kPermanent:
     case ErrorKind::kCancelled:
       return outcome;
     case ErrorKind::kThrottled:

@@ -28,9 +28,8 @@ inline MonotonicTime FromGrpcTime(gpr_timespec t) {
   if (gpr_time_cmp(t, gpr_inf_past(t.clock_type)) == 0) {
     return MonotonicTime::InfinitePast();
   }
-  const gpr_timespec left = t.clock_type == GPR_TIMESPAN
-                                ? t
-                                : gpr_time_sub(t, gpr_now(t.clock_type));
+  const gpr_timespec left =
+      t.clock_type == GPR_TIMESPAN ? t : gpr_time_sub(t, gpr_now(t.clock_type));
   return MonotonicNow() + absl::Seconds(left.tv_sec) +
          absl::Nanoseconds(left.tv_nsec);
 }

@@ -2,16 +2,18 @@
 // paced, retried and guarded by a circuit breaker, without a change to the code
 // that makes them and without a blocked thread.
 //
-//   auto client = forbear::Client::Default();
+//   forbear::rpc::RpcOptions options;  // which methods may be sent again
+//   options.methods = {{"/shop.Catalog/*", {grpc::StatusCode::UNAVAILABLE}}};
 //   auto channel = forbear::rpc::CreateChannel(
-//       "api.example.com:443", grpc::SslCredentials({}), client,
-//       {.methods = …});
+//       "api.example.com:443", grpc::SslCredentials({}),
+//       forbear::Client::Default(), options);
 //   auto stub = shop::Catalog::NewStub(channel);
 //
 // What happens to a call by default (interceptors/classify.h has the table):
-//   - RESOURCE_EXHAUSTED: the call, and all others of the same quota_id, wait as
-//     long as the server says (grpc-retry-pushback-ms; else 0.25 s, growing), and
-//     then leave spaced. Bounded by the call's deadline, or, without one, 60 s.
+//   - RESOURCE_EXHAUSTED: the call, and all others of the same quota_id, wait
+//     as long as the server says (grpc-retry-pushback-ms; else 0.25 s, growing),
+//     and then leave spaced. Bounded by the call's deadline, or, without one,
+//     60 s, and by the endpoint's retry budget (core/retry_budget.h).
 //   - UNAVAILABLE and other codes: sent again only if the method lists them
 //     (RpcOptions::methods), up to 3 attempts in all. Listing is the consent:
 //     gRPC cannot know whether the server acted.
@@ -21,10 +23,10 @@
 // Streams pass through untouched.
 //
 // What the application sees:
-//   - the last attempt's response, status, message, details, initial and trailing
-//     metadata, as if it had been the only one. peer() and auth_context() are
-//     those of the first attempt. A reactor has had the first attempt's
-//     initial metadata when a later one brings others.
+//   - the last attempt's response, status, message, details, initial and
+//     trailing metadata, as if it had been the only one. peer() and
+//     auth_context() are those of the first attempt. A reactor has had the
+//     first attempt's initial metadata when a later one brings others.
 //   - If the call ended because of Forbear, without a server's answer to this
 //     call: UNAVAILABLE (the endpoint is in the way: breaker, its own wait),
 //     RESOURCE_EXHAUSTED (the quota is), DEADLINE_EXCEEDED or CANCELLED, with a
@@ -37,8 +39,8 @@
 //
 // What the server sees: each attempt with the call's metadata, credentials,
 // authority, compression, wait_for_ready and what is left of its deadline;
-// later ones with grpc-previous-rpc-attempts: 1, 2, … (gRPC A6). Call credentials
-// are asked anew for each attempt.
+// later ones with grpc-previous-rpc-attempts: 1, 2, … (gRPC A6). Call
+// credentials are asked anew for each attempt.
 //
 // Limits: a call made for a server call (ClientContext::FromServerContext)
 // inherits that one's deadline inside gRPC, where it cannot be seen: waits may
@@ -82,7 +84,8 @@ MakeInterceptorFactory(std::shared_ptr<Client> client, RpcOptions options);
 
 // What became of the call that was made with `context`: from its end until the
 // context is destroyed. Before that: what has happened so far. Absent: the
-// context had no call that Forbear saw (another channel, a stream, FORBEAR_OFF).
+// context had no call that Forbear saw (another channel, a stream,
+// FORBEAR_OFF).
 std::optional<CallRecord> RecordOf(const grpc::ClientContext& context);
 
 }  // namespace forbear::rpc

@@ -3,11 +3,12 @@
 // says why, and what is lost without them.
 //
 // How: an explicit instantiation may name a private member ([temp.spec]/6), so
-// this is C++ as the standard has it. But it is no interface: another version of
-// gRPC may rename a member, which fails to compile right here, or change what it
-// means. Seen with gRPC 1.51. -DFORBEAR_GRPC_PRIVATE_ACCESS=0 leaves it out:
-// then no call is sent twice (StopReason::kNotReplayable), everything else works.
-// Include it in one .cc: a program may hold such an instantiation only once.
+// this is C++ as the standard has it. But it is no interface: another version
+// of gRPC may rename a member, which fails to compile right here, or change
+// what it means. Seen with gRPC 1.51. -DFORBEAR_GRPC_PRIVATE_ACCESS=0 leaves it
+// out: then no call is sent twice (StopReason::kNotReplayable), everything else
+// works. Include it in one .cc: a program may hold such an instantiation only
+// once.
 //
 // Thread rule: as gRPC's own objects.
 #ifndef FORBEAR_INTERCEPTORS_PRIVATE_ACCESS_H_
@@ -89,8 +90,7 @@ inline void CopyHiddenSettings(const grpc::ClientContext& from,
 
 inline void CopyDebugErrorString(const grpc::ClientContext& from,
                                  grpc::ClientContext* to) {
-  to->*Get(private_access::DebugError()) =
-      from.debug_error_string();
+  to->*Get(private_access::DebugError()) = from.debug_error_string();
 }
 
 // The type of the response of a batch that is on its way down, if its status
@@ -104,8 +104,7 @@ inline MessageType TypeGoingDown(
   if (op == nullptr) return MessageType::kUnknown;
   internal::DeserializeFunc* function =
       (op->*Get(private_access::Deserializer())).get();
-  if (dynamic_cast<
-          internal::DeserializeFuncType<grpc::protobuf::MessageLite>*>(
+  if (dynamic_cast<internal::DeserializeFuncType<grpc::protobuf::MessageLite>*>(
           function) != nullptr) {
     return MessageType::kProtobuf;
   }
@@ -144,8 +143,7 @@ inline void CopyHiddenSettings(const grpc::ClientContext&,
                                grpc::ClientContext*) {}
 inline void CopyDebugErrorString(const grpc::ClientContext&,
                                  grpc::ClientContext*) {}
-inline MessageType TypeGoingDown(
-    grpc::experimental::InterceptorBatchMethods*) {
+inline MessageType TypeGoingDown(grpc::experimental::InterceptorBatchMethods*) {
   return MessageType::kUnknown;
 }
 inline MessageType TypeGoingUp(grpc::experimental::InterceptorBatchMethods*,

@@ -4,8 +4,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "core/option_check.h"
 
 namespace forbear::rpc {
@@ -60,8 +60,8 @@ absl::Status ValidateRpcOptions(const RpcOptions& options) {
     }
   }
   if (faults.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "forbear::rpc::RpcOptions: ", absl::StrJoin(faults, "; ")));
+  return absl::InvalidArgumentError(
+      absl::StrCat("forbear::rpc::RpcOptions: ", absl::StrJoin(faults, "; ")));
 }
 
 }  // namespace forbear::rpc

@@ -357,8 +357,7 @@ void UnaryCall::SendAgain(const Action& action, Lock* lock) {
   lock->lock();
 }
 
-void UnaryCall::StartCall(const std::shared_ptr<Attempt>& attempt,
-                          int number) {
+void UnaryCall::StartCall(const std::shared_ptr<Attempt>& attempt, int number) {
   grpc::ClientContext* const context = &attempt->context;
   // With what earlier interceptors added, and the choice of compression.
   for (const auto& [name, value] : *metadata_) {
@@ -424,8 +423,7 @@ void UnaryCall::Finish(const Action& action, Lock lock) {
 void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
   if (finish.reason == StopReason::kSuccess && attempt_ == nullptr) return;
   grpc::Status* const status = answer->GetRecvStatus();
-  const grpc::Status& last =
-      attempt_ == nullptr ? *status : attempt_->status;
+  const grpc::Status& last = attempt_ == nullptr ? *status : attempt_->status;
   // No server's word: what happened after it.
   if ((finish.reason == StopReason::kCancelled &&
        last.error_code() != grpc::StatusCode::CANCELLED) ||

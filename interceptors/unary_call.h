@@ -1,8 +1,8 @@
 // UnaryCall: drives one unary call of an application. Private.
 //
 // Passive. The application's own call is attempt 1: its batch goes down, and
-// when its status comes up and is the last word, it goes on up. That is all of a
-// call that succeeds. Otherwise
+// when its status comes up and is the last word, it goes on up. That is all of
+// a call that succeeds. Otherwise
 //
 //   refused      the first batch is kept from the start (or was held until now)
 //                and hijacked: the call ends without having been sent
@@ -21,8 +21,8 @@
 // (alarms). Each takes `mutex_`, feeds the machine, and leaves. Actions are
 // carried out by one thread at a time, the drainer (Drain), without the lock:
 // Proceed and Hijack come back into Intercept, TryCancel comes back into
-// OnCallerCancel, and the last Proceed may destroy the context and, with it, the
-// interceptor. As all of these are the drainer's, none meets a context that
+// OnCallerCancel, and the last Proceed may destroy the context and, with it,
+// the interceptor. As all of these are the drainer's, none meets a context that
 // another one has let go.
 //
 // PRE_SEND_CANCEL comes with the lock of the application's context held, at any
@@ -53,8 +53,8 @@
 #include "core/call_record.h"
 #include "core/time.h"
 #include "interceptors/alarm_timer.h"
-#include "interceptors/method_table.h"
 #include "interceptors/message_type.h"
+#include "interceptors/method_table.h"
 #include "runtime/call.h"
 #include "runtime/client.h"
 
@@ -152,7 +152,7 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   bool cancelled_ = false;  // by the application
   bool waiting_ = false;    // the last action was a wait
   bool waited_ = false;     // one was
-  int in_flight_ = 0;     // the number of the attempt that is out; 0: none
+  int in_flight_ = 0;       // the number of the attempt that is out; 0: none
 
   // Of the batches on their way down.
   absl::InlinedVector<Batch*, 2> held_;
@@ -163,8 +163,8 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
 
   // Attempt 1.
   std::shared_ptr<AlarmTimer> attempt_timer_;
-  MonotonicTime first_end_by_;  // the number 1's Action::time
-  bool cancel_first_ = false;  // its time is over, and it is to be told
+  MonotonicTime first_end_by_;  // its Action::time
+  bool cancel_first_ = false;   // its time is over, and it is to be told
   bool timed_out_first_ = false;
 
   // The batch with the status, held after attempt 1.

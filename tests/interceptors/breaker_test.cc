@@ -20,10 +20,10 @@
 namespace forbear::rpc {
 namespace {
 
-using ::testing::StartsWith;
 using grpc::StatusCode;
 using testing::GrpcReply;
 using testing::GrpcServer;
+using ::testing::StartsWith;
 
 class BreakerTest : public ::testing::TestWithParam<Api> {
  protected:

@@ -25,6 +25,7 @@ TEST(ClassifyTest, EveryCodeUnlistedAndListed) {
     switch (code) {
       case StatusCode::OK:
         EXPECT_EQ(unlisted.kind, ErrorKind::kOk);
+        EXPECT_EQ(unlisted.processed, Processed::kYes);
         EXPECT_EQ(listed.kind, ErrorKind::kOk);
         break;
       case StatusCode::RESOURCE_EXHAUSTED:

@@ -129,8 +129,7 @@ TEST_P(ContextTest, WaitForReady) {
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 300);
-  const auto channel =
-      Channel(grpc::InsecureChannelCredentials(), arguments);
+  const auto channel = Channel(grpc::InsecureChannelCredentials(), arguments);
   for (const bool wait : {true, false}) {
     // The second attempt finds nobody at home.
     server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE).Pushback("500"),

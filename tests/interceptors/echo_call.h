@@ -57,9 +57,8 @@ class EchoCall {
   void Start() {
     begin_ = MonotonicNow();
     if (api_ == Api::kSync) {
-      thread_ = std::thread([this] {
-        Done(stub_->Say(context_.get(), request_, &response_));
-      });
+      thread_ = std::thread(
+          [this] { Done(stub_->Say(context_.get(), request_, &response_)); });
     } else {
       stub_->async()->Say(
           context_.get(), &request_, &response_,

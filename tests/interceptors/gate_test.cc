@@ -37,9 +37,8 @@ TEST_P(GateTest, FiftyCallersOfOneKey) {
   // Two channels: what callers share is the key.
   std::vector<std::shared_ptr<grpc::Channel>> channels;
   for (int i = 0; i < 2; ++i) {
-    channels.push_back(CreateChannel(server->address(),
-                                     grpc::InsecureChannelCredentials(),
-                                     client));
+    channels.push_back(CreateChannel(
+        server->address(), grpc::InsecureChannelCredentials(), client));
   }
   EchoCall first(GetParam(), channels[0]);
   first.SetDeadline(absl::Seconds(30));

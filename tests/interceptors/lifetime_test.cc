@@ -95,8 +95,7 @@ TEST_P(LifetimeTest, CancelAtAnyMoment) {
 TEST_P(LifetimeTest, CancelRacesWithTheAttemptTimeout) {
   server_->Script({GrpcReply::Hang()});
   RpcOptions options;
-  options.methods = {
-      {"*", {StatusCode::UNAVAILABLE}, absl::Milliseconds(3)}};
+  options.methods = {{"*", {StatusCode::UNAVAILABLE}, absl::Milliseconds(3)}};
   const auto channel = CreateChannel(
       server_->address(), grpc::InsecureChannelCredentials(), Fast(), options);
   for (int i = 0; i < 200; ++i) {

@@ -39,9 +39,8 @@ class ShapesTest : public ::testing::Test {
     options_.methods = {{"*", {StatusCode::UNAVAILABLE}}};
   }
   std::shared_ptr<grpc::Channel> Channel(std::shared_ptr<Client> client) {
-    return CreateChannel(server_->address(),
-                         grpc::InsecureChannelCredentials(), std::move(client),
-                         options_);
+    return CreateChannel(server_->address(), grpc::InsecureChannelCredentials(),
+                         std::move(client), options_);
   }
   std::shared_ptr<grpc::Channel> Channel() {
     return Channel(*Client::Create({}));
@@ -117,10 +116,9 @@ TEST_F(ShapesTest, ForbearOffPassesCallsThrough) {
 }
 
 TEST_F(ShapesTest, MethodsOfTwoServicesWithTheSameNames) {
-  options_.methods = {{"/forbear.testing.other.Echo/*",
-                       {StatusCode::UNAVAILABLE}},
-                      {"/forbear.testing.Echo/Other",
-                       {StatusCode::UNAVAILABLE}}};
+  options_.methods = {
+      {"/forbear.testing.other.Echo/*", {StatusCode::UNAVAILABLE}},
+      {"/forbear.testing.Echo/Other", {StatusCode::UNAVAILABLE}}};
   const auto channel = Channel();
   const auto echo = Echo::NewStub(channel);
   const auto other = testing::other::Echo::NewStub(channel);
@@ -254,8 +252,8 @@ TEST_F(ShapesTest, ReactorMakesTwoBatches) {
     EXPECT_EQ(server_->log().Count(), 3);
   }
   // Refused before it is sent: both batches are held, then hijacked.
-  server_->Script({GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED)
-                       .Pushback("60000")});
+  server_->Script(
+      {GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED).Pushback("60000")});
   for (const int64_t sends : {4, 4}) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() +
@@ -284,9 +282,9 @@ TEST_F(ShapesTest, ReactorMakesTwoBatches) {
 }
 
 TEST_F(ShapesTest, ReactorHeldThenSent) {
-  server_->Script({GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED)
-                       .Pushback("1000"),
-                   GrpcReply::Ok(Bytes("ok"))});
+  server_->Script(
+      {GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED).Pushback("1000"),
+       GrpcReply::Ok(Bytes("ok"))});
   const auto channel = Channel();
   const auto stub = Echo::NewStub(channel);
   EchoCall first(Api::kCallback, channel);

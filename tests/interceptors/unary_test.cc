@@ -21,13 +21,13 @@
 namespace forbear::rpc {
 namespace {
 
-using ::testing::HasSubstr;
-using ::testing::StartsWith;
 using grpc::StatusCode;
 using testing::Arrival;
 using testing::EchoMessage;
 using testing::GrpcReply;
 using testing::GrpcServer;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 std::string Bytes(const std::string& payload) {
   EchoMessage message;
@@ -37,19 +37,17 @@ std::string Bytes(const std::string& payload) {
 
 class UnaryTest : public ::testing::TestWithParam<Api> {
  protected:
-  UnaryTest()
-      : server_(*GrpcServer::Create()), client_(*Client::Create({})) {}
+  UnaryTest() : server_(*GrpcServer::Create()), client_(*Client::Create({})) {}
 
   std::shared_ptr<grpc::Channel> Channel(RpcOptions options = {}) {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(-1);
-    return CreateChannel(server_->address(),
-                         grpc::InsecureChannelCredentials(), client_,
-                         std::move(options), arguments);
+    return CreateChannel(server_->address(), grpc::InsecureChannelCredentials(),
+                         client_, std::move(options), arguments);
   }
   // Listing UNAVAILABLE is the consent.
-  static RpcOptions Consent(
-      std::vector<StatusCode> codes = {StatusCode::UNAVAILABLE}) {
+  static RpcOptions Consent(std::vector<StatusCode> codes = {
+                                StatusCode::UNAVAILABLE}) {
     RpcOptions options;
     options.methods = {{kSay, std::move(codes)}};
     return options;
@@ -144,8 +142,8 @@ TEST_P(UnaryTest, ConsentIsForTheListedCodesOnly) {
 }
 
 TEST_P(UnaryTest, AListedCodeOtherThanUnavailable) {
-  server_->Script({GrpcReply::Error(StatusCode::ABORTED),
-                   GrpcReply::Ok(Bytes("done"))});
+  server_->Script(
+      {GrpcReply::Error(StatusCode::ABORTED), GrpcReply::Ok(Bytes("done"))});
   EchoCall call(GetParam(), Channel(Consent({StatusCode::ABORTED})));
   EXPECT_TRUE(call.Run().ok());
   EXPECT_EQ(call.payload(), "done");
@@ -470,10 +468,10 @@ TEST_P(UnaryTest, MoreThanFiveAttemptsAndRetryOptionsOfAMethod) {
   options.methods[0].retry->max_attempts = 8;
   options.methods[0].retry->backoff.initial = absl::Milliseconds(1);
   options.methods[0].retry->backoff.max = absl::Milliseconds(5);
-  EchoCall call(GetParam(),
-                CreateChannel(server_->address(),
-                              grpc::InsecureChannelCredentials(),
-                              *Client::Create(client_options), options));
+  EchoCall call(
+      GetParam(),
+      CreateChannel(server_->address(), grpc::InsecureChannelCredentials(),
+                    *Client::Create(client_options), options));
   EXPECT_TRUE(call.Run().ok()) << call.status().error_message();
   EXPECT_EQ(server_->log().Count(), 8);
 }

@@ -134,10 +134,10 @@ TEST(WaitingThreadsTest, TwoThousandCallsInBackoff) {
   // Or all but a hundred of them would end with kBudgetExhausted.
   ClientOptions options;
   options.endpoint.budget.enabled = false;
-  const auto calls = Start(
-      CreateChannel(server.address(), grpc::InsecureChannelCredentials(),
-                    *Client::Create(options)),
-      "busy");
+  const auto calls =
+      Start(CreateChannel(server.address(), grpc::InsecureChannelCredentials(),
+                          *Client::Create(options)),
+            "busy");
   int waiting = 0;
   const MonotonicTime begin = MonotonicNow();
   while (waiting < kCalls && MonotonicNow() - begin < absl::Seconds(60)) {
