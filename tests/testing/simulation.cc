@@ -485,6 +485,14 @@ int64_t Simulation::Ended(StopReason reason) const {
   });
 }
 
+absl::Duration Simulation::LastEnd() const {
+  absl::Duration last;
+  for (const Call& c : calls_) {
+    if (c.finished_) last = std::max(last, c.finished_at_ - start());
+  }
+  return last;
+}
+
 void Simulation::Broken(const std::string& what) {
   ++broken_;
   if (faults_.size() >= 5) return;

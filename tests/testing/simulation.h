@@ -154,6 +154,8 @@ class Simulation {
   int64_t SendsBetween(absl::Duration from, absl::Duration to) const;
   // The fullest bin of this width, from this time on.
   int64_t FullestBin(absl::Duration width, absl::Duration from) const;
+  // When the last call that has ended did so, after the start.
+  absl::Duration LastEnd() const;
   // How many calls ended so.
   int64_t Ended(StopReason reason) const;
 
