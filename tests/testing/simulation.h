@@ -20,6 +20,8 @@
 //     library is not asked);
 //   - nobody waits while nothing blocks: when an instant has come to rest, the
 //     head of each queue has a timer no later than what asking again would say;
+//   - nobody waits for nothing: whose limit lies before a gate or the end of an
+//     open time has been woken, to end at once;
 //   - callers of one quota and endpoint leave in the order of their tickets
 //     (not with `preempt`, where "order" has no meaning within an instant);
 //   - every permit goes back exactly once; a call's waits end by its limit; no
@@ -189,6 +191,8 @@ class Simulation {
   void CheckRest();
   void CheckHead(const char* which, const WaitQueue& queue,
                  MonotonicTime earliest);
+  void CheckDoomed(const char* which, const WaitQueue& queue,
+                   MonotonicTime not_before);
   void CheckEnd();
   void Broken(const std::string& what);
   double Chance();
