@@ -93,7 +93,8 @@ Endpoint::Answer Endpoint::Ask(const Ticket& ticket,
   if (not_before >= limit || (open && when_open == WhenOpen::kFail)) {
     answer.verdict = Verdict::kRefuse;
     answer.until = not_before;
-    answer.reason = open && pacer_.gate_until() < not_before
+    answer.reason = open && (when_open == WhenOpen::kFail ||
+                             pacer_.gate_until() < not_before)
                         ? StopReason::kCircuitOpen
                         : StopReason::kWaitExceedsDeadline;
     Leave(ticket, wakes);

@@ -403,12 +403,30 @@ void Simulation::CheckHead(const char* which, const WaitQueue& queue,
       absl::FormatDuration(earliest - options_.start)));
 }
 
+void Simulation::CheckDoomed(const char* which, const WaitQueue& queue,
+                             MonotonicTime not_before) {
+  if (not_before <= now_) return;
+  WakeList doomed;
+  queue.CollectDoomed(not_before, &doomed);
+  for (const auto& waiter : doomed) {
+    const Call& call = calls_[static_cast<CallWaiter*>(waiter.get())->call()];
+    if (call.wake_pending_ || call.busy_) continue;
+    Broken(absl::StrCat("call ", call.number_, " is doomed in the ", which,
+                        "'s queue, and was not told"));
+  }
+}
+
 void Simulation::CheckRest() {
   for (const auto& q : quotas_) {
+    CheckDoomed("quota", q->value.queue(), q->value.pacer().gate_until());
     CheckHead("quota", q->value.queue(), q->value.pacer().Earliest(now_));
   }
   for (size_t i = 0; i < endpoints_.size(); ++i) {
     const Endpoint& e = endpoints_[i]->value;
+    CheckDoomed("endpoint", e.queue(), e.pacer().gate_until());
+    if (e.breaker().state() == CircuitBreaker::State::kOpen) {
+      CheckDoomed("endpoint", e.queue(), e.breaker().open_until());
+    }
     const bool held =
         e.breaker().state() == CircuitBreaker::State::kClosed &&
         answers_[i] < Endpoint::kKnownAnswers &&
@@ -483,6 +501,14 @@ int64_t Simulation::Ended(StopReason reason) const {
   return std::count_if(calls_.begin(), calls_.end(), [=](const Call& c) {
     return c.finished_ && c.record().stop_reason == reason;
   });
+}
+
+absl::Duration Simulation::LastEnd() const {
+  absl::Duration last;
+  for (const Call& c : calls_) {
+    if (c.finished_) last = std::max(last, c.finished_at_ - start());
+  }
+  return last;
 }
 
 void Simulation::Broken(const std::string& what) {
