@@ -90,7 +90,7 @@ Endpoint::Answer Endpoint::Ask(const Ticket& ticket,
                                       : DelaySource::kQueue;
   const MonotonicTime not_before =
       Later(NotBefore(now), first ? pacer_.NotBefore(now) : now);
-  if (not_before > limit || (open && when_open == WhenOpen::kFail)) {
+  if (not_before >= limit || (open && when_open == WhenOpen::kFail)) {
     answer.verdict = Verdict::kRefuse;
     answer.until = not_before;
     answer.reason = open && pacer_.gate_until() < not_before

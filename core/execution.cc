@@ -37,6 +37,7 @@ Execution::~Execution() {
   dropped.kind = ErrorKind::kCancelled;
   for (InFlight& a : in_flight_) {
     shared_->OnAttemptDone(&a.permit, dropped, record_.end, 0.0, &wakes_);
+    if (IsUndelivered(a.number)) shared_->Deposit(a.cost);
   }
   if (phase_ != Phase::kFinished) {
     shared_->Leave(&place_, &wakes_);
@@ -110,8 +111,8 @@ void Execution::Record(const DispatchAnswer& answer, MonotonicTime now) {
 void Execution::StartAttempt(const AttemptPermit& permit, MonotonicTime now) {
   phase_ = Phase::kInFlight;
   const int number = ++record_.total_attempts;
-  in_flight_.push_back({number, permit});
   last_cost_ = std::exchange(pending_cost_, 0);
+  in_flight_.push_back({number, permit, last_cost_});
 
   AttemptRecord attempt;
   attempt.number = number;
@@ -174,7 +175,7 @@ Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
   if (WhyNotRetry(options_, facts, outcome) != StopReason::kNone) {
     return HeadDecision::kCommit;
   }
-  if (now + outcome.pushback.value_or(absl::ZeroDuration()) > limit_) {
+  if (now + outcome.pushback.value_or(absl::ZeroDuration()) >= limit_) {
     return HeadDecision::kCommit;  // it will be refused, with retry_at
   }
   return HeadDecision::kHold;
@@ -245,7 +246,8 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
   const MonotonicTime earliest = Later(known.time, now + own);
   const bool breaker_decides =
       known.source == DelaySource::kBreaker && known.time > now;
-  if (earliest > limit_ ||
+  // At the limit itself nothing is sent any more.
+  if (earliest >= limit_ ||
       (breaker_decides && options_.when_open == WhenOpen::kFail)) {
     Finish(breaker_decides && known.time == earliest
                ? StopReason::kCircuitOpen
@@ -328,6 +330,8 @@ void Execution::Finish(StopReason reason, std::optional<MonotonicTime> retry_at,
   cancelled.kind = ErrorKind::kCancelled;
   for (InFlight& a : in_flight_) {
     shared_->OnAttemptDone(&a.permit, cancelled, now, Chance(), &wakes_);
+    // A retry that was never sent was not paid for either.
+    if (IsUndelivered(a.number)) shared_->Deposit(a.cost);
     if (AttemptRecord* r = FindRecord(a.number)) {
       r->end = now;
       r->outcome = cancelled;
@@ -354,6 +358,12 @@ Execution::InFlight* Execution::Find(int n) {
     if (a.number == n) return &a;
   }
   return nullptr;
+}
+
+bool Execution::IsUndelivered(int n) const {
+  return std::any_of(actions_.begin(), actions_.end(), [n](const Action& a) {
+    return a.type == Action::Type::kStartAttempt && a.attempt == n;
+  });
 }
 
 AttemptRecord* Execution::FindRecord(int n) {

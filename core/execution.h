@@ -139,6 +139,7 @@ class Execution {
   struct InFlight {
     int number = 0;
     AttemptPermit permit;
+    int cost = 0;  // what was withdrawn for it
   };
 
   void Dispatch(MonotonicTime now);
@@ -149,6 +150,7 @@ class Execution {
               MonotonicTime now);
   void FinishAtLimit(MonotonicTime now);
   InFlight* Find(int n);
+  bool IsUndelivered(int n) const;
   AttemptRecord* FindRecord(int n);
   bool DropGarbage(Outcome* outcome) const;
   void Push(const Action& action);

@@ -68,10 +68,14 @@ class MonotonicTime {
   // Infinite() and InfinitePast() stay what they are, whatever is added.
   friend MonotonicTime operator+(MonotonicTime t, absl::Duration d) {
     if (t.is_infinite() || t == InfinitePast()) return t;
+    // Saturates, infinities included. What is longer than the clock's range is
+    // for ever, also when added to a time far left of zero.
+    const int64_t nanos = absl::ToInt64Nanoseconds(d);
+    if (nanos == std::numeric_limits<int64_t>::max()) return Infinite();
+    if (nanos == std::numeric_limits<int64_t>::min()) return InfinitePast();
     int64_t sum;
-    // ToInt64Nanoseconds saturates, infinities included.
-    if (__builtin_add_overflow(t.nanos_, absl::ToInt64Nanoseconds(d), &sum)) {
-      return d > absl::ZeroDuration() ? Infinite() : InfinitePast();
+    if (__builtin_add_overflow(t.nanos_, nanos, &sum)) {
+      return nanos > 0 ? Infinite() : InfinitePast();
     }
     return MonotonicTime(sum);
   }
