@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "core/backoff.h"
 #include "core/circuit_breaker.h"
@@ -156,8 +157,24 @@ absl::Status StatusOf(const Faults& faults) {
 
 class Collector final : public pb::io::ErrorCollector {
  public:
-  explicit Collector(Faults* faults) : faults_(*faults) {}
+  Collector(const std::string* text, Faults* faults)
+      : text_(*text), faults_(*faults) {}
   void AddError(int line, int column, const std::string& message) override {
+    // The parser says so when it has read on, maybe beyond the line.
+    constexpr absl::string_view kEnum = "Unknown enumeration value of \"";
+    if (absl::StartsWith(message, kEnum)) {
+      const std::vector<absl::string_view> lines = absl::StrSplit(text_, '\n');
+      absl::string_view value = absl::string_view(message).substr(kEnum.size());
+      value = value.substr(0, value.find('"'));
+      int i = std::min(line, static_cast<int>(lines.size()) - 1);
+      while (i >= 0 && !absl::StrContains(lines[static_cast<size_t>(i)], value)) {
+        --i;
+      }
+      if (i >= 0) {
+        line = i;
+        column = static_cast<int>(lines[static_cast<size_t>(i)].find(value));
+      }
+    }
     if (error_line_ < 0) error_line_ = line;
     Add(line, column, message);
   }
@@ -179,6 +196,7 @@ class Collector final : public pb::io::ErrorCollector {
     }
   }
 
+  const std::string& text_;
   Faults& faults_;
   int error_line_ = -1;
 };
@@ -215,7 +233,7 @@ v1::Config ParseText(absl::string_view text, Faults* faults) {
   // the others as well.
   constexpr int kMaxErrors = 100;
   for (int i = 0; i < kMaxErrors; ++i) {
-    Collector collector(faults);
+    Collector collector(&rest, faults);
     parser.RecordErrorsTo(&collector);
     config.Clear();
     if (parser.ParseFromString(rest, &config)) return config;
@@ -231,11 +249,29 @@ std::string MessageOf(const pb::util::Status& status) {
   return std::string(status.message().data(), status.message().size());
 }
 
-// What protobuf's reader says of a value, without where it thinks it is.
-std::string WhyRefused(const pb::util::Status& status) {
-  std::string message = MessageOf(status);
-  const size_t colon = message.find("): ");
-  return colon == std::string::npos ? message : message.substr(colon + 3);
+// What a value of a field must be, for people.
+std::string KindOf(const pb::FieldDescriptor& field) {
+  switch (field.cpp_type()) {
+    case pb::FieldDescriptor::CPPTYPE_BOOL:
+      return "true or false";
+    case pb::FieldDescriptor::CPPTYPE_STRING:
+      return "a text in quotes";
+    case pb::FieldDescriptor::CPPTYPE_MESSAGE:
+      return "an object, { … }";
+    case pb::FieldDescriptor::CPPTYPE_ENUM: {
+      std::vector<std::string> names;
+      for (int i = 0; i < field.enum_type()->value_count(); ++i) {
+        names.push_back(
+            absl::StrCat("\"", field.enum_type()->value(i)->name(), "\""));
+      }
+      return absl::StrJoin(names, " or ");
+    }
+    case pb::FieldDescriptor::CPPTYPE_DOUBLE:
+    case pb::FieldDescriptor::CPPTYPE_FLOAT:
+      return "a number";
+    default:
+      return "a whole number of 32 bits";
+  }
 }
 
 // Field by field, each read by protobuf's own JSON reader, so that one fault does
@@ -274,7 +310,10 @@ void ReadJson(const pb::Struct& json, const std::string& prefix,
     if (status.ok()) {
       to->MergeFrom(*read);
     } else {
-      faults->push_back(absl::StrCat(path, ": ", WhyRefused(status)));
+      std::string written;
+      (void)pb::util::MessageToJsonString(value, &written);
+      faults->push_back(absl::StrCat(path, " is ", written.substr(0, 64),
+                                     "; it must be ", KindOf(*field)));
     }
   }
 }

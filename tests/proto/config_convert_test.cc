@@ -177,7 +177,7 @@ quota { max_waiters: 0 }
 endpoint { breaker { min_open: "20s" failure_ratio: 2 } }
 )",
                     kText),
-            "10 faults: "
+            "11 faults: "
             "line 2, column 14: Message type \"forbear.v1.Retry\" has no field "
             "named \"max_attemps\".; "
             "line 3, column 17: Expected integer, got: \"many\"; "
@@ -213,7 +213,20 @@ TEST(ConfigConvertTest, AllFaultsOfAJson) {
   "endpoint": {"max_waiters": 2147483648, "budget": {"capacity": 1.5}}
 })",
               kJson),
-      "");
+      "13 faults: colour: there is no such field; "
+      "endpoint.budget.capacity is 1.5; it must be a whole number of 32 bits; "
+      "endpoint.max_waiters is 2147483648; it must be a whole number of 32 bits; "
+      "quota is [1]; it must be an object, { … }; "
+      "retry.backoff.max is {\"x\":1}; it must be a text in quotes; "
+      "retry.max_attemps: there is no such field; "
+      "retry.max_attempts is \"many\"; it must be a whole number of 32 bits; "
+      "retry.max_elapsed is 5; it must be a text in quotes; "
+      "retry.when_open is \"MAYBE\"; it must be \"WAIT\" or \"FAIL\"; "
+      "retry.backoff.initial is \"-1s\"; a duration is written like 250ms, 2s "
+      "or 1m30s; "
+      "name has 3 bytes; it must be 1 … 64 of printable ASCII without blanks; "
+      "retry.attempt_timeout is 0; it must be 1ms … inf; "
+      "retry.backoff.multiplier is nan; it must be 1 … 100");
 }
 
 TEST(ConfigConvertTest, WhatIsNoConfiguration) {

@@ -254,7 +254,7 @@ std::vector<Change> Changes() {
       {"quota.max_waiters", "1", WaitingForTheQuota},
       {"endpoint.max_waiters", "1", WaitingForTheEndpoint},
       {"endpoint.breaker.enabled", "false", BreakersLife},
-      {"endpoint.breaker.failure_ratio", "0.25", BreakersLife},
+      {"endpoint.breaker.failure_ratio", "0.9", BreakersLife},
       {"endpoint.breaker.min_calls", "5", BreakersLife},
       {"endpoint.breaker.window", "\"3s\"", BreakersLife},
       {"endpoint.breaker.first_failures", "5", BreakersLife},
