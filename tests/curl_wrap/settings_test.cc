@@ -124,7 +124,7 @@ TEST(SettingsTest, BodiesOfAFreshHandle) {
 TEST(SettingsTest, BodiesOfABorrowedHandle) {
   Settings settings(false);
   EXPECT_EQ(settings.body(), Body::kUnknown);
-  EXPECT_EQ(settings.Method(), "?");
+  EXPECT_EQ(settings.Method(), "unknown");
   EXPECT_FALSE(settings.MethodIsIdempotent());
   Set(&settings, CURLOPT_UPLOAD, 1);
   EXPECT_EQ(settings.body(), Body::kUnknown);  // from where?

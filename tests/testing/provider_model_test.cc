@@ -72,6 +72,8 @@ TEST(ProviderModelTest, WhoWaitsIsAdmitted) {
             << rate << " " << i;
       }
     }
+    // And at no more than the rate.
+    EXPECT_NEAR(absl::ToDoubleSeconds(now) * rate, 1999, 0.01) << rate;
   }
 }
 
