@@ -7,31 +7,30 @@
 
 namespace forbear {
 
-bool operator==(const AttemptRecord& a, const AttemptRecord& b) {
+// Bindings rather than names: a new member does not compile until it is here.
+
+bool operator==(const AttemptRecord& x, const AttemptRecord& y) {
   const auto all = [](const AttemptRecord& r) {
-    return std::tie(r.number, r.start, r.head, r.end, r.outcome, r.waited,
-                    r.wait_source, r.garbage_pushback, r.replayable,
-                    r.not_before, r.not_before_source, r.budget,
-                    r.budget_cost);
+    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = r;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
   };
-  return all(a) == all(b);
+  return all(x) == all(y);
 }
 
-bool operator==(const DispatchRecord& a, const DispatchRecord& b) {
+bool operator==(const DispatchRecord& x, const DispatchRecord& y) {
   const auto all = [](const DispatchRecord& r) {
-    return std::tie(r.at, r.verdict, r.until, r.source, r.holder, r.reason);
+    const auto& [a, b, c, d, e, f] = r;
+    return std::tie(a, b, c, d, e, f);
   };
-  return all(a) == all(b);
+  return all(x) == all(y);
 }
 
-bool operator==(const CallRecord& a, const CallRecord& b) {
+bool operator==(const CallRecord& x, const CallRecord& y) {
   const auto all = [](const CallRecord& r) {
-    return std::tie(r.call_id, r.seed, r.protocol, r.target, r.method, r.policy,
-                    r.wall_start, r.begin, r.end, r.deadline, r.idempotent,
-                    r.stop_reason, r.retry_at, r.total_attempts, r.attempts,
-                    r.dispatches, r.dropped_dispatches);
+    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q] = r;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q);
   };
-  return all(a) == all(b);
+  return all(x) == all(y);
 }
 
 std::string NameForRecord(absl::string_view name) {

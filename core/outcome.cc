@@ -4,14 +4,13 @@
 
 namespace forbear {
 
-bool operator==(const Outcome& a, const Outcome& b) {
-  const auto all = [](const Outcome& o) {
-    return std::tie(o.kind, o.processed, o.committed, o.retry_forbidden,
-                    o.timed_out, o.repeatable, o.pushback, o.pushback_source,
-                    o.status, o.transport_error, o.bytes_sent,
-                    o.bytes_received);
+bool operator==(const Outcome& x, const Outcome& y) {
+  // Bindings rather than names: a new member does not compile until it is here.
+  const auto all = [](const Outcome& outcome) {
+    const auto& [a, b, c, d, e, f, g, h, i, j, k, l] = outcome;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
   };
-  return all(a) == all(b);
+  return all(x) == all(y);
 }
 
 absl::string_view ErrorKindName(ErrorKind kind) {

@@ -21,6 +21,7 @@
 #include "core/outcome.h"
 #include "core/quota.h"
 #include "core/random.h"
+#include "core/retry_budget.h"
 #include "core/retry_policy.h"
 #include "core/shared_state.h"
 #include "core/stop_reason.h"
@@ -260,6 +261,64 @@ TEST(ReplayTest, NotReplayableAndTakenBackUnseen) {
   Execution never(spec, &options, &shared, std::make_shared<Deaf>());
   never.OnCancel(start);
   EXPECT_EQ(Replay(never.record(), options).value(), never.record());
+}
+
+// Says "wait" a hundred times, each time for longer; every answer twice.
+class Procrastinator final : public SharedState {
+ public:
+  DispatchAnswer Dispatch(WaitPlace*, const std::shared_ptr<Waiter>&,
+                          MonotonicTime, MonotonicTime, WhenOpen,
+                          WakeList*) override {
+    DispatchAnswer a;
+    a.verdict = asked < 200 ? Verdict::kWait : Verdict::kGo;
+    a.until = MonotonicTime::FromNanos(1000000 + asked++ / 2);
+    a.source = DelaySource::kQueue;
+    a.holder = Holder::kEndpoint;
+    return a;
+  }
+  void Leave(WaitPlace*, WakeList*) override {}
+  void OnAnswerHead(AttemptPermit*, const Outcome&, MonotonicTime,
+                    WakeList*) override {}
+  NotBefore OnAttemptDone(AttemptPermit*, const Outcome&, MonotonicTime now,
+                          double, WakeList*) override {
+    return {now, DelaySource::kNone};
+  }
+  bool Withdraw(int) override { return false; }
+  void Deposit(int) override {}
+  const BudgetOptions& budget_options() const override { return budget; }
+
+  int asked = 0;
+  BudgetOptions budget;
+};
+
+TEST(ReplayTest, AnswersAreBoundedAndNotWrittenTwice) {
+  Procrastinator shared;
+  RetryOptions options;
+  CallSpec spec;
+  spec.idempotent = true;
+  Execution call(spec, &options, &shared, std::make_shared<Deaf>());
+  MonotonicTime now;
+  call.Begin(now);
+  while (call.phase() == Execution::Phase::kQueued) {
+    now = now + absl::Nanoseconds(1);
+    call.OnWake(now);
+  }
+  const CallRecord& record = call.record();
+  // A hundred waits and one go.
+  EXPECT_EQ(record.dispatches.size(), size_t{CallRecord::kMaxDispatches});
+  EXPECT_EQ(record.dropped_dispatches, 101 - CallRecord::kMaxDispatches);
+  EXPECT_EQ(record.dispatches.back().verdict, Verdict::kGo);
+  EXPECT_EQ(record.dispatches.back().until, now);
+  EXPECT_EQ(record.dispatches[0].holder, Holder::kEndpoint);
+  EXPECT_EQ(record.dispatches[0].source, DelaySource::kQueue);
+
+  call.OnAttemptDone(1, TransientOutcome(Processed::kUnknown), now);
+  ASSERT_EQ(record.stop_reason, StopReason::kBudgetExhausted);
+  EXPECT_EQ(record.attempts[0].budget, BudgetAnswer::kRefused);
+  EXPECT_EQ(record.attempts[0].budget_cost, shared.budget.transient_cost);
+  EXPECT_EQ(record.attempts[0].not_before, now);
+  EXPECT_EQ(Replay(record, options).status().code(),
+            absl::StatusCode::kFailedPrecondition);
 }
 
 // Nonsense ends, with an error.
