@@ -6,6 +6,7 @@
 
 #include "absl/strings/string_view.h"
 #include "tools/demo.h"
+#include "tools/load.h"
 
 namespace {
 
@@ -15,6 +16,7 @@ constexpr char kUsage[] =
     "commands:\n"
     "  demo    two usual retry loops and Forbear against one rate-limited,\n"
     "          flaky service, over HTTP and gRPC, on this machine\n"
+    "  load    calls a server that is already there, through Forbear, and counts\n"
     "\n"
     "`forbear COMMAND --help` says more.\n";
 
@@ -32,6 +34,9 @@ int main(int argc, char** argv) {
   }
   if (args[0] == "demo") {
     return forbear::tools::RunDemo({args.begin() + 1, args.end()});
+  }
+  if (args[0] == "load") {
+    return forbear::tools::RunLoad({args.begin() + 1, args.end()});
   }
   std::fprintf(stderr, "forbear: there is no command '%s'\n\n%s",
                args[0].c_str(), kUsage);
