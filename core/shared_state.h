@@ -92,8 +92,8 @@ class SharedState {
 };
 
 struct NoMutex {
-  void Lock() {}
-  void Unlock() {}
+  void lock() {}
+  void unlock() {}
 };
 
 // A state and its lock.
@@ -208,8 +208,8 @@ class BasicSharedState final : public SharedState {
  private:
   class Lock {
    public:
-    explicit Lock(Mutex* mutex) : mutex_(mutex) { mutex_->Lock(); }
-    ~Lock() { mutex_->Unlock(); }
+    explicit Lock(Mutex* mutex) : mutex_(mutex) { mutex_->lock(); }
+    ~Lock() { mutex_->unlock(); }
     Lock(const Lock&) = delete;
     Lock& operator=(const Lock&) = delete;
 

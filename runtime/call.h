@@ -17,11 +17,11 @@
 #define FORBEAR_RUNTIME_CALL_H_
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "core/action.h"
 #include "core/call_record.h"
@@ -102,7 +102,7 @@ class Call {
   const RetryOptions retry_;
   const std::shared_ptr<SharedQuota> quota_;
   const std::shared_ptr<SharedEndpoint> endpoint_;
-  BasicSharedState<absl::Mutex> shared_;
+  BasicSharedState<std::mutex> shared_;
   Execution execution_;
   std::vector<std::string> lines_;
 };

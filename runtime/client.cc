@@ -75,12 +75,12 @@ bool Client::ClearGate(absl::string_view key) {
   WakeList wakes;
   const std::shared_ptr<SharedQuota> quota = quotas_.Find(key);
   if (quota != nullptr) {
-    absl::MutexLock lock(&quota->mutex);
+    const std::lock_guard<std::mutex> lock(quota->mutex);
     quota->value.ClearGate(&wakes);
   }
   const std::shared_ptr<SharedEndpoint> endpoint = endpoints_.Find(key);
   if (endpoint != nullptr) {
-    absl::MutexLock lock(&endpoint->mutex);
+    const std::lock_guard<std::mutex> lock(endpoint->mutex);
     endpoint->value.ClearGate(&wakes);
   }
   for (const auto& waiter : wakes) waiter->Wake();

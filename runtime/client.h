@@ -27,11 +27,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/synchronization/mutex.h"
 #include "core/endpoint.h"
 #include "core/policy.h"
 #include "core/quota.h"
@@ -53,8 +53,8 @@ struct ClientOptions : Settings {
   std::function<void(absl::string_view line)> log;
 };
 
-using SharedQuota = Guarded<Quota, absl::Mutex>;
-using SharedEndpoint = Guarded<Endpoint, absl::Mutex>;
+using SharedQuota = Guarded<Quota, std::mutex>;
+using SharedEndpoint = Guarded<Endpoint, std::mutex>;
 
 class Client {
  public:

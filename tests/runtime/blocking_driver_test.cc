@@ -8,10 +8,10 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <vector>
 
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "core/outcome.h"
 #include "core/stop_reason.h"
@@ -129,7 +129,7 @@ TEST(BlockingDriverTest, CancelFromAnotherThreadEndsAWait) {
       const auto quota = client->QuotaOf("q", MonotonicNow());
       while (true) {
         {
-          absl::MutexLock lock(&quota->mutex);
+          const std::lock_guard<std::mutex> lock(quota->mutex);
           if (!quota->value.queue().empty()) break;
         }
         std::this_thread::yield();
@@ -181,7 +181,7 @@ TEST(BlockingDriverTest, OperatorsWakeThoseWhoWait) {
       const auto quota = client->QuotaOf("q", MonotonicNow());
       while (true) {
         {
-          absl::MutexLock lock(&quota->mutex);
+          const std::lock_guard<std::mutex> lock(quota->mutex);
           if (!quota->value.queue().empty()) break;
         }
         std::this_thread::yield();

@@ -10,7 +10,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "core/outcome.h"
 #include "core/time.h"

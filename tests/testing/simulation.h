@@ -167,8 +167,8 @@ class Simulation {
  private:
   struct Mutex {
     Simulation* simulation = nullptr;
-    void Lock() {}
-    void Unlock() {
+    void lock() {}
+    void unlock() {
       if (simulation != nullptr) simulation->Unlocked();
     }
   };
