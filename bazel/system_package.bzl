@@ -105,7 +105,7 @@ def _system_package_impl(ctx):
         build.setdefault(place.rpartition("/")[0], [])
 
     for folder, parts in build.items():
-        ctx.file((folder + "/" if folder else "") + "BUILD", _HEAD + "".join(parts))
+        ctx.file((folder + "/" if folder else "") + "BUILD", _HEAD + "\n" + "".join(parts))
     ctx.file("WORKSPACE", "workspace(name = {})\n".format(repr(ctx.name)))
 
 system_package = repository_rule(

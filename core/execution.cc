@@ -6,6 +6,13 @@
 #include "core/random.h"
 
 namespace forbear {
+namespace {
+
+// Transports count in milliseconds: one whose time is the call's deadline may
+// end an attempt a little before our clock says so.
+constexpr absl::Duration kTimerSlack = absl::Milliseconds(10);
+
+}  // namespace
 
 Execution::Execution(CallSpec spec, const RetryOptions* options,
                      SharedState* shared, std::shared_ptr<Waiter> waiter)
@@ -16,8 +23,12 @@ Execution::Execution(CallSpec spec, const RetryOptions* options,
   record_.call_id = spec_.call_id;
   record_.seed = spec_.seed;
   record_.protocol = spec_.protocol;
-  record_.target = spec_.target;
-  record_.method = spec_.method;
+  record_.target = NameForRecord(spec_.target);
+  record_.method = NameForRecord(spec_.method);
+  record_.policy = spec_.policy;
+  record_.wall_start = spec_.wall_start;
+  record_.deadline = spec_.deadline;
+  record_.idempotent = spec_.idempotent;
 }
 
 Execution::~Execution() {
@@ -53,6 +64,8 @@ void Execution::Dispatch(MonotonicTime now) {
   phase_ = Phase::kQueued;
   const DispatchAnswer answer = shared_->Dispatch(
       &place_, waiter_, now, limit_, options_.when_open, &wakes_);
+  holder_ = answer.holder;
+  Record(answer, now);
   switch (answer.verdict) {
     case Verdict::kGo:
       StartAttempt(answer.permit, now);
@@ -71,6 +84,28 @@ void Execution::Dispatch(MonotonicTime now) {
              now);
       return;
   }
+}
+
+void Execution::Record(const DispatchAnswer& answer, MonotonicTime now) {
+  DispatchRecord r;
+  r.at = now;
+  r.verdict = answer.verdict;
+  r.until = answer.verdict == Verdict::kGo ? now : answer.until;
+  r.source = answer.source;
+  r.holder = answer.holder;
+  r.reason = answer.reason;
+  auto& all = record_.dispatches;
+  if (r.verdict == Verdict::kWait && !all.empty()) {
+    // Whoever is woken for nothing is told the same again.
+    DispatchRecord last = all.back();
+    last.at = r.at;
+    if (last == r) return;
+  }
+  if (all.size() == CallRecord::kMaxDispatches) {
+    all.erase(all.begin());
+    ++record_.dropped_dispatches;
+  }
+  all.push_back(r);
 }
 
 void Execution::StartAttempt(const AttemptPermit& permit, MonotonicTime now) {
@@ -112,7 +147,11 @@ bool Execution::DropGarbage(Outcome* outcome) const {
   if (*outcome->pushback < absl::ZeroDuration()) {
     outcome->pushback = absl::ZeroDuration();
   }
-  if (*outcome->pushback <= options_.max_believed_wait) return false;
+  if (*outcome->pushback <= options_.max_believed_wait) {
+    // Times are whole nanoseconds. Upward: never sooner than it asked.
+    outcome->pushback = absl::Ceil(*outcome->pushback, absl::Nanoseconds(1));
+    return false;
+  }
   outcome->pushback.reset();
   outcome->pushback_source = DelaySource::kNone;
   return true;
@@ -125,10 +164,11 @@ Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
     return HeadDecision::kCommit;
   }
   DropGarbage(&outcome);
+  if (AttemptRecord* r = FindRecord(n)) r->head = now;
   shared_->OnAnswerHead(&attempt->permit, outcome, now, &wakes_);
   if (phase_ != Phase::kInFlight) return HeadDecision::kCommit;
   RetryFacts facts;
-  facts.idempotent = spec_.idempotent;
+  facts.idempotent = spec_.idempotent || outcome.repeatable;
   facts.replayable = spec_.replayable;
   const bool free = outcome.processed == Processed::kNo && !free_retry_used_;
   facts.counted_failures = counted_failures_ + (free ? 0 : 1);
@@ -145,10 +185,12 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
   InFlight* attempt = Find(n);
   if (attempt == nullptr) return;
   const bool garbage = DropGarbage(&outcome);
-  if (AttemptRecord* r = FindRecord(n)) {
+  AttemptRecord* const r = FindRecord(n);
+  if (r != nullptr) {
     r->end = now;
     r->outcome = outcome;
     r->garbage_pushback = garbage;
+    r->replayable = spec_.replayable;
   }
   AttemptPermit permit = attempt->permit;
   in_flight_.erase(in_flight_.begin() + (attempt - in_flight_.data()));
@@ -174,18 +216,24 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
       ++counted_failures_;
     }
   }
-  if (failed && now >= limit_ && !outcome.committed) {
+  const bool over =
+      now >= limit_ || (outcome.timed_out && now + kTimerSlack >= limit_);
+  if (failed && over && !outcome.committed) {
     FinishAtLimit(now);
     return;
   }
   RetryFacts facts;
-  facts.idempotent = spec_.idempotent;
+  facts.idempotent = spec_.idempotent || outcome.repeatable;
   facts.replayable = spec_.replayable;
   facts.counted_failures = counted_failures_;
   const StopReason why = WhyNotRetry(options_, facts, outcome);
   if (why != StopReason::kNone) {
     Finish(why, std::nullopt, now);
     return;
+  }
+  if (r != nullptr) {
+    r->not_before = known.time;
+    r->not_before_source = known.source;
   }
 
   // The earliest possible next send. A throttled call's own backoff is its
@@ -214,7 +262,12 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
     cost = outcome.kind == ErrorKind::kThrottled ? costs.throttled_cost
                                                  : costs.transient_cost;
   }
-  if (!shared_->Withdraw(cost)) {
+  const bool paid = shared_->Withdraw(cost);
+  if (r != nullptr) {
+    r->budget = paid ? BudgetAnswer::kPaid : BudgetAnswer::kRefused;
+    r->budget_cost = cost;
+  }
+  if (!paid) {
     Finish(StopReason::kBudgetExhausted, std::nullopt, now);
     return;
   }

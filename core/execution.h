@@ -41,6 +41,7 @@
 #include <string>
 
 #include "absl/container/inlined_vector.h"
+#include "absl/time/time.h"
 #include "core/action.h"
 #include "core/call_record.h"
 #include "core/outcome.h"
@@ -68,6 +69,8 @@ struct CallSpec {
   Protocol protocol = Protocol::kNone;
   std::string target;
   std::string method;
+  std::string policy;
+  absl::Time wall_start = absl::InfinitePast();
 };
 
 class Execution {
@@ -122,6 +125,9 @@ class Execution {
   Phase phase() const { return phase_; }
   // Complete once kFinish was taken, but for attempts that end later.
   const CallRecord& record() const { return record_; }
+  // The shared state that holds the call or has refused it, for a driver that
+  // has to tell its caller whether a limit or the server is in the way.
+  WaitPlace::Where holder() const { return holder_; }
   // The call's own limit for waiting.
   MonotonicTime limit() const { return limit_; }
   const CallSpec& spec() const { return spec_; }
@@ -137,6 +143,7 @@ class Execution {
   };
 
   void Dispatch(MonotonicTime now);
+  void Record(const DispatchAnswer& answer, MonotonicTime now);
   void StartAttempt(const AttemptPermit& permit, MonotonicTime now);
   void Wait(MonotonicTime until, DelaySource source);
   void Finish(StopReason reason, std::optional<MonotonicTime> retry_at,
@@ -157,6 +164,7 @@ class Execution {
   Phase phase_ = Phase::kNew;
   MonotonicTime limit_ = MonotonicTime::Infinite();
   WaitPlace place_;
+  WaitPlace::Where holder_ = WaitPlace::Where::kNowhere;
   absl::InlinedVector<InFlight, 1> in_flight_;
   int counted_failures_ = 0;
   bool free_retry_used_ = false;

@@ -64,6 +64,11 @@ struct Outcome {
   // The attempt ended because its own time was over.
   bool timed_out = false;
 
+  // Whoever made the call agrees that it is sent again after an outcome like
+  // this one: a gRPC method lists the codes for which it is. Beside
+  // CallSpec::idempotent, which agrees for all outcomes.
+  bool repeatable = false;
+
   // How long the server wants us to stay away, counted from the moment its
   // answer's head arrived. Never negative. Absent: it did not say.
   std::optional<absl::Duration> pushback;
@@ -72,7 +77,13 @@ struct Outcome {
   // Facts for the record; no decision reads them.
   int status = 0;           // HTTP status or gRPC code; 0: none arrived
   int transport_error = 0;  // CURLcode; 0: none
+  // Of the request and of the answer, as the driver counts them; 0: not counted.
+  int64_t bytes_sent = 0;
+  int64_t bytes_received = 0;
 };
+
+bool operator==(const Outcome& a, const Outcome& b);
+inline bool operator!=(const Outcome& a, const Outcome& b) { return !(a == b); }
 
 // "ok", "transient", … For logs and records.
 absl::string_view ErrorKindName(ErrorKind kind);

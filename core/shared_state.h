@@ -26,6 +26,7 @@
 #include "core/retry_policy.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
+#include "core/verdict.h"
 #include "core/wait_queue.h"
 
 namespace forbear {
@@ -40,7 +41,7 @@ struct AttemptPermit {
 
 // Where a call waits. Kept by the call, changed by SharedState only.
 struct WaitPlace {
-  enum class Where : uint8_t { kNowhere, kQuota, kEndpoint };
+  using Where = Holder;
   Ticket ticket;
   Where where = Where::kNowhere;
 };
@@ -50,6 +51,8 @@ struct DispatchAnswer {
   MonotonicTime until;                      // kWait, kRefuse
   DelaySource source = DelaySource::kNone;  // kWait, kRefuse
   StopReason reason = StopReason::kNone;    // kRefuse
+  // kWait, kRefuse: the state that said so.
+  WaitPlace::Where holder = WaitPlace::Where::kNowhere;
   AttemptPermit permit;                     // kGo
 };
 
@@ -123,6 +126,7 @@ class BasicSharedState final : public SharedState {
       answer.permit.quota = a.permit;
     }
     if (answer.verdict != Verdict::kGo) {
+      answer.holder = WaitPlace::Where::kQuota;
       LeaveEndpoint(place, wakes);
       place->where = answer.verdict == Verdict::kWait
                          ? WaitPlace::Where::kQuota
@@ -140,6 +144,7 @@ class BasicSharedState final : public SharedState {
                        ? WaitPlace::Where::kEndpoint
                        : WaitPlace::Where::kNowhere;
     if (answer.verdict != Verdict::kGo) {
+      answer.holder = WaitPlace::Where::kEndpoint;
       Lock lock(&quota_->mutex);
       quota_->value.Return(answer.permit.quota, wakes);
     }

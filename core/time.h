@@ -2,7 +2,8 @@
 //
 // MonotonicTime is a point on a clock that only moves forward (in production:
 // CLOCK_MONOTONIC, read by runtime/clock.h; in tests: any number). Only
-// differences mean something. Wall time appears nowhere in core/.
+// differences mean something. Wall time appears in core/ once, as a
+// fact that is handed through to the record, for people; nothing reads it.
 //
 //   MonotonicTime now = MonotonicTime::FromNanos(0);
 //   MonotonicTime later = now + absl::Seconds(2);      // saturates at Infinite()

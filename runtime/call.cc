@@ -21,6 +21,8 @@ CallSpec SpecOf(const CallRequest& request, Client* client) {
   spec.protocol = request.protocol;
   spec.target = request.target;
   spec.method = request.method;
+  spec.policy = request.retry ? request.policy : client->options().name;
+  spec.wall_start = WallNow();
   return spec;
 }
 

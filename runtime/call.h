@@ -49,6 +49,8 @@ struct CallRequest {
   bool replayable = true;
   // Instead of the client's. Must be valid (ValidateRetry).
   std::optional<RetryOptions> retry;
+  // The name of `retry`, for the record; not read without it.
+  std::string policy;
 };
 
 class Call {
@@ -89,6 +91,7 @@ class Call {
     return execution_.phase() == Execution::Phase::kFinished;
   }
   const CallRecord& record() const { return execution_.record(); }
+  WaitPlace::Where holder() const { return execution_.holder(); }
 
  private:
   void LogAttemptDone(int n);

@@ -1,8 +1,7 @@
 #include "runtime/client.h"
 
-#include <unistd.h>
-
 #include <cstddef>
+#include <cstdio>
 #include <cstdlib>
 #include <random>
 #include <string>
@@ -12,7 +11,6 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "core/option_check.h"
 
 namespace forbear {
 namespace {
@@ -23,21 +21,18 @@ bool IsSet(const char* name) {
          absl::string_view(value) != "0";
 }
 
-// One write per line, so that the lines of two threads do not mix.
+// stderr is unbuffered: one call is one write, and the lines of two threads do
+// not mix.
 void LogToStderr(absl::string_view line) {
   const std::string text = absl::StrCat("forbear: ", line, "\n");
-  const ssize_t ignored = write(STDERR_FILENO, text.data(), text.size());
-  (void)ignored;  // nowhere to complain
+  std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Client>> Client::Create(ClientOptions options) {
   std::vector<std::string> faults;
-  ValidateRetry(options.retry, "retry", &faults);
-  ValidateQuota(options.quota, "quota", &faults);
-  ValidateEndpoint(options.endpoint, "endpoint", &faults);
-  CheckNumber("max_targets", options.max_targets, 1, 10000000, &faults);
+  ValidateSettings(options, &faults);
   if (!faults.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "forbear::ClientOptions: ", absl::StrJoin(faults, "; ")));

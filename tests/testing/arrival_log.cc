@@ -61,7 +61,7 @@ ArrivalLog::Bin ArrivalLog::FullestBin(absl::Duration width,
 }
 
 bool ArrivalLog::WaitForCount(int64_t n, absl::Duration timeout) const {
-  return WaitFor(&count_, n, timeout);
+  return WaitFor(&decided_, n, timeout);
 }
 
 bool ArrivalLog::WaitForCancelled(int64_t n, absl::Duration timeout) const {
@@ -102,12 +102,13 @@ ArrivalLog::Stamp ArrivalLog::Add(Arrival arrival) {
   const Stamp stamp = {arrival.index, arrival.since_start};
   kept_.push_back(std::move(arrival));
   if (kept_.size() > options_.max_kept) kept_.pop_front();
-  changed_.notify_all();
   return stamp;
 }
 
 void ArrivalLog::SetAnswer(int64_t index, int status, Fault fault) {
   const std::lock_guard<std::mutex> lock(mutex_);
+  ++decided_;
+  changed_.notify_all();
   if (status != Arrival::kNoStatus) ++by_status_[status];
   Arrival* arrival = Find(index);
   if (arrival == nullptr) return;

@@ -118,8 +118,9 @@ class ArrivalLog {
   Bin FullestBin(absl::Duration width,
                  absl::Duration from = absl::ZeroDuration()) const;
 
-  // Waits until Count() >= n, or CountCancelled() >= n. False if it takes
-  // longer than `timeout`.
+  // Waits until n requests have arrived and it is decided how they are
+  // answered, so that a script set afterwards is not for them; or until
+  // CountCancelled() >= n. False if it takes longer than `timeout`.
   bool WaitForCount(int64_t n, absl::Duration timeout) const;
   bool WaitForCancelled(int64_t n, absl::Duration timeout) const;
 
@@ -129,7 +130,8 @@ class ArrivalLog {
   // For servers. Add() gives the arrival its index and time (whatever these
   // fields held), bounds what it holds, and returns both; body_bytes and
   // body_hash are the caller's. The others do nothing for an arrival that is
-  // no longer kept, except to count.
+  // no longer kept, except to count. SetAnswer() comes once for each arrival,
+  // SetCancelled() at most once.
   struct Stamp {
     int64_t index;
     absl::Duration since_start;
@@ -152,6 +154,7 @@ class ArrivalLog {
   mutable std::condition_variable changed_;
   std::deque<Arrival> kept_;
   int64_t count_ = 0;
+  int64_t decided_ = 0;
   int64_t cancelled_ = 0;
   absl::flat_hash_map<int, int64_t> by_status_;
 };

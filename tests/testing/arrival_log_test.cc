@@ -102,8 +102,13 @@ TEST(ArrivalLogTest, WaitsForCounts) {
   ArrivalLog log;
   EXPECT_FALSE(log.WaitForCount(1, absl::Milliseconds(1)));
   EXPECT_FALSE(log.WaitForCancelled(1, absl::Milliseconds(1)));
+  // Arrived is not enough.
+  log.Add(OfPath("/"));
+  EXPECT_EQ(log.Count(), 1);
+  EXPECT_FALSE(log.WaitForCount(1, absl::Milliseconds(1)));
   std::thread adder([&log] {
     log.Add(OfPath("/"));
+    log.SetAnswer(0, Arrival::kNoStatus, Fault::kHang);
     log.SetCancelled(0);
   });
   EXPECT_TRUE(log.WaitForCount(1, absl::Seconds(10)));

@@ -21,7 +21,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <mutex>
+#include <optional>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -29,6 +29,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/testing/event_loop.h"
 #include "tests/testing/loopback_port.h"
+#include "tests/testing/reply_source.h"
 
 namespace forbear::testing {
 namespace {
@@ -72,18 +73,6 @@ const char* MethodName(evhttp_cmd_type method) {
   return "?";
 }
 
-// Replies in order; the last one repeats.
-struct ScriptState {
-  std::vector<Reply> replies;
-  size_t next = 0;
-
-  Reply Next() {
-    const size_t i = next;
-    if (next + 1 < replies.size()) ++next;
-    return replies[i];
-  }
-};
-
 }  // namespace
 
 class HttpServer::Impl {
@@ -101,10 +90,7 @@ class HttpServer::Impl {
   ArrivalLog log_;
   std::atomic<int64_t> accepted_{0};
 
-  std::mutex mutex_;  // Guards the three below.
-  std::shared_ptr<const Handler> handler_;
-  ScriptState script_;
-  absl::flat_hash_map<std::string, ScriptState> path_scripts_;
+  ReplySource<HttpRequest, Reply> replies_;
 
  private:
   class Exchange;
@@ -117,7 +103,6 @@ class HttpServer::Impl {
 
   void OnRequest(evhttp_request* request);
   void OnClose(evhttp_connection* evcon);
-  Reply Decide(const HttpRequest& request);
 
   // All below belong to the loop's thread.
   evhttp* http_ = nullptr;
@@ -436,7 +421,10 @@ void HttpServer::Impl::OnRequest(evhttp_request* request) {
   arrived.index = stamp.index;
   arrived.since_start = stamp.since_start;
 
-  Reply reply = Decide(arrived);
+  std::optional<Reply> decided =
+      replies_.Next(arrived.path.substr(0, arrived.path.find('?')), arrived);
+  if (!decided.has_value()) decided = Reply::Of(200, std::move(arrived.body));
+  Reply reply = *std::move(decided);
   if (reply.fault_only_on_reused_connection &&
       arrived.index_on_connection == 0) {
     reply.fault = Fault::kNone;
@@ -457,20 +445,6 @@ void HttpServer::Impl::OnClose(evhttp_connection* evcon) {
   const std::unique_ptr<Exchange> exchange = std::move(it->second.exchange);
   connections_.erase(it);
   if (exchange != nullptr) exchange->OnClose();
-}
-
-Reply HttpServer::Impl::Decide(const HttpRequest& request) {
-  std::shared_ptr<const Handler> handler;
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    const auto it =
-        path_scripts_.find(request.path.substr(0, request.path.find('?')));
-    if (it != path_scripts_.end()) return it->second.Next();
-    if (!script_.replies.empty()) return script_.Next();
-    handler = handler_;
-  }
-  if (handler != nullptr) return (*handler)(request);
-  return Reply::Of(200, request.body);
 }
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Create(
@@ -498,25 +472,15 @@ const ArrivalLog& HttpServer::log() const { return impl_->log_; }
 int64_t HttpServer::connections() const { return impl_->accepted_.load(); }
 
 void HttpServer::SetHandler(Handler handler) {
-  auto shared = handler == nullptr
-                    ? nullptr
-                    : std::make_shared<const Handler>(std::move(handler));
-  const std::lock_guard<std::mutex> lock(impl_->mutex_);
-  impl_->handler_.swap(shared);
+  impl_->replies_.SetHandler(std::move(handler));
 }
 
 void HttpServer::Script(std::vector<Reply> replies) {
-  const std::lock_guard<std::mutex> lock(impl_->mutex_);
-  impl_->script_ = ScriptState{std::move(replies), 0};
+  impl_->replies_.SetScript(std::move(replies));
 }
 
 void HttpServer::Script(std::string path, std::vector<Reply> replies) {
-  const std::lock_guard<std::mutex> lock(impl_->mutex_);
-  if (replies.empty()) {
-    impl_->path_scripts_.erase(path);
-  } else {
-    impl_->path_scripts_[std::move(path)] = ScriptState{std::move(replies), 0};
-  }
+  impl_->replies_.SetScript(std::move(path), std::move(replies));
 }
 
 void HttpServer::Stop() { impl_->Stop(); }

@@ -1,0 +1,147 @@
+// main() of every benchmark: runs the cases mixed, several times each, and ends
+// with a table of ratios to a baseline of the same run. Nanoseconds depend on
+// the machine and on its other work; a ratio much less.
+//
+//   baseline   two readings of steady_clock and one free absl::Mutex taken and
+//              given back: what a call costs that is timed and counted at all
+//   control    the same once more. What it differs from 1.00 by, is noise
+//
+// Each number is the median of the repetitions, of CPU time. All the usual flags
+// of Google Benchmark are there; --benchmark_out=FILE keeps every measurement.
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/synchronization/mutex.h"
+#include "benchmark/benchmark.h"
+
+namespace {
+
+void TwoClocksAndOneMutex(benchmark::State& state) {
+  absl::Mutex mutex;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(std::chrono::steady_clock::now());
+    mutex.Lock();
+    benchmark::ClobberMemory();
+    mutex.Unlock();
+    benchmark::DoNotOptimize(std::chrono::steady_clock::now());
+  }
+}
+BENCHMARK(TwoClocksAndOneMutex)->Name("baseline");
+BENCHMARK(TwoClocksAndOneMutex)->Name("control");
+
+// Takes every measurement down; shows nothing until PrintTable.
+class Reporter : public benchmark::BenchmarkReporter {
+ public:
+  bool ReportContext(const Context& context) override {
+    PrintBasicContext(&std::cerr, context);
+    return true;
+  }
+
+  void ReportRuns(const std::vector<Run>& runs) override {
+    for (const Run& run : runs) {
+      if (run.error_occurred) {
+        std::fprintf(stderr, "%s: %s\n", run.run_name.function_name.c_str(),
+                     run.error_message.c_str());
+        failed_ = true;
+      } else if (run.run_type == Run::RT_Iteration) {
+        const std::string& name = run.run_name.function_name;
+        const bool ours = name == "baseline" || name == "control";
+        Case& c = cases_[{!ours, run.family_index}];
+        c.name = name;
+        c.nanos.push_back(run.GetAdjustedCPUTime());
+      }
+    }
+  }
+
+  // False if there is nothing to compare with.
+  bool PrintTable() {
+    double unit = 0;
+    for (auto& [index, c] : cases_) {
+      std::sort(c.nanos.begin(), c.nanos.end());
+      if (c.name == "baseline") unit = Median(c);
+    }
+    if (unit == 0) {
+      std::fprintf(stderr, "no ratios: the filter must let baseline through\n");
+      return false;
+    }
+    std::printf("%-40s %9s %7s   %s\n", "case", "ns", "ratio", "min … max");
+    for (const auto& [index, c] : cases_) {
+      std::printf("%-40s %9.1f %7.2f   %.2f … %.2f\n", c.name.c_str(), Median(c),
+                  Median(c) / unit, c.nanos.front() / unit,
+                  c.nanos.back() / unit);
+    }
+    return true;
+  }
+
+  bool failed() const { return failed_; }
+
+ private:
+  struct Case {
+    std::string name;
+    std::vector<double> nanos;
+  };
+  static double Median(const Case& c) { return c.nanos[c.nanos.size() / 2]; }
+
+  // The two of this file, then the others as they were registered.
+  std::map<std::pair<bool, int64_t>, Case> cases_;
+  bool failed_ = false;
+};
+
+// glibc counts references without atomic instructions while a process has one
+// thread. A program that calls services has more.
+class SecondThread {
+ public:
+  SecondThread() : thread_([this] { Wait(); }) {}
+  ~SecondThread() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      over_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  SecondThread(const SecondThread&) = delete;
+  SecondThread& operator=(const SecondThread&) = delete;
+
+ private:
+  void Wait() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return over_; });
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool over_ = false;
+  std::thread thread_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Before the arguments: the last one wins.
+  std::string defaults[] = {"--benchmark_repetitions=11",
+                            "--benchmark_min_time=0.05",
+                            "--benchmark_enable_random_interleaving=true"};
+  std::vector<char*> args = {argv[0]};
+  for (std::string& arg : defaults) args.push_back(arg.data());
+  args.insert(args.end(), argv + 1, argv + argc);
+  int count = static_cast<int>(args.size());
+  args.push_back(nullptr);
+  benchmark::Initialize(&count, args.data());
+  if (benchmark::ReportUnrecognizedArguments(count, args.data())) return 2;
+
+  const SecondThread second;
+  Reporter reporter;
+  if (benchmark::RunSpecifiedBenchmarks(&reporter) == 0) return 1;
+  return reporter.PrintTable() && !reporter.failed() ? 0 : 1;
+}
