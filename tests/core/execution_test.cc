@@ -224,11 +224,15 @@ class Twin {
         transient && outcome.processed == Processed::kNo && !free_used_;
     if (free) free_used_ = true;
     if (transient && !free) ++failures_;
-    if (now >= limit && !outcome.committed) return Late(now, {});
+    // A transport's timer may be 10 ms early.
+    const MonotonicTime at_most =
+        outcome.timed_out ? now + absl::Milliseconds(10) : now;
+    if (at_most >= limit && !outcome.committed) return Late(now, {});
     // Why not, in the order of core/retry_policy.h.
     if (outcome.committed) return Finish(StopReason::kCommitted, {}, now);
     if (outcome.retry_forbidden) return Finish(StopReason::kServerSaidNo, {}, now);
-    if (outcome.processed != Processed::kNo && !o_.idempotent) {
+    if (outcome.processed != Processed::kNo && !o_.idempotent &&
+        !outcome.repeatable) {
       return Finish(StopReason::kNotIdempotent, {}, now);
     }
     if (!o_.replayable) return Finish(StopReason::kNotReplayable, {}, now);
@@ -310,7 +314,9 @@ class Twin {
       return false;
     }
     if (o.committed || o.retry_forbidden || !o_.replayable) return false;
-    if (o.processed != Processed::kNo && !o_.idempotent) return false;
+    if (o.processed != Processed::kNo && !o_.idempotent && !o.repeatable) {
+      return false;
+    }
     return o.kind == ErrorKind::kThrottled || failures < o_.max_attempts;
   }
 
@@ -452,6 +458,7 @@ struct Letter {
     kCancel,
     kDrain,
     kPass,    // 7 s go by
+    kNear,    // all but 12 ms of the limit go by
     kGate,    // another call shuts the gate for 3 s
     kOpen,    // the breaker opens for 2 s
     kQueue,   // others come first, or no longer
@@ -568,6 +575,11 @@ class Pair {
       }
       case What::kPass:
         now_ = now_ + absl::Seconds(7);
+        break;
+      case What::kNear:
+        if (!call_->limit().is_infinite()) {
+          now_ = Later(now_, call_->limit() - absl::Milliseconds(12));
+        }
         break;
       case What::kGate:
         model_.gate = twin_.model.gate =
@@ -714,6 +726,7 @@ std::vector<Letter> Misc() {
           L(What::kTimerEarly, "early"),   L(What::kWake, "wake"),
           L(What::kCancel, "cancel"),      L(What::kDrain, "drain"),
           L(What::kPass, "pass"),          L(What::kGate, "gate"),
+          L(What::kNear, "near"),
           L(What::kOpen, "open"),          L(What::kQueue, "queue"),
           stale};
 }
@@ -739,6 +752,16 @@ std::vector<Letter> AllOutcomes(Letter::What what) {
     forbidden.outcome.retry_forbidden = true;
     forbidden.name += "forbidden";
     all.push_back(forbidden);
+    for (Processed p : {Processed::kNo, Processed::kUnknown, Processed::kYes}) {
+      Letter repeatable = WithOutcome(what, kind, p, std::nullopt);
+      repeatable.outcome.repeatable = true;
+      repeatable.name += "repeatable";
+      all.push_back(repeatable);
+      Letter late = WithOutcome(what, kind, p, std::nullopt);
+      late.outcome.timed_out = true;
+      late.name += "timed-out";
+      all.push_back(late);
+    }
   }
   return all;
 }
@@ -847,6 +870,16 @@ TEST(ExecutionTest, EveryOutcomeOnEveryOption) {
   std::printf("%lld sequences\n", static_cast<long long>(n));
 }
 
+TEST(ExecutionTest, EveryOutcomeNearTheLimit) {
+  using What = Letter::What;
+  const int64_t n =
+      Exhaust({L(What::kBegin, "begin"), L(What::kDrain, "drain"),
+               L(What::kNear, "near")},
+              Join(AllOutcomes(What::kDone), Misc()), 2,
+              {{}, {false, false, true, 2, WhenOpen::kWait, 500, true}});
+  std::printf("%lld sequences\n", static_cast<long long>(n));
+}
+
 TEST(ExecutionTest, EverySecondOutcome) {
   using What = Letter::What;
   // Attempt 1 failed in each way that may be retried; the retry went out, and
@@ -876,7 +909,9 @@ TEST(ExecutionTest, EverySequenceOfFive) {
   int64_t n = Exhaust({}, letters, 4, {{}});
   n += Exhaust({L(What::kBegin, "begin")}, letters, 4,
                {{}, {false, true, true, 2, WhenOpen::kFail, 20, true}});
-  n += Exhaust({L(What::kBegin, "begin"), L(What::kDrain, "drain")}, letters, 5,
+  // A second begin is ignored: seen above.
+  const std::vector<Letter> after(letters.begin() + 1, letters.end());
+  n += Exhaust({L(What::kBegin, "begin"), L(What::kDrain, "drain")}, after, 5,
                {{true, true, true, 3, WhenOpen::kWait, 20, false}});
   std::printf("%lld sequences\n", static_cast<long long>(n));
 }
@@ -884,16 +919,18 @@ TEST(ExecutionTest, EverySequenceOfFive) {
 TEST(ExecutionTest, EverySequenceOfFourAfterAFailure) {
   using What = Letter::What;
   int64_t n = 0;
-  const std::vector<Options> options = {
-      {true, true, true, 3, WhenOpen::kWait, 20, false},
-      {false, true, true, 2, WhenOpen::kFail, 500, true}};
   for (const Letter& first : FewOutcomes()) {
     if (first.what != What::kDone || first.outcome.kind == ErrorKind::kOk ||
         first.outcome.pushback > absl::Seconds(1)) {
       continue;  // ends the call
     }
-    n += Exhaust({L(What::kBegin, "begin"), L(What::kDrain, "drain"), first},
-                 Join(Misc(), FewOutcomes()), 4, options);
+    const std::vector<Letter> prefix = {L(What::kBegin, "begin"),
+                                        L(What::kDrain, "drain"), first};
+    const std::vector<Letter> letters = Join(Misc(), FewOutcomes());
+    n += Exhaust(prefix, letters, 4,
+                 {{true, true, true, 3, WhenOpen::kWait, 20, false}});
+    n += Exhaust(prefix, letters, 3,
+                 {{false, true, true, 2, WhenOpen::kFail, 500, true}});
     if (HasFailure()) return;
   }
   std::printf("%lld sequences\n", static_cast<long long>(n));
