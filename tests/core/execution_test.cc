@@ -7,6 +7,8 @@
 //
 // A failure prints the events of the sequence in order, and the options.
 
+#include "core/execution.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -21,7 +23,6 @@
 #include "absl/time/time.h"
 #include "core/action.h"
 #include "core/call_record.h"
-#include "core/execution.h"
 #include "core/outcome.h"
 #include "core/retry_policy.h"
 #include "core/shared_state.h"
@@ -58,7 +59,7 @@ class Model final : public SharedState {
       return a;
     }
     a.until = until <= now ? MonotonicTime::Infinite() : until;
-    a.source = gate > now    ? DelaySource::kGate
+    a.source = gate > now   ? DelaySource::kGate
                : open > now ? DelaySource::kBreaker
                             : DelaySource::kQueue;
     if ((until > now && until >= limit) ||
@@ -109,8 +110,8 @@ class Model final : public SharedState {
   const BudgetOptions& budget_options() const override { return costs; }
 
   void Shut(const Outcome& o, MonotonicTime now) {
-    if (o.pushback && (o.kind == ErrorKind::kThrottled ||
-                       o.kind == ErrorKind::kTransient)) {
+    if (o.pushback &&
+        (o.kind == ErrorKind::kThrottled || o.kind == ErrorKind::kTransient)) {
       gate = Later(gate, now + *o.pushback);
     }
   }
@@ -186,8 +187,7 @@ class Twin {
     permit_.head_seen = false;
     WakeList none;
     model.OnAnswerHead(&permit_, outcome, now, &none);
-    const bool never_seen =
-        outcome.processed == Processed::kNo && !free_used_;
+    const bool never_seen = outcome.processed == Processed::kNo && !free_used_;
     if (!Retryable(outcome, failures_ + (never_seen ? 0 : 1))) {
       return Head::kCommit;
     }
@@ -230,7 +230,8 @@ class Twin {
     if (at_most >= limit && !outcome.committed) return Late(now, {});
     // Why not, in the order of core/retry_policy.h.
     if (outcome.committed) return Finish(StopReason::kCommitted, {}, now);
-    if (outcome.retry_forbidden) return Finish(StopReason::kServerSaidNo, {}, now);
+    if (outcome.retry_forbidden)
+      return Finish(StopReason::kServerSaidNo, {}, now);
     if (outcome.processed != Processed::kNo && !o_.idempotent &&
         !outcome.repeatable) {
       return Finish(StopReason::kNotIdempotent, {}, now);
@@ -368,8 +369,9 @@ class Twin {
 
   void Late(MonotonicTime now, std::optional<MonotonicTime> known) {
     if (known && (*known <= now || known->is_infinite())) known.reset();
-    Finish(o_.deadline ? StopReason::kDeadlineExceeded : StopReason::kMaxElapsed,
-           known, now);
+    Finish(
+        o_.deadline ? StopReason::kDeadlineExceeded : StopReason::kMaxElapsed,
+        known, now);
   }
 
   void Finish(StopReason why, std::optional<MonotonicTime> at,
@@ -382,8 +384,8 @@ class Twin {
     if (in_flight != 0) {
       WakeList none;
       model.OnAttemptDone(&permit_, Cancelled(), now, 0, &none);
-      const auto start = std::find_if(
-          actions.begin(), actions.end(), [this](const Action& a) {
+      const auto start =
+          std::find_if(actions.begin(), actions.end(), [this](const Action& a) {
             return a.type == Action::Type::kStartAttempt &&
                    a.attempt == in_flight;
           });
@@ -617,7 +619,8 @@ class Pair {
   std::string Drain() {
     Action a;
     while (call_->NextAction(&a)) {
-      if (twin_.actions.empty()) return "more actions than the twin: " + Text(a);
+      if (twin_.actions.empty())
+        return "more actions than the twin: " + Text(a);
       const Action b = twin_.actions.front();
       twin_.actions.pop_front();
       if (!Same(a, b)) return absl::StrCat(Text(a), " twin ", Text(b));
@@ -667,7 +670,8 @@ class Pair {
       }
       ++kept;
     }
-    if (kept != std::min<size_t>(twin_.records.size(), CallRecord::kMaxAttempts)) {
+    if (kept !=
+        std::min<size_t>(twin_.records.size(), CallRecord::kMaxAttempts)) {
       return "records lost";
     }
     if (twin_.phase == Phase::kFinished &&
@@ -703,10 +707,9 @@ Letter WithOutcome(Letter::What what, ErrorKind kind, Processed processed,
   l.outcome.processed = processed;
   l.outcome.pushback = pushback;
   if (pushback) l.outcome.pushback_source = DelaySource::kRetryAfter;
-  l.name = absl::StrCat(
-      what == Letter::What::kHead ? "head(" : "done(", ErrorKindName(kind), ",",
-      ProcessedName(processed), ",",
-      pushback ? absl::FormatDuration(*pushback) : "-", ")");
+  l.name = absl::StrCat(what == Letter::What::kHead ? "head(" : "done(",
+                        ErrorKindName(kind), ",", ProcessedName(processed), ",",
+                        pushback ? absl::FormatDuration(*pushback) : "-", ")");
   return l;
 }
 
@@ -722,13 +725,12 @@ std::vector<Letter> Misc() {
   using What = Letter::What;
   Letter stale = L(What::kLetter, "stale");
   stale.outcome.kind = ErrorKind::kOk;
-  return {L(What::kBegin, "begin"),        L(What::kTimerOnTime, "timer"),
-          L(What::kTimerEarly, "early"),   L(What::kWake, "wake"),
-          L(What::kCancel, "cancel"),      L(What::kDrain, "drain"),
-          L(What::kPass, "pass"),          L(What::kGate, "gate"),
-          L(What::kNear, "near"),
-          L(What::kOpen, "open"),          L(What::kQueue, "queue"),
-          stale};
+  return {L(What::kBegin, "begin"),      L(What::kTimerOnTime, "timer"),
+          L(What::kTimerEarly, "early"), L(What::kWake, "wake"),
+          L(What::kCancel, "cancel"),    L(What::kDrain, "drain"),
+          L(What::kPass, "pass"),        L(What::kGate, "gate"),
+          L(What::kNear, "near"),        L(What::kOpen, "open"),
+          L(What::kQueue, "queue"),      stale};
 }
 
 // Every outcome there is.
@@ -890,11 +892,14 @@ TEST(ExecutionTest, EverySecondOutcome) {
         first.outcome.kind != ErrorKind::kThrottled) {
       continue;
     }
-    const std::vector<Letter> prefix = {
-        L(What::kBegin, "begin"), L(What::kDrain, "drain"), first,
-        L(What::kDrain, "drain"), L(What::kTimerOnTime, "timer"),
-        L(What::kDrain, "drain"), L(What::kTimerOnTime, "timer"),
-        L(What::kDrain, "drain")};
+    const std::vector<Letter> prefix = {L(What::kBegin, "begin"),
+                                        L(What::kDrain, "drain"),
+                                        first,
+                                        L(What::kDrain, "drain"),
+                                        L(What::kTimerOnTime, "timer"),
+                                        L(What::kDrain, "drain"),
+                                        L(What::kTimerOnTime, "timer"),
+                                        L(What::kDrain, "drain")};
     n += Exhaust(prefix, Join(AllOutcomes(What::kDone), Misc()), 1,
                  AllOptions());
     if (HasFailure()) return;
