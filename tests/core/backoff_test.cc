@@ -30,8 +30,8 @@ TEST(BackoffTest, AwsTables) {
   // tests/unit/retries: the ceilings of retry 2.1 and 2.0, jitter at 1.
   BackoffOptions v21;
   v21.jitter = Jitter::kNone;
-  const std::vector<double> table21 = {0.05, 0.1, 0.2, 0.4,  0.8, 1.6,
-                                       3.2,  6.4, 12.8, 20, 20};
+  const std::vector<double> table21 = {0.05, 0.1, 0.2,  0.4, 0.8, 1.6,
+                                       3.2,  6.4, 12.8, 20,  20};
   for (size_t i = 0; i < table21.size(); ++i) {
     EXPECT_DOUBLE_EQ(Delay(v21, static_cast<int64_t>(i + 1), 0), table21[i]);
   }
@@ -64,19 +64,18 @@ TEST(BackoffTest, GrpcA6Table) {
 TEST(BackoffTest, WithinItsBoundsForEveryRetryNumber) {
   for (Jitter jitter : {Jitter::kFull, Jitter::kPlusMinus, Jitter::kNone}) {
     for (double multiplier : {1.0, 1.6, 2.0, 100.0}) {
-      for (absl::Duration initial :
-           {absl::ZeroDuration(), absl::Nanoseconds(1), absl::Milliseconds(50),
-            absl::Hours(1)}) {
+      for (absl::Duration initial : {absl::ZeroDuration(), absl::Nanoseconds(1),
+                                     absl::Milliseconds(50), absl::Hours(1)}) {
         BackoffOptions o;
         o.initial = initial;
         o.multiplier = multiplier;
         o.max = std::max(initial, absl::Seconds(20));
         o.jitter = jitter;
         ASSERT_EQ(Faults(o), "");
-        for (int64_t retry : {std::numeric_limits<int64_t>::min(), int64_t{-1},
-                              int64_t{0}, int64_t{1}, int64_t{2}, int64_t{33},
-                              int64_t{1000000},
-                              std::numeric_limits<int64_t>::max()}) {
+        for (int64_t retry :
+             {std::numeric_limits<int64_t>::min(), int64_t{-1}, int64_t{0},
+              int64_t{1}, int64_t{2}, int64_t{33}, int64_t{1000000},
+              std::numeric_limits<int64_t>::max()}) {
           for (double random : {0.0, 0.3, 1.0 - 0x1.0p-53}) {
             const absl::Duration d = BackoffDelay(o, retry, random);
             EXPECT_GE(d, absl::ZeroDuration());
@@ -109,15 +108,15 @@ TEST(BackoffTest, FullJitterIsUniform) {
 TEST(BackoffTest, OptionsOutOfRangeAreRefusedWithTheirPath) {
   EXPECT_EQ(Faults({}), "");
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  for (double m : {0.0, 0.99, -2.0, 100.1, nan,
-                   std::numeric_limits<double>::infinity()}) {
+  for (double m :
+       {0.0, 0.99, -2.0, 100.1, nan, std::numeric_limits<double>::infinity()}) {
     BackoffOptions o;
     o.multiplier = m;
     EXPECT_EQ(Faults(o).find("b.multiplier is "), 0u) << m;
   }
-  for (absl::Duration d : {-absl::Nanoseconds(1), absl::Hours(2),
-                           absl::InfiniteDuration(), -absl::InfiniteDuration(),
-                           absl::Seconds(nan)}) {
+  for (absl::Duration d :
+       {-absl::Nanoseconds(1), absl::Hours(2), absl::InfiniteDuration(),
+        -absl::InfiniteDuration(), absl::Seconds(nan)}) {
     BackoffOptions o;
     o.initial = d;
     EXPECT_NE(Faults(o).find("b.initial is "), std::string::npos) << d;

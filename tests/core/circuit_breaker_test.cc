@@ -37,7 +37,7 @@ class Twin {
   explicit Twin(const BreakerOptions& o) : o_(o) {}
 
   struct Leave {
-    int era = 0;      // which stay in which state
+    int era = 0;  // which stay in which state
     int64_t probe = 0;
   };
 
@@ -64,7 +64,8 @@ class Twin {
   void Report(const Leave& leave, Result result, MonotonicTime now,
               double random) {
     if (!o_.enabled || leave.era != era_) return;
-    const bool alive = result == Result::kSuccess || result == Result::kThrottled;
+    const bool alive =
+        result == Result::kSuccess || result == Result::kThrottled;
     if (alive) ever_answered = true;
     if (state == State::kHalfOpen) {
       if (leave.probe == awaited_) awaited_ = 0;
@@ -87,11 +88,11 @@ class Twin {
       ++total;
       failed += failure ? 1 : 0;
     }
-    const bool ratio =
-        total >= o_.min_calls &&
-        static_cast<double>(failed) >= o_.failure_ratio * static_cast<double>(total);
-    const bool dead = !ever_answered &&
-                      static_cast<int>(past_.size()) >= o_.first_failures;
+    const bool ratio = total >= o_.min_calls &&
+                       static_cast<double>(failed) >=
+                           o_.failure_ratio * static_cast<double>(total);
+    const bool dead =
+        !ever_answered && static_cast<int>(past_.size()) >= o_.first_failures;
     if (ratio || dead) Open(now, random);
   }
 
@@ -133,15 +134,15 @@ enum Letter {
   kOldNeutral,
   kNewOk,
   kNewFails,
-  kLost,     // the oldest permit never comes back
-  kBit,      // 50 ms go by
-  kOpenTime, // to the end of the open time, or 300 ms
-  kLong,     // 1.1 s
+  kLost,      // the oldest permit never comes back
+  kBit,       // 50 ms go by
+  kOpenTime,  // to the end of the open time, or 300 ms
+  kLong,      // 1.1 s
   kLetters,
 };
-constexpr const char* kNames[] = {"acquire", "old-ok",  "old-fails", "old-429",
-                                  "old-neutral", "new-ok", "new-fails", "lost",
-                                  "50ms", "open-time", "1.1s"};
+constexpr const char* kNames[] = {
+    "acquire",   "old-ok", "old-fails", "old-429",   "old-neutral", "new-ok",
+    "new-fails", "lost",   "50ms",      "open-time", "1.1s"};
 
 // The open time is computed in doubles: a nanosecond is no difference.
 bool Near(MonotonicTime a, MonotonicTime b) {
@@ -159,7 +160,8 @@ std::string RunBoth(const BreakerOptions& o, const std::vector<int>& letters) {
       case kAcquire: {
         Permit p;
         Twin::Leave l;
-        if (!Near(real.AdmitTime(now), twin.AdmitTime(now))) return "admit time";
+        if (!Near(real.AdmitTime(now), twin.AdmitTime(now)))
+          return "admit time";
         const bool admitted = real.Acquire(now, &p);
         if (admitted != twin.Acquire(now, &l)) return "acquire";
         if (admitted) out.emplace_back(p, l);
@@ -197,9 +199,8 @@ std::string RunBoth(const BreakerOptions& o, const std::vector<int>& letters) {
         now = now + absl::Milliseconds(50);
         break;
       case kOpenTime:
-        now = real.state() == State::kOpen
-                  ? Later(now, real.open_until())
-                  : now + absl::Milliseconds(300);
+        now = real.state() == State::kOpen ? Later(now, real.open_until())
+                                           : now + absl::Milliseconds(300);
         break;
       case kLong:
         now = now + absl::Milliseconds(1100);
@@ -212,7 +213,8 @@ std::string RunBoth(const BreakerOptions& o, const std::vector<int>& letters) {
                           BreakerStateName(twin.state));
     }
     if (real.has_answered() != twin.ever_answered) return "has_answered";
-    if (twin.state == State::kOpen && !Near(real.open_until(), twin.open_until)) {
+    if (twin.state == State::kOpen &&
+        !Near(real.open_until(), twin.open_until)) {
       return "open_until";
     }
   }
@@ -302,7 +304,8 @@ TEST(CircuitBreakerTest, StalePermitMovesNothing) {
   CircuitBreaker b(o, At(0));
   std::vector<Permit> old(6);
   for (Permit& p : old) ASSERT_TRUE(b.Acquire(At(0), &p));
-  for (int i = 0; i < 3; ++i) b.Report(old[static_cast<size_t>(i)], Result::kFailure, At(1), 0);
+  for (int i = 0; i < 3; ++i)
+    b.Report(old[static_cast<size_t>(i)], Result::kFailure, At(1), 0);
   ASSERT_EQ(b.state(), State::kOpen);
   const MonotonicTime until = b.open_until();
   EXPECT_FALSE(b.Report(old[3], Result::kSuccess, At(1), 0));
@@ -406,8 +409,8 @@ TEST(CircuitBreakerTest, OpenTimeDoublesIsBoundedAndJittered) {
 
 struct Step {
   double t;
-  char what;   // f: fails, o: ok, y: is admitted, n: is not admitted
-  State state; // after it
+  char what;    // f: fails, o: ok, y: is admitted, n: is not admitted
+  State state;  // after it
 };
 
 void RunSteps(const char* name, const BreakerOptions& o,
@@ -463,11 +466,20 @@ BreakerOptions RatioOptions(double ratio, int min_calls, double window,
 TEST(CircuitBreakerTest, Resilience4j) {
   // CircuitBreakerStateMachineTest, open by rate; deviation: see the table.
   RunSteps("r4_open_by_rate", RatioOptions(0.5, 5, 20, 5),
-           {{0, 'f', C}, {0, 'f', C}, {0, 'f', C}, {0, 'o', C}, {0, 'o', C},
-            {0, 'f', O}, {1, 'n', O}});
+           {{0, 'f', C},
+            {0, 'f', C},
+            {0, 'f', C},
+            {0, 'o', C},
+            {0, 'o', C},
+            {0, 'f', O},
+            {1, 'n', O}});
   // … the second open time is longer.
   RunSteps("r4_open_interval_backoff", RatioOptions(1, 1, 20, 5),
-           {{0, 'f', O}, {3, 'n', O}, {6, 'y', H}, {6, 'f', O}, {12, 'n', O},
+           {{0, 'f', O},
+            {3, 'n', O},
+            {6, 'y', H},
+            {6, 'f', O},
+            {12, 'n', O},
             {17, 'y', H}});
 }
 
@@ -476,9 +488,19 @@ TEST(CircuitBreakerTest, GoBreaker) {
   BreakerOptions o = RatioOptions(1, 6, 60, 60);
   o.max_open = absl::Seconds(60);
   RunSteps("gb_default", o,
-           {{0, 'f', C}, {0, 'f', C}, {0, 'f', C}, {0, 'f', C}, {0, 'f', C},
-            {0, 'f', O}, {0, 'n', O}, {0, 'n', O}, {59, 'n', O}, {60, 'y', H},
-            {60, 'f', O}, {120, 'y', H}, {120, 'o', C}});
+           {{0, 'f', C},
+            {0, 'f', C},
+            {0, 'f', C},
+            {0, 'f', C},
+            {0, 'f', C},
+            {0, 'f', O},
+            {0, 'n', O},
+            {0, 'n', O},
+            {59, 'n', O},
+            {60, 'y', H},
+            {60, 'f', O},
+            {120, 'y', H},
+            {120, 'o', C}});
   // … the rolling window: 30 s in 3 s buckets, trips at 60 % of at least 3.
   std::vector<Step> s;
   for (int i = 0; i < 5; ++i) {
@@ -523,8 +545,8 @@ TEST(CircuitBreakerTest, Polly) {
     double threshold;
     bool opens;
   };
-  for (const Row& r : {Row{10, 0, 0.1, false}, Row{10, 2, 0.1, true},
-                       Row{9, 1, 0.1, false}}) {
+  for (const Row& r :
+       {Row{10, 0, 0.1, false}, Row{10, 2, 0.1, true}, Row{9, 1, 0.1, false}}) {
     CircuitBreaker b(RatioOptions(r.threshold, 10, 30, 5), At(0));
     for (int i = 0; i < r.calls; ++i) {
       Permit p;

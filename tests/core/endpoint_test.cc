@@ -48,7 +48,8 @@ Endpoint::Answer Ask(Endpoint* e, uint64_t id, double now, double limit = 1000,
                 when_open, &wakes);
 }
 
-void Done(Endpoint* e, const Endpoint::Answer& a, const Outcome& o, double now) {
+void Done(Endpoint* e, const Endpoint::Answer& a, const Outcome& o,
+          double now) {
   WakeList wakes;
   e->OnAttemptDone(a.permit, o, /*head_seen=*/false, At(now), 0.0, &wakes);
 }
@@ -137,7 +138,8 @@ TEST(EndpointTest, SlowStartHoldsAtMostHalfASecondAndNobodyOfAKnownServer) {
 
 TEST(EndpointTest, AKnownServerHasNoSlowStart) {
   Endpoint e(EndpointOptions{}, At(0));
-  for (uint64_t i = 1; i <= static_cast<uint64_t>(Endpoint::kKnownAnswers); ++i) {
+  for (uint64_t i = 1; i <= static_cast<uint64_t>(Endpoint::kKnownAnswers);
+       ++i) {
     Done(&e, Ask(&e, i, 0), testing::OkOutcome(), 0);
   }
   for (uint64_t i = 100; i < 1100; ++i) {
@@ -166,8 +168,9 @@ TEST(EndpointTest, OptionsAllFaultsAtOnce) {
   std::vector<std::string> faults;
   ValidateEndpoint(o, "e", &faults);
   const std::string text = absl::StrJoin(faults, "|");
-  for (const char* path : {"e.max_waiters is 0", "e.breaker.failure_ratio is nan",
-                           "e.budget.capacity is -1"}) {
+  for (const char* path :
+       {"e.max_waiters is 0", "e.breaker.failure_ratio is nan",
+        "e.budget.capacity is -1"}) {
     EXPECT_NE(text.find(path), std::string::npos) << path << ": " << text;
   }
 }
@@ -223,8 +226,8 @@ testing::SimServer Down(const Outage& outage, uint64_t seed) {
         r.outcome = testing::TransientOutcome(Processed::kYes);
         break;
       case Outage::How::kUnavailableWithWait:
-        r.outcome = testing::TransientOutcome(Processed::kNo,
-                                              absl::Milliseconds(500));
+        r.outcome =
+            testing::TransientOutcome(Processed::kNo, absl::Milliseconds(500));
         break;
       case Outage::How::kHang:
         r.headless = true;

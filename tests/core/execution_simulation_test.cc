@@ -71,8 +71,8 @@ SimServer MoodyServer(uint64_t seed) {
     const absl::Duration at = send.time - zero;
     if (at >= down_from && at < down_from + down_for) {
       r.headless = dice->Chance(0.7);
-      r.outcome = TransientOutcome(
-          dice->Chance(0.5) ? Processed::kNo : Processed::kUnknown);
+      r.outcome = TransientOutcome(dice->Chance(0.5) ? Processed::kNo
+                                                     : Processed::kUnknown);
       return r;
     }
     if (dice->Chance(throttled)) {
@@ -145,7 +145,8 @@ void RunMoody(uint64_t seed, const Weather& weather, int64_t* sends,
     if (dice.Chance(0.2)) call.retry.when_open = WhenOpen::kFail;
     call.retry.max_attempts = 1 + dice.Below(6);
     call.idempotent = dice.Chance(0.8);
-    call.quota = static_cast<size_t>(dice.Below(static_cast<int>(weather.quotas)));
+    call.quota =
+        static_cast<size_t>(dice.Below(static_cast<int>(weather.quotas)));
     call.endpoint =
         static_cast<size_t>(dice.Below(static_cast<int>(weather.endpoints)));
     sim.AddCall(call);
@@ -170,9 +171,7 @@ void RunMany(const char* name, uint64_t first, int rounds,
               static_cast<double>(wakes) / static_cast<double>(sends));
 }
 
-TEST(ExecutionSimulationTest, MoodyServer) {
-  RunMany("moody", 1000, 3000, {});
-}
+TEST(ExecutionSimulationTest, MoodyServer) { RunMany("moody", 1000, 3000, {}); }
 
 TEST(ExecutionSimulationTest, MoodyServerLateTimersAndWakes) {
   Weather w;

@@ -7,6 +7,8 @@
 //
 // A failure prints the events of the sequence in order, and the options.
 
+#include "core/execution.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -21,7 +23,6 @@
 #include "absl/time/time.h"
 #include "core/action.h"
 #include "core/call_record.h"
-#include "core/execution.h"
 #include "core/outcome.h"
 #include "core/retry_policy.h"
 #include "core/shared_state.h"
@@ -58,7 +59,7 @@ class Model final : public SharedState {
       return a;
     }
     a.until = until <= now ? MonotonicTime::Infinite() : until;
-    a.source = gate > now    ? DelaySource::kGate
+    a.source = gate > now   ? DelaySource::kGate
                : open > now ? DelaySource::kBreaker
                             : DelaySource::kQueue;
     if ((until > now && until >= limit) ||
@@ -109,8 +110,8 @@ class Model final : public SharedState {
   const BudgetOptions& budget_options() const override { return costs; }
 
   void Shut(const Outcome& o, MonotonicTime now) {
-    if (o.pushback && (o.kind == ErrorKind::kThrottled ||
-                       o.kind == ErrorKind::kTransient)) {
+    if (o.pushback &&
+        (o.kind == ErrorKind::kThrottled || o.kind == ErrorKind::kTransient)) {
       gate = Later(gate, now + *o.pushback);
     }
   }
@@ -186,8 +187,7 @@ class Twin {
     permit_.head_seen = false;
     WakeList none;
     model.OnAnswerHead(&permit_, outcome, now, &none);
-    const bool never_seen =
-        outcome.processed == Processed::kNo && !free_used_;
+    const bool never_seen = outcome.processed == Processed::kNo && !free_used_;
     if (!Retryable(outcome, failures_ + (never_seen ? 0 : 1))) {
       return Head::kCommit;
     }
@@ -224,11 +224,16 @@ class Twin {
         transient && outcome.processed == Processed::kNo && !free_used_;
     if (free) free_used_ = true;
     if (transient && !free) ++failures_;
-    if (now >= limit && !outcome.committed) return Late(now, {});
+    // A transport's timer may be 10 ms early.
+    const MonotonicTime at_most =
+        outcome.timed_out ? now + absl::Milliseconds(10) : now;
+    if (at_most >= limit && !outcome.committed) return Late(now, {});
     // Why not, in the order of core/retry_policy.h.
     if (outcome.committed) return Finish(StopReason::kCommitted, {}, now);
-    if (outcome.retry_forbidden) return Finish(StopReason::kServerSaidNo, {}, now);
-    if (outcome.processed != Processed::kNo && !o_.idempotent) {
+    if (outcome.retry_forbidden)
+      return Finish(StopReason::kServerSaidNo, {}, now);
+    if (outcome.processed != Processed::kNo && !o_.idempotent &&
+        !outcome.repeatable) {
       return Finish(StopReason::kNotIdempotent, {}, now);
     }
     if (!o_.replayable) return Finish(StopReason::kNotReplayable, {}, now);
@@ -310,7 +315,9 @@ class Twin {
       return false;
     }
     if (o.committed || o.retry_forbidden || !o_.replayable) return false;
-    if (o.processed != Processed::kNo && !o_.idempotent) return false;
+    if (o.processed != Processed::kNo && !o_.idempotent && !o.repeatable) {
+      return false;
+    }
     return o.kind == ErrorKind::kThrottled || failures < o_.max_attempts;
   }
 
@@ -362,8 +369,9 @@ class Twin {
 
   void Late(MonotonicTime now, std::optional<MonotonicTime> known) {
     if (known && (*known <= now || known->is_infinite())) known.reset();
-    Finish(o_.deadline ? StopReason::kDeadlineExceeded : StopReason::kMaxElapsed,
-           known, now);
+    Finish(
+        o_.deadline ? StopReason::kDeadlineExceeded : StopReason::kMaxElapsed,
+        known, now);
   }
 
   void Finish(StopReason why, std::optional<MonotonicTime> at,
@@ -376,8 +384,8 @@ class Twin {
     if (in_flight != 0) {
       WakeList none;
       model.OnAttemptDone(&permit_, Cancelled(), now, 0, &none);
-      const auto start = std::find_if(
-          actions.begin(), actions.end(), [this](const Action& a) {
+      const auto start =
+          std::find_if(actions.begin(), actions.end(), [this](const Action& a) {
             return a.type == Action::Type::kStartAttempt &&
                    a.attempt == in_flight;
           });
@@ -452,6 +460,7 @@ struct Letter {
     kCancel,
     kDrain,
     kPass,    // 7 s go by
+    kNear,    // all but 12 ms of the limit go by
     kGate,    // another call shuts the gate for 3 s
     kOpen,    // the breaker opens for 2 s
     kQueue,   // others come first, or no longer
@@ -569,6 +578,11 @@ class Pair {
       case What::kPass:
         now_ = now_ + absl::Seconds(7);
         break;
+      case What::kNear:
+        if (!call_->limit().is_infinite()) {
+          now_ = Later(now_, call_->limit() - absl::Milliseconds(12));
+        }
+        break;
       case What::kGate:
         model_.gate = twin_.model.gate =
             Later(model_.gate, now_ + absl::Seconds(3));
@@ -605,7 +619,8 @@ class Pair {
   std::string Drain() {
     Action a;
     while (call_->NextAction(&a)) {
-      if (twin_.actions.empty()) return "more actions than the twin: " + Text(a);
+      if (twin_.actions.empty())
+        return "more actions than the twin: " + Text(a);
       const Action b = twin_.actions.front();
       twin_.actions.pop_front();
       if (!Same(a, b)) return absl::StrCat(Text(a), " twin ", Text(b));
@@ -655,7 +670,8 @@ class Pair {
       }
       ++kept;
     }
-    if (kept != std::min<size_t>(twin_.records.size(), CallRecord::kMaxAttempts)) {
+    if (kept !=
+        std::min<size_t>(twin_.records.size(), CallRecord::kMaxAttempts)) {
       return "records lost";
     }
     if (twin_.phase == Phase::kFinished &&
@@ -691,10 +707,9 @@ Letter WithOutcome(Letter::What what, ErrorKind kind, Processed processed,
   l.outcome.processed = processed;
   l.outcome.pushback = pushback;
   if (pushback) l.outcome.pushback_source = DelaySource::kRetryAfter;
-  l.name = absl::StrCat(
-      what == Letter::What::kHead ? "head(" : "done(", ErrorKindName(kind), ",",
-      ProcessedName(processed), ",",
-      pushback ? absl::FormatDuration(*pushback) : "-", ")");
+  l.name = absl::StrCat(what == Letter::What::kHead ? "head(" : "done(",
+                        ErrorKindName(kind), ",", ProcessedName(processed), ",",
+                        pushback ? absl::FormatDuration(*pushback) : "-", ")");
   return l;
 }
 
@@ -710,12 +725,12 @@ std::vector<Letter> Misc() {
   using What = Letter::What;
   Letter stale = L(What::kLetter, "stale");
   stale.outcome.kind = ErrorKind::kOk;
-  return {L(What::kBegin, "begin"),        L(What::kTimerOnTime, "timer"),
-          L(What::kTimerEarly, "early"),   L(What::kWake, "wake"),
-          L(What::kCancel, "cancel"),      L(What::kDrain, "drain"),
-          L(What::kPass, "pass"),          L(What::kGate, "gate"),
-          L(What::kOpen, "open"),          L(What::kQueue, "queue"),
-          stale};
+  return {L(What::kBegin, "begin"),      L(What::kTimerOnTime, "timer"),
+          L(What::kTimerEarly, "early"), L(What::kWake, "wake"),
+          L(What::kCancel, "cancel"),    L(What::kDrain, "drain"),
+          L(What::kPass, "pass"),        L(What::kGate, "gate"),
+          L(What::kNear, "near"),        L(What::kOpen, "open"),
+          L(What::kQueue, "queue"),      stale};
 }
 
 // Every outcome there is.
@@ -739,6 +754,16 @@ std::vector<Letter> AllOutcomes(Letter::What what) {
     forbidden.outcome.retry_forbidden = true;
     forbidden.name += "forbidden";
     all.push_back(forbidden);
+    for (Processed p : {Processed::kNo, Processed::kUnknown, Processed::kYes}) {
+      Letter repeatable = WithOutcome(what, kind, p, std::nullopt);
+      repeatable.outcome.repeatable = true;
+      repeatable.name += "repeatable";
+      all.push_back(repeatable);
+      Letter late = WithOutcome(what, kind, p, std::nullopt);
+      late.outcome.timed_out = true;
+      late.name += "timed-out";
+      all.push_back(late);
+    }
   }
   return all;
 }
@@ -847,6 +872,16 @@ TEST(ExecutionTest, EveryOutcomeOnEveryOption) {
   std::printf("%lld sequences\n", static_cast<long long>(n));
 }
 
+TEST(ExecutionTest, EveryOutcomeNearTheLimit) {
+  using What = Letter::What;
+  const int64_t n =
+      Exhaust({L(What::kBegin, "begin"), L(What::kDrain, "drain"),
+               L(What::kNear, "near")},
+              Join(AllOutcomes(What::kDone), Misc()), 2,
+              {{}, {false, false, true, 2, WhenOpen::kWait, 500, true}});
+  std::printf("%lld sequences\n", static_cast<long long>(n));
+}
+
 TEST(ExecutionTest, EverySecondOutcome) {
   using What = Letter::What;
   // Attempt 1 failed in each way that may be retried; the retry went out, and
@@ -857,11 +892,14 @@ TEST(ExecutionTest, EverySecondOutcome) {
         first.outcome.kind != ErrorKind::kThrottled) {
       continue;
     }
-    const std::vector<Letter> prefix = {
-        L(What::kBegin, "begin"), L(What::kDrain, "drain"), first,
-        L(What::kDrain, "drain"), L(What::kTimerOnTime, "timer"),
-        L(What::kDrain, "drain"), L(What::kTimerOnTime, "timer"),
-        L(What::kDrain, "drain")};
+    const std::vector<Letter> prefix = {L(What::kBegin, "begin"),
+                                        L(What::kDrain, "drain"),
+                                        first,
+                                        L(What::kDrain, "drain"),
+                                        L(What::kTimerOnTime, "timer"),
+                                        L(What::kDrain, "drain"),
+                                        L(What::kTimerOnTime, "timer"),
+                                        L(What::kDrain, "drain")};
     n += Exhaust(prefix, Join(AllOutcomes(What::kDone), Misc()), 1,
                  AllOptions());
     if (HasFailure()) return;
@@ -876,7 +914,9 @@ TEST(ExecutionTest, EverySequenceOfFive) {
   int64_t n = Exhaust({}, letters, 4, {{}});
   n += Exhaust({L(What::kBegin, "begin")}, letters, 4,
                {{}, {false, true, true, 2, WhenOpen::kFail, 20, true}});
-  n += Exhaust({L(What::kBegin, "begin"), L(What::kDrain, "drain")}, letters, 5,
+  // A second begin is ignored: seen above.
+  const std::vector<Letter> after(letters.begin() + 1, letters.end());
+  n += Exhaust({L(What::kBegin, "begin"), L(What::kDrain, "drain")}, after, 5,
                {{true, true, true, 3, WhenOpen::kWait, 20, false}});
   std::printf("%lld sequences\n", static_cast<long long>(n));
 }
@@ -884,16 +924,18 @@ TEST(ExecutionTest, EverySequenceOfFive) {
 TEST(ExecutionTest, EverySequenceOfFourAfterAFailure) {
   using What = Letter::What;
   int64_t n = 0;
-  const std::vector<Options> options = {
-      {true, true, true, 3, WhenOpen::kWait, 20, false},
-      {false, true, true, 2, WhenOpen::kFail, 500, true}};
   for (const Letter& first : FewOutcomes()) {
     if (first.what != What::kDone || first.outcome.kind == ErrorKind::kOk ||
         first.outcome.pushback > absl::Seconds(1)) {
       continue;  // ends the call
     }
-    n += Exhaust({L(What::kBegin, "begin"), L(What::kDrain, "drain"), first},
-                 Join(Misc(), FewOutcomes()), 4, options);
+    const std::vector<Letter> prefix = {L(What::kBegin, "begin"),
+                                        L(What::kDrain, "drain"), first};
+    const std::vector<Letter> letters = Join(Misc(), FewOutcomes());
+    n += Exhaust(prefix, letters, 4,
+                 {{true, true, true, 3, WhenOpen::kWait, 20, false}});
+    n += Exhaust(prefix, letters, 3,
+                 {{false, true, true, 2, WhenOpen::kFail, 500, true}});
     if (HasFailure()) return;
   }
   std::printf("%lld sequences\n", static_cast<long long>(n));

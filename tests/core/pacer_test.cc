@@ -36,8 +36,8 @@ struct Loop {
   uint64_t seed = 1;
   MonotonicTime now = At(1);
 
-  std::vector<double> lessons;      // rates that were learned
-  std::vector<int64_t> waves;       // refusals within 200 ms of each other
+  std::vector<double> lessons;  // rates that were learned
+  std::vector<int64_t> waves;   // refusals within 200 ms of each other
   std::vector<MonotonicTime> sends;
   int64_t admitted = 0;
 
@@ -102,7 +102,8 @@ int64_t Fullest(const std::vector<MonotonicTime>& sends, MonotonicTime from,
   int64_t most = 0;
   size_t first = 0;
   for (size_t i = 0; i < sends.size(); ++i) {
-    while (first < i && (sends[first] < from || sends[i] - sends[first] >= width)) {
+    while (first < i &&
+           (sends[first] < from || sends[i] - sends[first] >= width)) {
       ++first;
     }
     if (sends[i] >= from) {

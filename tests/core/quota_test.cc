@@ -62,8 +62,8 @@ class QuotaTest : public ::testing::Test {
 TEST_F(QuotaTest, OneThrottledAnswerStopsAllAndOneGoesFirst) {
   const Quota::Answer a = Ask(1, 0);
   ASSERT_EQ(a.verdict, Verdict::kGo);
-  quota_.OnAnswer(a.permit, testing::ThrottledOutcome(absl::Seconds(2)), At(0.1),
-                  &wakes_);
+  quota_.OnAnswer(a.permit, testing::ThrottledOutcome(absl::Seconds(2)),
+                  At(0.1), &wakes_);
   const Quota::Answer head = Ask(2, 0.2);
   ASSERT_EQ(head.verdict, Verdict::kWait);
   EXPECT_EQ(head.source, DelaySource::kGate);
@@ -114,8 +114,7 @@ TEST_F(QuotaTest, WhoCannotWaitEndsAtOnce) {
   EXPECT_EQ(Ask(6, 0, /*limit=*/0.5).verdict, Verdict::kRefuse);
   // Exactly at the limit nothing is sent any more.
   const MonotonicTime open = quota_.pacer().gate_until();
-  Quota::Answer edge =
-      quota_.Ask({At(0), 7}, Waiter(7), At(0), open, &wakes_);
+  Quota::Answer edge = quota_.Ask({At(0), 7}, Waiter(7), At(0), open, &wakes_);
   EXPECT_EQ(edge.verdict, Verdict::kRefuse);
   EXPECT_EQ(edge.reason, StopReason::kWaitExceedsDeadline);
   EXPECT_EQ(edge.until, open);
@@ -237,8 +236,9 @@ TEST(QuotaCrowdTest, FiftyCallersAfterOneThrottledAnswer) {
       EXPECT_EQ(sim.Faults(), "");
       EXPECT_EQ(sim.Ended(StopReason::kSuccess), 51);
       EXPECT_EQ(sim.sends().size(), 52u);
-      EXPECT_EQ(sim.SendsBetween(absl::Nanoseconds(1), absl::Seconds(2 + latency)),
-                0);
+      EXPECT_EQ(
+          sim.SendsBetween(absl::Nanoseconds(1), absl::Seconds(2 + latency)),
+          0);
       EXPECT_LE(sim.FullestBin(absl::Milliseconds(100), absl::Seconds(1)), 5)
           << "latency " << latency << " spread " << spread;
       EXPECT_LE(sim.LastEnd(), absl::Seconds(7));

@@ -87,7 +87,8 @@ TEST(RetryBudgetTest, ExactAndBoundedAgainstATwin) {
     RetryBudget b(Capacity(capacity));
     int64_t twin = capacity;
     for (int i = 0; i < 500; ++i) {
-      const int amount = static_cast<int>(UnitRandom(seed, n++) * capacity * 1.2);
+      const int amount =
+          static_cast<int>(UnitRandom(seed, n++) * capacity * 1.2);
       if (UnitRandom(seed, n++) < 0.5) {
         const bool enough = twin >= amount;
         ASSERT_EQ(b.Withdraw(amount), enough);

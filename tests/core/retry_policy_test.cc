@@ -109,19 +109,22 @@ TEST(RetryPolicyTest, OptionsOutOfRangeAreRefusedWithTheirPath) {
     o.max_elapsed = v;
     EXPECT_EQ(faults(o).find("r.max_elapsed is "), 0u) << v;
   }
-  for (absl::Duration v : {absl::ZeroDuration(), absl::Microseconds(999), -inf}) {
+  for (absl::Duration v :
+       {absl::ZeroDuration(), absl::Microseconds(999), -inf}) {
     RetryOptions o;
     o.attempt_timeout = v;
     EXPECT_EQ(faults(o).find("r.attempt_timeout is "), 0u) << v;
   }
-  for (absl::Duration v : {absl::ZeroDuration(), absl::Hours(8761), inf, -inf}) {
+  for (absl::Duration v :
+       {absl::ZeroDuration(), absl::Hours(8761), inf, -inf}) {
     RetryOptions o;
     o.max_believed_wait = v;
     EXPECT_EQ(faults(o).find("r.max_believed_wait is "), 0u) << v;
   }
   RetryOptions o;
   o.backoff.multiplier = 0.5;
-  EXPECT_EQ(faults(o).find("r.backoff.multiplier is 0.5; it must be 1 … 100"), 0u);
+  EXPECT_EQ(faults(o).find("r.backoff.multiplier is 0.5; it must be 1 … 100"),
+            0u);
   // The ends of the ranges are in them.
   o = RetryOptions();
   o.max_elapsed = absl::ZeroDuration();

@@ -108,7 +108,8 @@ TEST(SlidingWindowTest, HoldsWhatItSays) {
 }
 
 TEST(SlidingWindowTest, CenturiesOfIdlenessCostNothing) {
-  SlidingWindow w(absl::Seconds(1), MonotonicTime::FromNanos(-(int64_t{1} << 62)));
+  SlidingWindow w(absl::Seconds(1),
+                  MonotonicTime::FromNanos(-(int64_t{1} << 62)));
   for (int i = 0; i < 100000; ++i) {
     w.Add(MonotonicTime::FromNanos(-(int64_t{1} << 62)), true);
     w.Add(MonotonicTime::FromNanos(int64_t{1} << 62), false);

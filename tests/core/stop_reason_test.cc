@@ -51,8 +51,10 @@ TEST(StopReasonTest, NamesAreStable) {
       {StopReason::kQueueFull, "queue_full"},
       {StopReason::kCancelled, "cancelled"},
   };
-  EXPECT_EQ(sizeof(all) / sizeof(all[0]), static_cast<size_t>(kStopReasonCount));
-  for (const auto& [reason, name] : all) EXPECT_EQ(StopReasonName(reason), name);
+  EXPECT_EQ(sizeof(all) / sizeof(all[0]),
+            static_cast<size_t>(kStopReasonCount));
+  for (const auto& [reason, name] : all)
+    EXPECT_EQ(StopReasonName(reason), name);
 }
 
 TEST(StopReasonTest, WhatAPersonCanChangeHasARemedy) {

@@ -15,25 +15,27 @@ constexpr int64_t kMin = std::numeric_limits<int64_t>::min();
 
 const std::vector<int64_t>& Nanos() {
   static const auto* const all = new std::vector<int64_t>{
-      kMin,  kMin + 1, -(int64_t{1} << 62), -1000000000, -1,      0,
-      1,     1000,     1000000000,        int64_t{1} << 62, kMax - 1, kMax};
+      kMin, kMin + 1, -(int64_t{1} << 62), -1000000000,      -1,       0,
+      1,    1000,     1000000000,          int64_t{1} << 62, kMax - 1, kMax};
   return *all;
 }
 
 const std::vector<absl::Duration>& Durations() {
   static const auto* const all = new std::vector<absl::Duration>{
-      -absl::InfiniteDuration(), -absl::Hours(10000000), -absl::Hours(87600),
-      -absl::Seconds(1), -absl::Nanoseconds(1), -absl::Nanoseconds(1) / 4,
-      absl::ZeroDuration(), absl::Nanoseconds(1) / 4, absl::Nanoseconds(1),
-      absl::Seconds(1), absl::Hours(87600), absl::Nanoseconds(kMax),
-      absl::Hours(10000000), absl::InfiniteDuration()};
+      -absl::InfiniteDuration(), -absl::Hours(10000000),
+      -absl::Hours(87600),       -absl::Seconds(1),
+      -absl::Nanoseconds(1),     -absl::Nanoseconds(1) / 4,
+      absl::ZeroDuration(),      absl::Nanoseconds(1) / 4,
+      absl::Nanoseconds(1),      absl::Seconds(1),
+      absl::Hours(87600),        absl::Nanoseconds(kMax),
+      absl::Hours(10000000),     absl::InfiniteDuration()};
   return *all;
 }
 
 // In 128 bits nothing overflows.
 MonotonicTime Exact(int64_t nanos, absl::Duration d) {
-  const __int128 whole = static_cast<__int128>(absl::IDivDuration(
-      d, absl::Seconds(1), &d));
+  const __int128 whole =
+      static_cast<__int128>(absl::IDivDuration(d, absl::Seconds(1), &d));
   const __int128 sum = static_cast<__int128>(nanos) + whole * 1000000000 +
                        absl::ToInt64Nanoseconds(d);
   if (sum >= kMax) return MonotonicTime::Infinite();

@@ -57,9 +57,9 @@ TEST(WaitQueueTest, LikeASortedList) {
           const MonotonicTime limit = MonotonicTime::FromNanos(below(10));
           const bool room = twin.count(key) != 0 || twin.size() < max;
           ASSERT_EQ(queue.Add(ticket,
-                              std::make_shared<Named>(key.second * 100 +
-                                                      static_cast<uint64_t>(
-                                                          key.first)),
+                              std::make_shared<Named>(
+                                  key.second * 100 +
+                                  static_cast<uint64_t>(key.first)),
                               limit, now),
                     room);
           if (room) twin.emplace(key, Entry{limit, now});
@@ -76,7 +76,8 @@ TEST(WaitQueueTest, LikeASortedList) {
       ASSERT_EQ(queue.IsFirst(ticket),
                 twin.empty() || twin.begin()->first >= key);
       const auto it = twin.find(key);
-      ASSERT_EQ(queue.Since(ticket, now), it == twin.end() ? now : it->second.since);
+      ASSERT_EQ(queue.Since(ticket, now),
+                it == twin.end() ? now : it->second.since);
       WakeList head;
       queue.CollectHead(&head);
       std::multiset<uint64_t> expected;

@@ -154,7 +154,8 @@ TEST(BlockingDriverTest, CancelDuringAnAttempt) {
   RunBlocking(&call, parker.get(), &script);
   EXPECT_EQ(call.record().stop_reason, StopReason::kCancelled);
   EXPECT_EQ(script.sends.size(), 1u);
-  EXPECT_TRUE(client->QuotaOf("q", MonotonicNow())->value.IsIdle(MonotonicNow()));
+  EXPECT_TRUE(
+      client->QuotaOf("q", MonotonicNow())->value.IsIdle(MonotonicNow()));
   EXPECT_TRUE(
       client->EndpointOf("e", MonotonicNow())->value.IsIdle(MonotonicNow()));
 }

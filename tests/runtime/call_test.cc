@@ -71,8 +71,9 @@ TEST_F(CallTest, EachDecisionIsALine) {
   EXPECT_TRUE(absl::StrContains(lines_[0], "attempt 1 starts"));
   call.OnAttemptDone(1, testing::ThrottledOutcome(absl::Seconds(2)));
   Drain(&call);
-  EXPECT_TRUE(absl::StrContains(Log(), "HTTP 429, throttled, processed: no, the "
-                                       "server asks for 2s (retry-after)"))
+  EXPECT_TRUE(absl::StrContains(Log(),
+                                "HTTP 429, throttled, processed: no, the "
+                                "server asks for 2s (retry-after)"))
       << Log();
   EXPECT_TRUE(absl::StrContains(Log(), "waits up to ")) << Log();
   EXPECT_TRUE(absl::StrContains(Log(), "(retry-after)")) << Log();

@@ -73,19 +73,27 @@ TEST(ClientTest, EveryFaultIsListedWithItsPathAtOnce) {
   ASSERT_FALSE(client.ok());
   EXPECT_EQ(client.status().code(), absl::StatusCode::kInvalidArgument);
   const std::string text(client.status().message());
-  for (const char* path :
-       {"retry.max_attempts is 0", "retry.max_elapsed is -1s",
-        "retry.attempt_timeout is 0", "retry.max_believed_wait is 0",
-        "retry.backoff.initial is -1s", "retry.backoff.multiplier is nan",
-        "retry.backoff.max is inf", "quota.max_waiters is 0",
-        "endpoint.max_waiters is -1", "endpoint.breaker.failure_ratio is nan",
-        "endpoint.breaker.min_calls is 0", "endpoint.breaker.window is 0",
-        "endpoint.breaker.first_failures is 0", "endpoint.breaker.min_open is 0",
-        "endpoint.breaker.max_open is -1s",
-        "endpoint.breaker.successes_to_close is 0",
-        "endpoint.breaker.probe_lease is 0", "endpoint.budget.capacity is 0",
-        "endpoint.budget.transient_cost is -1",
-        "endpoint.budget.throttled_cost is -1", "max_targets is 0"}) {
+  for (const char* path : {"retry.max_attempts is 0",
+                           "retry.max_elapsed is -1s",
+                           "retry.attempt_timeout is 0",
+                           "retry.max_believed_wait is 0",
+                           "retry.backoff.initial is -1s",
+                           "retry.backoff.multiplier is nan",
+                           "retry.backoff.max is inf",
+                           "quota.max_waiters is 0",
+                           "endpoint.max_waiters is -1",
+                           "endpoint.breaker.failure_ratio is nan",
+                           "endpoint.breaker.min_calls is 0",
+                           "endpoint.breaker.window is 0",
+                           "endpoint.breaker.first_failures is 0",
+                           "endpoint.breaker.min_open is 0",
+                           "endpoint.breaker.max_open is -1s",
+                           "endpoint.breaker.successes_to_close is 0",
+                           "endpoint.breaker.probe_lease is 0",
+                           "endpoint.budget.capacity is 0",
+                           "endpoint.budget.transient_cost is -1",
+                           "endpoint.budget.throttled_cost is -1",
+                           "max_targets is 0"}) {
     EXPECT_TRUE(absl::StrContains(text, path)) << path << " not in: " << text;
   }
   // Each says what would be right.
@@ -154,8 +162,8 @@ TEST(ClientTest, ClearGateWakesAndOpens) {
   const auto waker = std::make_shared<Waker>();
   const MonotonicTime limit = now + absl::Hours(2);
   const Quota::Answer a = quota->value.Ask({now, 1}, waker, now, limit, &wakes);
-  quota->value.OnAnswer(a.permit, testing::ThrottledOutcome(absl::Hours(1)), now,
-                        &wakes);
+  quota->value.OnAnswer(a.permit, testing::ThrottledOutcome(absl::Hours(1)),
+                        now, &wakes);
   ASSERT_EQ(quota->value.Ask({now, 2}, waker, now, limit, &wakes).verdict,
             Verdict::kWait);
   EXPECT_FALSE(client->ClearGate("unknown"));

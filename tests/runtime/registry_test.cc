@@ -62,15 +62,15 @@ TEST(RegistryTest, NeverForgetsWhatIsBusy) {
   WakeList wakes;
   {
     const auto out = r.Get("out", At(0), MakeQuota);
-    out->value.Ask({At(0), 1}, std::make_shared<Silent>(), At(0), At(10), &wakes);
+    out->value.Ask({At(0), 1}, std::make_shared<Silent>(), At(0), At(10),
+                   &wakes);
   }
   {
     const auto gated = r.Get("gated", At(0), MakeQuota);
     const Quota::Answer a = gated->value.Ask(
         {At(0), 1}, std::make_shared<Silent>(), At(0), At(10), &wakes);
-    gated->value.OnAnswer(a.permit,
-                          testing::ThrottledOutcome(absl::Hours(1)), At(0),
-                          &wakes);
+    gated->value.OnAnswer(a.permit, testing::ThrottledOutcome(absl::Hours(1)),
+                          At(0), &wakes);
   }
   for (int i = 0; i < 100; ++i) r.Get(absl::StrCat("k", i), At(i), MakeQuota);
   EXPECT_EQ(r.Find("held"), held);
@@ -130,7 +130,8 @@ TEST(RegistryTest, ManyThreadsOneState) {
   for (size_t t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 5000; ++i) {
-        seen[t].insert(r.Get(absl::StrCat("keep", i % 4), At(i), MakeQuota).get());
+        seen[t].insert(
+            r.Get(absl::StrCat("keep", i % 4), At(i), MakeQuota).get());
         r.Get(absl::StrCat("t", t, "-", i), At(i), [&] {
           made.fetch_add(1);
           return MakeQuota();

@@ -58,11 +58,13 @@ TEST(GrpcPushbackTest, EveryNumberAndNothingElse) {
     std::string text = absl::StrCat(n);
     const auto at = static_cast<size_t>(MixRandom(6, i) % text.size());
     text[at] = static_cast<char>(MixRandom(7, i) % 256);
-    const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
+    const bool digits =
+        text.find_first_not_of("0123456789") == std::string::npos;
     const bool zeros = text.size() > 1 && text[0] == '0';
-    const bool fits = digits && text.size() <= 10 &&
-                      std::stoll("0" + text) <= 2147483647;
-    ASSERT_EQ(ParseGrpcPushback(text).wait.has_value(), digits && !zeros && fits)
+    const bool fits =
+        digits && text.size() <= 10 && std::stoll("0" + text) <= 2147483647;
+    ASSERT_EQ(ParseGrpcPushback(text).wait.has_value(),
+              digits && !zeros && fits)
         << text;
   }
 }

@@ -44,36 +44,69 @@ TEST(HttpDateTest, CurlLib517) {
                        Row{"Sun, 06 Nov 1968 08:49:37 GMT", -36342623}}) {
     EXPECT_EQ(ParseHttpDate(r.text, kNow), r.epoch) << r.text;
   }
-  for (const char* text :
-       {"Sun Nov  6 8:9:37 1994", "Nov      Sun      6 8:9:7 1994",
-        "06-Nov-94 08:49:37 GMT", "06 Nov 1994 08:49:37", "1994 Nov 6 08:49:37",
-        "94 6 Nov 08:49:37", "06-Nov-94", "1994.Nov.6",
-        "Sun, 06 Nov 1994 08:49:37 CET", "Sun, 06 Nov 1994 08:49:37 utc",
-        "06 Nov 1994 08:49:37 EST", "Sun, 12 Sep 2004 15:05:58 -0700",
-        "20040912 15:05:58 -0700", "Thu, 01-Jan-1970 00:59:59 GMT",
-        "Sat, 15-Apr-17 21:01:22 GMT", "Fri, 1 Jan 2010 01:01:50 GMT",
-        ", 1-Jan-2003 00:00:00 GMT", "1-Jan-2003 00:00:00 GMT",
-        "BillyWonka  , 18-Apr-07 22:50:12 GMT", "Mon, 18-Apr-77 22:50:13 GMT",
-        "Partyday, 18- April-07 22:50:12", "Wednes, 1-Januar-2003 00:00:00 GMT",
-        "Sat, 15-Apr-17 21:01:22 GMT-2", "Sat, 15-Apr-17 21:01:22 GMT-0400",
-        "Sat, 15-Apr-17 21:01:22 DST", "Sat, 15-Apr-17 21:01:22 (hello there)",
-        "Sat, 15-Apr-17 ::00 21:01:22", "Sat, 15-Apr-17 91:22:33 21:01:22",
-        "22:50:12 Thu Apr 18 2007 GMT", "Thu Apr 22:50:12 18 2007 GMT",
-        "Thu Apr 18 2007 22:50:12 GMT", "\"Thu Apr 18 22:50:12 2007 GMT\"",
-        "15-Sat, Apr-17 21:01:22 GMT", "15 17 Apr 21:01:22",
-        "Apr 15 21:01:22 17", "15 April 2017 21:01:22",
-        "Thu, 012-Aug-2008 20:49:07 GMT",
-        "Thu, 12-Aug-2007 20:61:99999999999 GMT", "Thu Apr 18 22:50 2007 GMT",
-        "20110023 12:34:56", "20110623 56:34:56", "20110623 12:34:79",
-        "Wed, 31 Dec 2008 23:59:61 GMT", "Wed, 31 Dec 2008 23:60:59 GMT",
-        "20110623 1:3", "20110623 01:99:30", "Thu, 31-Dec-1969 23:59:58 GMT",
-        "Thu, 01-Jan-1583 00:00:00 GMT", "01 Jan 2001 8:0:0",
-        "29 Feb 2023 12:00:00 GMT", "30 Feb 2024 12:00:00 GMT", "32 Jan 2024",
-        "Sun, 06 Nov 1994 08:49:37 +0545", "06 Nov 1994 08:49:37 A",
-        "06 Nov 1994 08:49:37 Y", "GMT-08:00", "1994-11-06 08:49:37.123 GMT",
-        "19 Jan 2038 03:14:07 GMT", "01 Jan 69 00:00:00 GMT",
-        "Sun, 06-Nov/1994 08:49:37", "  Sun, 06 Nov 1994 08:49:37 GMT   ",
-        "Monday, 06 Nov 1994 08:49:37 GMT", ""}) {
+  for (const char* text : {"Sun Nov  6 8:9:37 1994",
+                           "Nov      Sun      6 8:9:7 1994",
+                           "06-Nov-94 08:49:37 GMT",
+                           "06 Nov 1994 08:49:37",
+                           "1994 Nov 6 08:49:37",
+                           "94 6 Nov 08:49:37",
+                           "06-Nov-94",
+                           "1994.Nov.6",
+                           "Sun, 06 Nov 1994 08:49:37 CET",
+                           "Sun, 06 Nov 1994 08:49:37 utc",
+                           "06 Nov 1994 08:49:37 EST",
+                           "Sun, 12 Sep 2004 15:05:58 -0700",
+                           "20040912 15:05:58 -0700",
+                           "Thu, 01-Jan-1970 00:59:59 GMT",
+                           "Sat, 15-Apr-17 21:01:22 GMT",
+                           "Fri, 1 Jan 2010 01:01:50 GMT",
+                           ", 1-Jan-2003 00:00:00 GMT",
+                           "1-Jan-2003 00:00:00 GMT",
+                           "BillyWonka  , 18-Apr-07 22:50:12 GMT",
+                           "Mon, 18-Apr-77 22:50:13 GMT",
+                           "Partyday, 18- April-07 22:50:12",
+                           "Wednes, 1-Januar-2003 00:00:00 GMT",
+                           "Sat, 15-Apr-17 21:01:22 GMT-2",
+                           "Sat, 15-Apr-17 21:01:22 GMT-0400",
+                           "Sat, 15-Apr-17 21:01:22 DST",
+                           "Sat, 15-Apr-17 21:01:22 (hello there)",
+                           "Sat, 15-Apr-17 ::00 21:01:22",
+                           "Sat, 15-Apr-17 91:22:33 21:01:22",
+                           "22:50:12 Thu Apr 18 2007 GMT",
+                           "Thu Apr 22:50:12 18 2007 GMT",
+                           "Thu Apr 18 2007 22:50:12 GMT",
+                           "\"Thu Apr 18 22:50:12 2007 GMT\"",
+                           "15-Sat, Apr-17 21:01:22 GMT",
+                           "15 17 Apr 21:01:22",
+                           "Apr 15 21:01:22 17",
+                           "15 April 2017 21:01:22",
+                           "Thu, 012-Aug-2008 20:49:07 GMT",
+                           "Thu, 12-Aug-2007 20:61:99999999999 GMT",
+                           "Thu Apr 18 22:50 2007 GMT",
+                           "20110023 12:34:56",
+                           "20110623 56:34:56",
+                           "20110623 12:34:79",
+                           "Wed, 31 Dec 2008 23:59:61 GMT",
+                           "Wed, 31 Dec 2008 23:60:59 GMT",
+                           "20110623 1:3",
+                           "20110623 01:99:30",
+                           "Thu, 31-Dec-1969 23:59:58 GMT",
+                           "Thu, 01-Jan-1583 00:00:00 GMT",
+                           "01 Jan 2001 8:0:0",
+                           "29 Feb 2023 12:00:00 GMT",
+                           "30 Feb 2024 12:00:00 GMT",
+                           "32 Jan 2024",
+                           "Sun, 06 Nov 1994 08:49:37 +0545",
+                           "06 Nov 1994 08:49:37 A",
+                           "06 Nov 1994 08:49:37 Y",
+                           "GMT-08:00",
+                           "1994-11-06 08:49:37.123 GMT",
+                           "19 Jan 2038 03:14:07 GMT",
+                           "01 Jan 69 00:00:00 GMT",
+                           "Sun, 06-Nov/1994 08:49:37",
+                           "  Sun, 06 Nov 1994 08:49:37 GMT   ",
+                           "Monday, 06 Nov 1994 08:49:37 GMT",
+                           ""}) {
     EXPECT_FALSE(ParseHttpDate(text, kNow).has_value()) << text;
   }
 }
@@ -100,7 +133,8 @@ TEST(HttpDateTest, DaysThatDoNotExist) {
 TEST(HttpDateTest, FiftyYears) {
   const int64_t now = *ParseHttpDate("Fri, 01 May 2026 12:00:00 GMT", 0);
   const auto same = [&](const char* rfc850, const char* fixdate) {
-    EXPECT_EQ(ParseHttpDate(rfc850, now), ParseHttpDate(fixdate, now)) << rfc850;
+    EXPECT_EQ(ParseHttpDate(rfc850, now), ParseHttpDate(fixdate, now))
+        << rfc850;
   };
   same("Friday, 01-May-76 12:00:00 GMT", "Fri, 01 May 2076 12:00:00 GMT");
   same("Friday, 01-May-76 12:00:01 GMT", "Fri, 01 May 1976 12:00:01 GMT");
@@ -178,7 +212,8 @@ std::optional<int64_t> TwinParse(const std::string& s, int64_t now) {
       return done(y);
     }
     if (s.size() == 24 && s[3] == ' ' && s[7] == ' ' && s[10] == ' ' &&
-        s[19] == ' ' && month(4, &mon) && number(20, 4, &y) && clock(11, &sec)) {
+        s[19] == ' ' && month(4, &mon) && number(20, 4, &y) &&
+        clock(11, &sec)) {
       if (s[8] == ' ' ? !number(9, 1, &d) : !number(8, 2, &d)) {
         return std::nullopt;
       }
@@ -211,8 +246,7 @@ std::optional<int64_t> TwinParse(const std::string& s, int64_t now) {
           rest -= DaysIn(this_year, m) * 86400;
           ++m;
         }
-        const int64_t horizon =
-            (Days(year, m, 1) * 86400) + rest;
+        const int64_t horizon = (Days(year, m, 1) * 86400) + rest;
         if (Days(year, mon, d) * 86400 + sec > horizon) continue;
       }
       return done(year);
@@ -230,7 +264,8 @@ TEST(HttpDateTest, LikeTheTwinOnRandomDatesAndDamage) {
       return static_cast<int>(MixRandom(i, n++) % k);
     };
     const int64_t now =
-        Days(1980 + below(140), below(12), 1 + below(28)) * 86400 + below(86400);
+        Days(1980 + below(140), below(12), 1 + below(28)) * 86400 +
+        below(86400);
     const int year = below(3) == 0 ? below(10000) : 1950 + below(200);
     const int month = below(12);
     const int day = 1 + below(31);
@@ -241,16 +276,18 @@ TEST(HttpDateTest, LikeTheTwinOnRandomDatesAndDamage) {
     switch (below(3)) {
       case 0:
         text = absl::StrFormat("%s, %02d %s %04d %02d:%02d:%02d GMT",
-                               kShort[below(7)], day, kMonths[month], year, h, m, s);
+                               kShort[below(7)], day, kMonths[month], year, h,
+                               m, s);
         break;
       case 1:
         text = absl::StrFormat("%s, %02d-%s-%02d %02d:%02d:%02d GMT",
-                               kLong[below(7)], day, kMonths[month], year % 100, h,
-                               m, s);
+                               kLong[below(7)], day, kMonths[month], year % 100,
+                               h, m, s);
         break;
       default:
-        text = absl::StrFormat("%s %s %2d %02d:%02d:%02d %04d", kShort[below(7)],
-                               kMonths[month], day, h, m, s, year);
+        text =
+            absl::StrFormat("%s %s %2d %02d:%02d:%02d %04d", kShort[below(7)],
+                            kMonths[month], day, h, m, s, year);
         break;
     }
     // Half of them are damaged: a character changed, lost, or doubled.

@@ -44,7 +44,8 @@ const Row kRows[] = {
      1559559600, kIgnored},
     {"urllib3 test/test_retry.py", "Mon, 03 Jun 2019 11:30:12 GMT", 1559559600,
      1812},
-    {"urllib3 test/test_retry.py", "Mon Jun  3 11:30:12 2019", 1559559600, 1812},
+    {"urllib3 test/test_retry.py", "Mon Jun  3 11:30:12 2019", 1559559600,
+     1812},
     {"urllib3 test/test_retry.py; deviation", "21601", 1559559600, 21601},
     {"go-retryablehttp client_test.go", "Fri, 31 Dec 1999 23:59:59 GMT",
      946684797, 2},
@@ -131,9 +132,9 @@ TEST(RetryAfterTest, MonotoneInItsNumber) {
   }
   for (uint64_t i = 0; i < 100000; ++i) {
     const uint64_t n = MixRandom(3, i) >> (24 + i % 40);
-    EXPECT_EQ(ParseRetryAfter(absl::StrCat(n), std::nullopt, 0),
-              n >= uint64_t{1} << 40 ? absl::InfiniteDuration()
-                                     : absl::Seconds(n));
+    EXPECT_EQ(
+        ParseRetryAfter(absl::StrCat(n), std::nullopt, 0),
+        n >= uint64_t{1} << 40 ? absl::InfiniteDuration() : absl::Seconds(n));
   }
 }
 
@@ -161,7 +162,8 @@ TEST(RetryAfterTest, LongestOfSeveralLines) {
   EXPECT_EQ(LongestWait(none, two), two);
   EXPECT_EQ(LongestWait(two, none), two);
   EXPECT_EQ(LongestWait(none, none), none);
-  EXPECT_EQ(LongestWait(two, absl::InfiniteDuration()), absl::InfiniteDuration());
+  EXPECT_EQ(LongestWait(two, absl::InfiniteDuration()),
+            absl::InfiniteDuration());
 }
 
 // Whatever comes: never negative, never a crash, and nothing but the grammar.
@@ -179,13 +181,15 @@ TEST(RetryAfterTest, RandomText) {
     while (!trimmed.empty() && (trimmed[0] == ' ' || trimmed[0] == '\t')) {
       trimmed.erase(0, 1);
     }
-    while (!trimmed.empty() && (trimmed.back() == ' ' || trimmed.back() == '\t')) {
+    while (!trimmed.empty() &&
+           (trimmed.back() == ' ' || trimmed.back() == '\t')) {
       trimmed.pop_back();
     }
     const bool digits =
         !trimmed.empty() &&
         trimmed.find_first_not_of("0123456789") == std::string::npos;
-    ASSERT_EQ(wait.has_value(), digits) << "seed " << i << " \"" << text << "\"";
+    ASSERT_EQ(wait.has_value(), digits)
+        << "seed " << i << " \"" << text << "\"";
     if (wait) {
       ASSERT_EQ(*wait, absl::Seconds(std::stoll(trimmed)));
     }

@@ -118,7 +118,7 @@ struct SimOptions {
 };
 
 struct SimCallOptions {
-  absl::Duration start = absl::ZeroDuration();  // after the simulation's
+  absl::Duration start = absl::ZeroDuration();         // after the simulation's
   absl::Duration deadline = absl::InfiniteDuration();  // after the call's
   absl::Duration cancel = absl::InfiniteDuration();    // after the call's
   RetryOptions retry;
