@@ -49,7 +49,7 @@ struct CallRequest {
   bool replayable = true;
   // Instead of the client's. Must be valid (ValidateRetry).
   std::optional<RetryOptions> retry;
-  // The name of `retry`, for the record; not read without it.
+  // For the record: the name of the policy, if it is not the client's.
   std::string policy;
 };
 

@@ -17,11 +17,13 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "core/call_record.h"
 #include "core/circuit_breaker.h"
 #include "core/outcome.h"
 #include "core/policy.h"
+#include "core/retry_policy.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
 #include "google/protobuf/descriptor.h"
@@ -227,6 +229,21 @@ std::string TwoKeysAreRemembered(Settings settings) {
                       b == client->QuotaOf("b", now),
                       x == client->EndpointOf("a", now),
                       y == client->EndpointOf("b", now));
+}
+
+TEST(ConfigDecisionTest, ACallsRecordNamesItsPolicyAndItsDate) {
+  Settings settings;
+  settings.name = "batch";
+  CallRequest request;
+  request.retry = RetryOptions();
+  Call plain(ClientOf(settings), request, std::make_shared<Parker>());
+  EXPECT_EQ(plain.record().policy, "batch");
+  request.policy = "urgent";
+  const absl::Time before = absl::Now();
+  Call other(ClientOf(settings), request, std::make_shared<Parker>());
+  EXPECT_EQ(other.record().policy, "urgent");
+  EXPECT_LT(absl::AbsDuration(other.record().wall_start - before),
+            absl::Hours(1));
 }
 
 // ---- The table: field, another value, what shows it.
