@@ -37,6 +37,7 @@
 #include "core/quota.h"
 #include "core/shared_state.h"
 #include "core/time.h"
+#include "runtime/classifier.h"
 #include "runtime/registry.h"
 
 namespace forbear {
@@ -51,6 +52,10 @@ struct ClientOptions : Settings {
   // thread that made it, with no lock held, from several threads at once. Empty:
   // no log, unless FORBEAR_LOG=1, which logs to stderr.
   std::function<void(absl::string_view line)> log;
+
+  // The application's own look at answers (runtime/classifier.h).
+  HttpClassifier classify_http;
+  RpcClassifier classify_rpc;
 };
 
 using SharedQuota = Guarded<Quota, std::mutex>;
