@@ -2,12 +2,12 @@
 // reported, its end taken, destroyed. No transport, so all of it is ours.
 //
 //   core, no lock, no clock   the decisions and the record alone
-//   core, absl::Mutex         the same with the locks of two shared states
+//   core, std::mutex         the same with the locks of two shared states
 //   runtime::Call             what a driver uses: keys looked up, clock read
 #include <cstdint>
 #include <memory>
+#include <mutex>
 
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "benchmark/benchmark.h"
 #include "core/action.h"
@@ -64,7 +64,7 @@ void CoreCall(benchmark::State& state) {
   }
 }
 BENCHMARK(CoreCall<NoMutex>)->Name("core, no lock, no clock");
-BENCHMARK(CoreCall<absl::Mutex>)->Name("core, absl::Mutex, no clock");
+BENCHMARK(CoreCall<std::mutex>)->Name("core, std::mutex, no clock");
 
 void RuntimeCall(benchmark::State& state) {
   ClientOptions client_options;

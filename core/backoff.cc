@@ -26,8 +26,8 @@ absl::Duration BackoffDelay(const BackoffOptions& options, int64_t retry,
   const double ceiling =
       std::min(max, absl::ToDoubleSeconds(options.initial) *
                         std::pow(options.multiplier,
-                                 static_cast<double>(std::max<int64_t>(
-                                     0, retry - 1))));
+                                 static_cast<double>(
+                                     std::max<int64_t>(1, retry) - 1)));
   switch (options.jitter) {
     case Jitter::kFull:
       return absl::Seconds(ceiling * random);

@@ -1,9 +1,66 @@
 #include "core/call_record.h"
 
+#include <tuple>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
 namespace forbear {
+
+// Bindings rather than names: a new member does not compile until it is here.
+
+bool operator==(const AttemptRecord& x, const AttemptRecord& y) {
+  const auto all = [](const AttemptRecord& r) {
+    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = r;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
+  };
+  return all(x) == all(y);
+}
+
+bool operator==(const DispatchRecord& x, const DispatchRecord& y) {
+  const auto all = [](const DispatchRecord& r) {
+    const auto& [a, b, c, d, e, f] = r;
+    return std::tie(a, b, c, d, e, f);
+  };
+  return all(x) == all(y);
+}
+
+bool operator==(const CallRecord& x, const CallRecord& y) {
+  const auto all = [](const CallRecord& r) {
+    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q] = r;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q);
+  };
+  return all(x) == all(y);
+}
+
+std::string NameForRecord(absl::string_view name) {
+  if (name.find_first_of("@?#") != absl::string_view::npos) return "(hidden)";
+  return std::string(name);
+}
+
+absl::string_view ProtocolName(Protocol protocol) {
+  switch (protocol) {
+    case Protocol::kNone:
+      return "none";
+    case Protocol::kHttp:
+      return "http";
+    case Protocol::kGrpc:
+      return "grpc";
+  }
+  return "?";
+}
+
+absl::string_view BudgetAnswerName(BudgetAnswer answer) {
+  switch (answer) {
+    case BudgetAnswer::kNotAsked:
+      return "not-asked";
+    case BudgetAnswer::kPaid:
+      return "paid";
+    case BudgetAnswer::kRefused:
+      return "refused";
+  }
+  return "?";
+}
 
 std::string FormatShort(absl::Duration d) {
   if (d == absl::InfiniteDuration() || d == -absl::InfiniteDuration()) {

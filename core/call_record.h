@@ -5,8 +5,12 @@
 //   std::cerr << FormatCallRecord(result.record);
 //
 // It holds no header, no query, no body and no credential: nothing secret can
-// leave through it. Bounded: the last kMaxAttempts attempts are kept, and all
-// are counted.
+// leave through it. Bounded: the last kMaxAttempts attempts and kMaxDispatches
+// answers are kept, and all are counted.
+//
+// It also holds every answer of the shared states that a decision used, so a
+// record that is complete is a test: core/replay.h makes the same call again
+// from it. proto/record_convert.h writes it down.
 //
 // Thread rule: a value.
 #ifndef FORBEAR_CORE_CALL_RECORD_H_
@@ -22,14 +26,24 @@
 #include "core/outcome.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
+#include "core/verdict.h"
 
 namespace forbear {
 
 enum class Protocol : uint8_t { kNone, kHttp, kGrpc };
 
+// What the retry budget said to the retry after an attempt.
+enum class BudgetAnswer : uint8_t {
+  kNotAsked,  // it did not come to that
+  kPaid,      // the cost was withdrawn
+  kRefused,   // too little was left
+};
+
 struct AttemptRecord {
   int number = 0;  // 1 is the first
   MonotonicTime start;
+  // When the answer's head arrived; absent: it did not, or nobody looked.
+  std::optional<MonotonicTime> head;
   // When it ended; equal to start until then.
   MonotonicTime end;
   Outcome outcome;
@@ -39,23 +53,57 @@ struct AttemptRecord {
   DelaySource wait_source = DelaySource::kNone;
   // Whether a wait that the server announced was too long to be believed.
   bool garbage_pushback = false;
+  // Whether the request could have been sent again when it ended.
+  bool replayable = true;
+
+  // The shared states' answers, if it came to the question whether another
+  // attempt may follow. Nothing will be sent before `not_before`, as far as
+  // they knew, because of its source; and what the budget said.
+  std::optional<MonotonicTime> not_before;
+  DelaySource not_before_source = DelaySource::kNone;
+  BudgetAnswer budget = BudgetAnswer::kNotAsked;
+  int budget_cost = 0;
+};
+
+// One answer to "may an attempt start now?".
+struct DispatchRecord {
+  MonotonicTime at;  // when it was asked
+  Verdict verdict = Verdict::kGo;
+  // kWait: ask again then (infinite: when woken). kRefuse: not before then.
+  // kGo: the same as `at`.
+  MonotonicTime until;
+  // kWait, kRefuse: because of this, says this state.
+  DelaySource source = DelaySource::kNone;
+  Holder holder = Holder::kNowhere;
+  StopReason reason = StopReason::kNone;  // kRefuse
 };
 
 struct CallRecord {
   uint64_t call_id = 0;
   uint64_t seed = 0;
   Protocol protocol = Protocol::kNone;
-  std::string target;  // host:port
-  std::string method;  // "POST", "/pkg.Service/Method"
+  std::string target;  // host:port; NameForRecord was applied
+  std::string method;  // "POST", "/pkg.Service/Method"; likewise
+  std::string policy;  // its name (core/policy.h)
+  // For people, who think in dates: nothing is computed from it. InfinitePast:
+  // not known.
+  absl::Time wall_start = absl::InfinitePast();
   MonotonicTime begin;
   MonotonicTime end;
+  MonotonicTime deadline = MonotonicTime::Infinite();
+  bool idempotent = false;
   StopReason stop_reason = StopReason::kNone;
   // When the next send would have been allowed, if the call ended because of it.
   std::optional<MonotonicTime> retry_at;
   int total_attempts = 0;
   absl::InlinedVector<AttemptRecord, 2> attempts;
+  // In order. An answer that only repeats the one before it is not written
+  // down; `dropped_dispatches` counts those that did not fit, the earliest.
+  absl::InlinedVector<DispatchRecord, 4> dispatches;
+  int dropped_dispatches = 0;
 
   static constexpr int kMaxAttempts = 16;
+  static constexpr int kMaxDispatches = 64;
 
   // Sends that brought no usable answer, as far as this side can see: attempts
   // less one if the call ended with an answer (ok or permanent).
@@ -65,6 +113,24 @@ struct CallRecord {
     return total_attempts - (answered ? 1 : 0);
   }
 };
+
+// Every field.
+bool operator==(const AttemptRecord& a, const AttemptRecord& b);
+bool operator==(const DispatchRecord& a, const DispatchRecord& b);
+bool operator==(const CallRecord& a, const CallRecord& b);
+inline bool operator!=(const CallRecord& a, const CallRecord& b) {
+  return !(a == b);
+}
+
+// What may be written down of a name that a driver gives: a text with '@', '?'
+// or '#' in it is no host:port and no method, but a URL that may carry a
+// password or a query, and becomes "(hidden)".
+std::string NameForRecord(absl::string_view name);
+
+// "none", "http", "grpc".
+absl::string_view ProtocolName(Protocol protocol);
+// "not-asked", "paid", "refused".
+absl::string_view BudgetAnswerName(BudgetAnswer answer);
 
 // One line for the call and one for each attempt, for a person:
 //   POST 127.0.0.1:8080: success after 2 attempts, 1.02s

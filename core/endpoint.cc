@@ -90,10 +90,11 @@ Endpoint::Answer Endpoint::Ask(const Ticket& ticket,
                                       : DelaySource::kQueue;
   const MonotonicTime not_before =
       Later(NotBefore(now), first ? pacer_.NotBefore(now) : now);
-  if (not_before > limit || (open && when_open == WhenOpen::kFail)) {
+  if (not_before >= limit || (open && when_open == WhenOpen::kFail)) {
     answer.verdict = Verdict::kRefuse;
     answer.until = not_before;
-    answer.reason = open && pacer_.gate_until() < not_before
+    answer.reason = open && (when_open == WhenOpen::kFail ||
+                             pacer_.gate_until() < not_before)
                         ? StopReason::kCircuitOpen
                         : StopReason::kWaitExceedsDeadline;
     Leave(ticket, wakes);

@@ -23,8 +23,12 @@ Execution::Execution(CallSpec spec, const RetryOptions* options,
   record_.call_id = spec_.call_id;
   record_.seed = spec_.seed;
   record_.protocol = spec_.protocol;
-  record_.target = spec_.target;
-  record_.method = spec_.method;
+  record_.target = NameForRecord(spec_.target);
+  record_.method = NameForRecord(spec_.method);
+  record_.policy = spec_.policy;
+  record_.wall_start = spec_.wall_start;
+  record_.deadline = spec_.deadline;
+  record_.idempotent = spec_.idempotent;
 }
 
 Execution::~Execution() {
@@ -33,6 +37,7 @@ Execution::~Execution() {
   dropped.kind = ErrorKind::kCancelled;
   for (InFlight& a : in_flight_) {
     shared_->OnAttemptDone(&a.permit, dropped, record_.end, 0.0, &wakes_);
+    if (IsUndelivered(a.number)) shared_->Deposit(a.cost);
   }
   if (phase_ != Phase::kFinished) {
     shared_->Leave(&place_, &wakes_);
@@ -60,6 +65,7 @@ void Execution::Dispatch(MonotonicTime now) {
   const DispatchAnswer answer = shared_->Dispatch(
       &place_, waiter_, now, limit_, options_.when_open, &wakes_);
   holder_ = answer.holder;
+  Record(answer, now);
   switch (answer.verdict) {
     case Verdict::kGo:
       StartAttempt(answer.permit, now);
@@ -80,11 +86,33 @@ void Execution::Dispatch(MonotonicTime now) {
   }
 }
 
+void Execution::Record(const DispatchAnswer& answer, MonotonicTime now) {
+  DispatchRecord r;
+  r.at = now;
+  r.verdict = answer.verdict;
+  r.until = answer.verdict == Verdict::kGo ? now : answer.until;
+  r.source = answer.source;
+  r.holder = answer.holder;
+  r.reason = answer.reason;
+  auto& all = record_.dispatches;
+  if (r.verdict == Verdict::kWait && !all.empty()) {
+    // Whoever is woken for nothing is told the same again.
+    DispatchRecord last = all.back();
+    last.at = r.at;
+    if (last == r) return;
+  }
+  if (all.size() == CallRecord::kMaxDispatches) {
+    all.erase(all.begin());
+    ++record_.dropped_dispatches;
+  }
+  all.push_back(r);
+}
+
 void Execution::StartAttempt(const AttemptPermit& permit, MonotonicTime now) {
   phase_ = Phase::kInFlight;
   const int number = ++record_.total_attempts;
-  in_flight_.push_back({number, permit});
   last_cost_ = std::exchange(pending_cost_, 0);
+  in_flight_.push_back({number, permit, last_cost_});
 
   AttemptRecord attempt;
   attempt.number = number;
@@ -119,7 +147,11 @@ bool Execution::DropGarbage(Outcome* outcome) const {
   if (*outcome->pushback < absl::ZeroDuration()) {
     outcome->pushback = absl::ZeroDuration();
   }
-  if (*outcome->pushback <= options_.max_believed_wait) return false;
+  if (*outcome->pushback <= options_.max_believed_wait) {
+    // Times are whole nanoseconds. Upward: never sooner than it asked.
+    outcome->pushback = absl::Ceil(*outcome->pushback, absl::Nanoseconds(1));
+    return false;
+  }
   outcome->pushback.reset();
   outcome->pushback_source = DelaySource::kNone;
   return true;
@@ -132,6 +164,7 @@ Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
     return HeadDecision::kCommit;
   }
   DropGarbage(&outcome);
+  if (AttemptRecord* r = FindRecord(n)) r->head = now;
   shared_->OnAnswerHead(&attempt->permit, outcome, now, &wakes_);
   if (phase_ != Phase::kInFlight) return HeadDecision::kCommit;
   RetryFacts facts;
@@ -142,7 +175,7 @@ Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
   if (WhyNotRetry(options_, facts, outcome) != StopReason::kNone) {
     return HeadDecision::kCommit;
   }
-  if (now + outcome.pushback.value_or(absl::ZeroDuration()) > limit_) {
+  if (now + outcome.pushback.value_or(absl::ZeroDuration()) >= limit_) {
     return HeadDecision::kCommit;  // it will be refused, with retry_at
   }
   return HeadDecision::kHold;
@@ -152,10 +185,12 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
   InFlight* attempt = Find(n);
   if (attempt == nullptr) return;
   const bool garbage = DropGarbage(&outcome);
-  if (AttemptRecord* r = FindRecord(n)) {
+  AttemptRecord* const r = FindRecord(n);
+  if (r != nullptr) {
     r->end = now;
     r->outcome = outcome;
     r->garbage_pushback = garbage;
+    r->replayable = spec_.replayable;
   }
   AttemptPermit permit = attempt->permit;
   in_flight_.erase(in_flight_.begin() + (attempt - in_flight_.data()));
@@ -196,6 +231,10 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
     Finish(why, std::nullopt, now);
     return;
   }
+  if (r != nullptr) {
+    r->not_before = known.time;
+    r->not_before_source = known.source;
+  }
 
   // The earliest possible next send. A throttled call's own backoff is its
   // quota's gate; the order of the queue does the rest.
@@ -207,7 +246,8 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
   const MonotonicTime earliest = Later(known.time, now + own);
   const bool breaker_decides =
       known.source == DelaySource::kBreaker && known.time > now;
-  if (earliest > limit_ ||
+  // At the limit itself nothing is sent any more.
+  if (earliest >= limit_ ||
       (breaker_decides && options_.when_open == WhenOpen::kFail)) {
     Finish(breaker_decides && known.time == earliest
                ? StopReason::kCircuitOpen
@@ -222,7 +262,12 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
     cost = outcome.kind == ErrorKind::kThrottled ? costs.throttled_cost
                                                  : costs.transient_cost;
   }
-  if (!shared_->Withdraw(cost)) {
+  const bool paid = shared_->Withdraw(cost);
+  if (r != nullptr) {
+    r->budget = paid ? BudgetAnswer::kPaid : BudgetAnswer::kRefused;
+    r->budget_cost = cost;
+  }
+  if (!paid) {
     Finish(StopReason::kBudgetExhausted, std::nullopt, now);
     return;
   }
@@ -285,6 +330,8 @@ void Execution::Finish(StopReason reason, std::optional<MonotonicTime> retry_at,
   cancelled.kind = ErrorKind::kCancelled;
   for (InFlight& a : in_flight_) {
     shared_->OnAttemptDone(&a.permit, cancelled, now, Chance(), &wakes_);
+    // A retry that was never sent was not paid for either.
+    if (IsUndelivered(a.number)) shared_->Deposit(a.cost);
     if (AttemptRecord* r = FindRecord(a.number)) {
       r->end = now;
       r->outcome = cancelled;
@@ -311,6 +358,12 @@ Execution::InFlight* Execution::Find(int n) {
     if (a.number == n) return &a;
   }
   return nullptr;
+}
+
+bool Execution::IsUndelivered(int n) const {
+  return std::any_of(actions_.begin(), actions_.end(), [n](const Action& a) {
+    return a.type == Action::Type::kStartAttempt && a.attempt == n;
+  });
 }
 
 AttemptRecord* Execution::FindRecord(int n) {

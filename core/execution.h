@@ -41,6 +41,7 @@
 #include <string>
 
 #include "absl/container/inlined_vector.h"
+#include "absl/time/time.h"
 #include "core/action.h"
 #include "core/call_record.h"
 #include "core/outcome.h"
@@ -68,6 +69,8 @@ struct CallSpec {
   Protocol protocol = Protocol::kNone;
   std::string target;
   std::string method;
+  std::string policy;
+  absl::Time wall_start = absl::InfinitePast();
 };
 
 class Execution {
@@ -136,15 +139,18 @@ class Execution {
   struct InFlight {
     int number = 0;
     AttemptPermit permit;
+    int cost = 0;  // what was withdrawn for it
   };
 
   void Dispatch(MonotonicTime now);
+  void Record(const DispatchAnswer& answer, MonotonicTime now);
   void StartAttempt(const AttemptPermit& permit, MonotonicTime now);
   void Wait(MonotonicTime until, DelaySource source);
   void Finish(StopReason reason, std::optional<MonotonicTime> retry_at,
               MonotonicTime now);
   void FinishAtLimit(MonotonicTime now);
   InFlight* Find(int n);
+  bool IsUndelivered(int n) const;
   AttemptRecord* FindRecord(int n);
   bool DropGarbage(Outcome* outcome) const;
   void Push(const Action& action);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
@@ -27,12 +28,18 @@ inline void CheckDuration(absl::string_view field, absl::Duration value,
                                  " … ", absl::FormatDuration(high)));
 }
 
+// A number as people write it: 10000000, not 1e+07.
+inline std::string PlainNumber(double value) {
+  return absl::StrFormat("%.10g", value);
+}
+
 // NaN is outside of every range.
 inline void CheckNumber(absl::string_view field, double value, double low,
                         double high, std::vector<std::string>* faults) {
   if (value >= low && value <= high) return;
-  faults->push_back(absl::StrCat(field, " is ", value, "; it must be ", low,
-                                 " … ", high));
+  faults->push_back(absl::StrCat(field, " is ", PlainNumber(value),
+                                 "; it must be ", PlainNumber(low), " … ",
+                                 PlainNumber(high)));
 }
 
 }  // namespace forbear

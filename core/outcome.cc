@@ -1,6 +1,17 @@
 #include "core/outcome.h"
 
+#include <tuple>
+
 namespace forbear {
+
+bool operator==(const Outcome& x, const Outcome& y) {
+  // Bindings rather than names: a new member does not compile until it is here.
+  const auto all = [](const Outcome& outcome) {
+    const auto& [a, b, c, d, e, f, g, h, i, j, k, l] = outcome;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+  };
+  return all(x) == all(y);
+}
 
 absl::string_view ErrorKindName(ErrorKind kind) {
   switch (kind) {

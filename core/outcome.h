@@ -77,7 +77,13 @@ struct Outcome {
   // Facts for the record; no decision reads them.
   int status = 0;           // HTTP status or gRPC code; 0: none arrived
   int transport_error = 0;  // CURLcode; 0: none
+  // Of the request and of the answer, as the driver counts them; 0: not counted.
+  int64_t bytes_sent = 0;
+  int64_t bytes_received = 0;
 };
+
+bool operator==(const Outcome& a, const Outcome& b);
+inline bool operator!=(const Outcome& a, const Outcome& b) { return !(a == b); }
 
 // "ok", "transient", … For logs and records.
 absl::string_view ErrorKindName(ErrorKind kind);

@@ -48,6 +48,8 @@ Pacer::Permit Pacer::OnSend(MonotonicTime now) {
   permit.number = ++sent_;
   permit.sent = now;
   permit.next_before = next_;
+  permit.rate_before = mode_ == Mode::kFree ? 0 : rate_;
+  permit.idle_before = idle_;
   if (sent_ == 1) spell_start_ = first_send_ = now;
   if (confirming_) {
     ++confirms_out_;
@@ -56,7 +58,10 @@ Pacer::Permit Pacer::OnSend(MonotonicTime now) {
   if (mode_ != Mode::kFree) {
     const double interval = 1.0 / rate_;
     const absl::Duration late = now - Later(next_, gate_.until());
-    if (late > absl::Seconds(interval) + absl::Milliseconds(5)) idle_ += late;
+    // Who confirms waited for others; Learn() looks at that.
+    if (!confirming_ && late > absl::Seconds(interval) + absl::Milliseconds(5)) {
+      idle_ += late;
+    }
     next_ = now + absl::Seconds(interval);
     // The pace grows with the sends that use it, not with idle time.
     const double doubling = mode_ == Mode::kRamp
@@ -76,7 +81,15 @@ Pacer::Permit Pacer::OnSend(MonotonicTime now) {
 void Pacer::OnReturned(const Permit& permit) {
   // If others have left since, the slot stays used: to give it back now would
   // let two callers leave at once.
-  if (permit.number == sent_) next_ = permit.next_before;
+  if (permit.number == sent_) {
+    next_ = permit.next_before;
+    idle_ = permit.idle_before;
+    // What did not leave taught nothing either. (A pace that this send made
+    // free stays free: it was at its end.)
+    if (mode_ != Mode::kFree && permit.rate_before > 0) {
+      rate_ = permit.rate_before;
+    }
+  }
   OnNeutral(permit);
 }
 
@@ -114,7 +127,7 @@ bool Pacer::OnAdmitted(const Permit& permit, MonotonicTime now) {
       confirms_out_ = 0;
       sooner = true;
       // Only now are the stragglers of the episode in, and counted.
-      if (lesson_due_) Learn(permit.sent);
+      if (lesson_due_) Learn(permit.sent, now);
     }
   }
   ++admitted_;
@@ -134,7 +147,7 @@ bool Pacer::OnNeutral(const Permit& permit) {
   return true;
 }
 
-void Pacer::Learn(MonotonicTime confirmed_sent) {
+void Pacer::Learn(MonotonicTime confirmed_sent, MonotonicTime now) {
   lesson_due_ = false;
   const auto n = static_cast<double>(admitted_);
   const double whole = absl::ToDoubleSeconds(refused_sent_ - spell_start_);
@@ -162,12 +175,16 @@ void Pacer::Learn(MonotonicTime confirmed_sent) {
     mode_ = Mode::kFree;
     rate_ = kFirstRate;
   }
-  next_ = Later(next_, confirmed_sent + absl::Seconds(1.0 / rate_));
+  // Callers could not leave before now: that they did not is not idleness.
+  next_ = Later(next_,
+                Later(now, confirmed_sent + absl::Seconds(1.0 / rate_)));
   // A new spell: the bucket was empty when the refused send left.
   spell_start_ = refused_sent_;
   first_send_ = confirmed_sent;
   admitted_ = 0;
-  idle_ = absl::ZeroDuration();
+  // Nobody came when the gate had opened: the bucket may have been full since
+  // long ago, and the silence says nothing about its rate.
+  idle_ = std::max(absl::ZeroDuration(), confirmed_sent - gate_.until());
   paced_ = mode_ != Mode::kFree;
 }
 

@@ -56,7 +56,10 @@ class Pacer {
   struct Permit {
     uint64_t number = 0;  // 1, 2, … in the order of leaving; 0: none
     MonotonicTime sent;
-    MonotonicTime next_before;  // to undo the send
+    // To undo the send.
+    MonotonicTime next_before;
+    double rate_before = 0;  // 0: there was no pace
+    absl::Duration idle_before;
   };
 
   // The earliest time for the next send; `now` if it may leave at once. While
@@ -116,7 +119,7 @@ class Pacer {
     kTrack,  // spaced; at the learned rate, creeping upward
   };
 
-  void Learn(MonotonicTime confirmed_sent);
+  void Learn(MonotonicTime confirmed_sent, MonotonicTime now);
 
   Gate gate_;
   uint64_t sent_ = 0;    // sends so far

@@ -28,7 +28,7 @@ Quota::Answer Quota::Ask(const Ticket& ticket,
       pacer_.IsGated(now) ? DelaySource::kGate : DelaySource::kQueue;
   // Who is not first cannot know its time, but it is not before the gate.
   answer.until = first ? pacer_.NotBefore(now) : pacer_.gate_until();
-  if (answer.until > limit) {
+  if (answer.until >= limit) {
     answer.verdict = Verdict::kRefuse;
     answer.reason = StopReason::kWaitExceedsDeadline;
     Leave(ticket, wakes);

@@ -26,6 +26,7 @@
 #include "core/pacer.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
+#include "core/verdict.h"
 #include "core/wait_queue.h"
 
 namespace forbear {
@@ -38,13 +39,6 @@ struct QuotaOptions {
 
 void ValidateQuota(const QuotaOptions& options, absl::string_view path,
                    std::vector<std::string>* faults);
-
-// What a shared state says to a caller that wants to send.
-enum class Verdict : uint8_t {
-  kGo,      // now
-  kWait,    // queued: ask again at the given time, or when woken
-  kRefuse,  // not before the caller's limit, or no room
-};
 
 class Quota {
  public:

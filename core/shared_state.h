@@ -26,6 +26,7 @@
 #include "core/retry_policy.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
+#include "core/verdict.h"
 #include "core/wait_queue.h"
 
 namespace forbear {
@@ -40,7 +41,7 @@ struct AttemptPermit {
 
 // Where a call waits. Kept by the call, changed by SharedState only.
 struct WaitPlace {
-  enum class Where : uint8_t { kNowhere, kQuota, kEndpoint };
+  using Where = Holder;
   Ticket ticket;
   Where where = Where::kNowhere;
 };
@@ -91,8 +92,8 @@ class SharedState {
 };
 
 struct NoMutex {
-  void Lock() {}
-  void Unlock() {}
+  void lock() {}
+  void unlock() {}
 };
 
 // A state and its lock.
@@ -207,8 +208,8 @@ class BasicSharedState final : public SharedState {
  private:
   class Lock {
    public:
-    explicit Lock(Mutex* mutex) : mutex_(mutex) { mutex_->Lock(); }
-    ~Lock() { mutex_->Unlock(); }
+    explicit Lock(Mutex* mutex) : mutex_(mutex) { mutex_->lock(); }
+    ~Lock() { mutex_->unlock(); }
     Lock(const Lock&) = delete;
     Lock& operator=(const Lock&) = delete;
 

@@ -48,7 +48,11 @@ class SlidingWindow {
     int64_t failures = 0;
   };
 
-  int64_t Slot(MonotonicTime t) const { return t.nanos() / bucket_nanos_; }
+  // Rounded down, also left of zero, so that every slot is equally long.
+  int64_t Slot(MonotonicTime t) const {
+    const int64_t slot = t.nanos() / bucket_nanos_;
+    return t.nanos() % bucket_nanos_ < 0 ? slot - 1 : slot;
+  }
 
   int64_t bucket_nanos_;
   int64_t newest_;  // the slot number that the ring's newest bucket stands for

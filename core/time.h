@@ -2,7 +2,8 @@
 //
 // MonotonicTime is a point on a clock that only moves forward (in production:
 // CLOCK_MONOTONIC, read by runtime/clock.h; in tests: any number). Only
-// differences mean something. Wall time appears nowhere in core/.
+// differences mean something. Wall time appears in core/ once, as a
+// fact that is handed through to the record, for people; nothing reads it.
 //
 //   MonotonicTime now = MonotonicTime::FromNanos(0);
 //   MonotonicTime later = now + absl::Seconds(2);      // saturates at Infinite()
@@ -67,10 +68,14 @@ class MonotonicTime {
   // Infinite() and InfinitePast() stay what they are, whatever is added.
   friend MonotonicTime operator+(MonotonicTime t, absl::Duration d) {
     if (t.is_infinite() || t == InfinitePast()) return t;
+    // Saturates, infinities included. What is longer than the clock's range is
+    // for ever, also when added to a time far left of zero.
+    const int64_t nanos = absl::ToInt64Nanoseconds(d);
+    if (nanos == std::numeric_limits<int64_t>::max()) return Infinite();
+    if (nanos == std::numeric_limits<int64_t>::min()) return InfinitePast();
     int64_t sum;
-    // ToInt64Nanoseconds saturates, infinities included.
-    if (__builtin_add_overflow(t.nanos_, absl::ToInt64Nanoseconds(d), &sum)) {
-      return d > absl::ZeroDuration() ? Infinite() : InfinitePast();
+    if (__builtin_add_overflow(t.nanos_, nanos, &sum)) {
+      return nanos > 0 ? Infinite() : InfinitePast();
     }
     return MonotonicTime(sum);
   }

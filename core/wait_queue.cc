@@ -32,7 +32,7 @@ void WaitQueue::CollectHead(WakeList* wakes) const {
 
 void WaitQueue::CollectDoomed(MonotonicTime earliest, WakeList* wakes) const {
   for (const auto& [limit, ticket] : by_limit_) {
-    if (limit >= earliest) break;
+    if (limit > earliest) break;
     wakes->push_back(waiters_.find(ticket)->second.waiter);
   }
 }

@@ -9,8 +9,8 @@
 //   if (queue.IsFirst(ticket)) …may go, or knows when…
 //   queue.Remove(ticket);               // and wake the new head
 //
-// A waiter whose limit has come to lie before the earliest possible send is
-// doomed; CollectDoomed finds all of them without touching the others, so that
+// A waiter whose limit has come to lie before the earliest possible send, or on
+// it, is doomed; CollectDoomed finds all of them without touching the others, so that
 // they can end at once instead of at their deadline.
 //
 // Bounds: at most `max_waiters`; O(log n) each. About 150 bytes a waiter.
@@ -87,8 +87,8 @@ class WaitQueue {
   // Appends the head, if there is one.
   void CollectHead(WakeList* wakes) const;
 
-  // Appends all whose limit lies before `earliest`. They stay in until they
-  // leave by themselves.
+  // Appends all whose limit is `earliest` or lies before it. They stay in until
+  // they leave by themselves.
   void CollectDoomed(MonotonicTime earliest, WakeList* wakes) const;
 
  private:

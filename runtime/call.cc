@@ -21,6 +21,9 @@ CallSpec SpecOf(const CallRequest& request, Client* client) {
   spec.protocol = request.protocol;
   spec.target = request.target;
   spec.method = request.method;
+  spec.policy =
+      request.policy.empty() ? client->options().name : request.policy;
+  spec.wall_start = WallNow();
   return spec;
 }
 

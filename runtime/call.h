@@ -17,11 +17,11 @@
 #define FORBEAR_RUNTIME_CALL_H_
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "core/action.h"
 #include "core/call_record.h"
@@ -49,6 +49,8 @@ struct CallRequest {
   bool replayable = true;
   // Instead of the client's. Must be valid (ValidateRetry).
   std::optional<RetryOptions> retry;
+  // For the record: the name of the policy, if it is not the client's.
+  std::string policy;
 };
 
 class Call {
@@ -100,7 +102,7 @@ class Call {
   const RetryOptions retry_;
   const std::shared_ptr<SharedQuota> quota_;
   const std::shared_ptr<SharedEndpoint> endpoint_;
-  BasicSharedState<absl::Mutex> shared_;
+  BasicSharedState<std::mutex> shared_;
   Execution execution_;
   std::vector<std::string> lines_;
 };

@@ -11,7 +11,6 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "core/option_check.h"
 
 namespace forbear {
 namespace {
@@ -33,10 +32,7 @@ void LogToStderr(absl::string_view line) {
 
 absl::StatusOr<std::shared_ptr<Client>> Client::Create(ClientOptions options) {
   std::vector<std::string> faults;
-  ValidateRetry(options.retry, "retry", &faults);
-  ValidateQuota(options.quota, "quota", &faults);
-  ValidateEndpoint(options.endpoint, "endpoint", &faults);
-  CheckNumber("max_targets", options.max_targets, 1, 10000000, &faults);
+  ValidateSettings(options, &faults);
   if (!faults.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "forbear::ClientOptions: ", absl::StrJoin(faults, "; ")));
@@ -79,12 +75,12 @@ bool Client::ClearGate(absl::string_view key) {
   WakeList wakes;
   const std::shared_ptr<SharedQuota> quota = quotas_.Find(key);
   if (quota != nullptr) {
-    absl::MutexLock lock(&quota->mutex);
+    const std::lock_guard<std::mutex> lock(quota->mutex);
     quota->value.ClearGate(&wakes);
   }
   const std::shared_ptr<SharedEndpoint> endpoint = endpoints_.Find(key);
   if (endpoint != nullptr) {
-    absl::MutexLock lock(&endpoint->mutex);
+    const std::lock_guard<std::mutex> lock(endpoint->mutex);
     endpoint->value.ClearGate(&wakes);
   }
   for (const auto& waiter : wakes) waiter->Wake();

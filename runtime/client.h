@@ -27,39 +27,39 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/synchronization/mutex.h"
 #include "core/endpoint.h"
+#include "core/policy.h"
 #include "core/quota.h"
-#include "core/retry_policy.h"
 #include "core/shared_state.h"
 #include "core/time.h"
+#include "runtime/classifier.h"
 #include "runtime/registry.h"
 
 namespace forbear {
 
-struct ClientOptions {
-  RetryOptions retry;
-  QuotaOptions quota;
-  EndpointOptions endpoint;
-
-  // Keys that are remembered, of each kind. Default 4096. 1 … 10,000,000.
-  int max_targets = 4096;
-
-  // False: drivers pass every call through. FORBEAR_OFF=1 says the same from
-  // outside.
-  bool enabled = true;
+// What a configuration file can say (core/policy.h: retry, quota, endpoint, …;
+// proto/config_convert.h reads one), and what only a program can.
+struct ClientOptions : Settings {
+  ClientOptions() = default;
+  explicit ClientOptions(Settings settings) : Settings(std::move(settings)) {}
 
   // Gets each decision as a line of text without a line break. Called by the
   // thread that made it, with no lock held, from several threads at once. Empty:
   // no log, unless FORBEAR_LOG=1, which logs to stderr.
   std::function<void(absl::string_view line)> log;
+
+  // The application's own look at answers (runtime/classifier.h).
+  HttpClassifier classify_http;
+  RpcClassifier classify_rpc;
 };
 
-using SharedQuota = Guarded<Quota, absl::Mutex>;
-using SharedEndpoint = Guarded<Endpoint, absl::Mutex>;
+using SharedQuota = Guarded<Quota, std::mutex>;
+using SharedEndpoint = Guarded<Endpoint, std::mutex>;
 
 class Client {
  public:

@@ -2,6 +2,7 @@
 //
 //   MonotonicTime now = MonotonicNow();   // CLOCK_MONOTONIC
 //   int64_t epoch = WallSeconds();        // only to read a date in a header
+//   absl::Time date = WallNow();          // only to write one down
 //
 // Thread rule: call from anywhere.
 #ifndef FORBEAR_RUNTIME_CLOCK_H_
@@ -10,6 +11,7 @@
 #include <chrono>
 #include <cstdint>
 
+#include "absl/time/time.h"
 #include "core/time.h"
 
 namespace forbear {
@@ -25,6 +27,11 @@ inline MonotonicTime MonotonicNow() {
 inline std::chrono::steady_clock::time_point ToSteady(MonotonicTime t) {
   return std::chrono::steady_clock::time_point(
       std::chrono::nanoseconds(t.nanos()));
+}
+
+// For the record of a call.
+inline absl::Time WallNow() {
+  return absl::FromChrono(std::chrono::system_clock::now());
 }
 
 // Seconds since 1970-01-01 00:00:00 UTC.

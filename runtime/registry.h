@@ -1,6 +1,6 @@
 // Registry: from a key to the state that its callers share.
 //
-//   Registry<Guarded<Quota, absl::Mutex>> quotas(4096);
+//   Registry<Guarded<Quota, std::mutex>> quotas(4096);
 //   auto state = quotas.Get("api.example.com", now,
 //                           [&] { return std::make_shared<…>(options); });
 //
@@ -20,13 +20,13 @@
 #include <algorithm>
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
-#include "absl/synchronization/mutex.h"
 #include "core/time.h"
 
 namespace forbear {
@@ -39,7 +39,7 @@ class Registry {
   template <typename Make>
   std::shared_ptr<T> Get(absl::string_view key, MonotonicTime now,
                          const Make& make) {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     auto it = entries_.find(key);
     if (it != entries_.end()) {
       it->second.used = now;
@@ -55,13 +55,13 @@ class Registry {
 
   // The state of a key that is known; null if it is not.
   std::shared_ptr<T> Find(absl::string_view key) const {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     auto it = entries_.find(key);
     return it == entries_.end() ? nullptr : it->second.state;
   }
 
   size_t size() const {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     return entries_.size();
   }
 
@@ -71,11 +71,11 @@ class Registry {
     MonotonicTime used;
   };
 
-  void Forget(MonotonicTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void Forget(MonotonicTime now) {  // with mutex_ held
     std::vector<std::pair<MonotonicTime, std::string>> idle;
     for (const auto& [key, entry] : entries_) {
       if (entry.state.use_count() > 1) continue;
-      absl::MutexLock lock(&entry.state->mutex);
+      const auto lock = std::unique_lock(entry.state->mutex);
       if (entry.state->value.IsIdle(now)) idle.emplace_back(entry.used, key);
     }
     const size_t n = std::min(idle.size(), max_entries_ / 10 + 1);
@@ -85,8 +85,8 @@ class Registry {
   }
 
   const size_t max_entries_;
-  mutable absl::Mutex mutex_;
-  absl::flat_hash_map<std::string, Entry> entries_ ABSL_GUARDED_BY(mutex_);
+  mutable std::mutex mutex_;
+  absl::flat_hash_map<std::string, Entry> entries_;  // by mutex_
 };
 
 }  // namespace forbear

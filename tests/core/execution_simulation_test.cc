@@ -71,8 +71,8 @@ SimServer MoodyServer(uint64_t seed) {
     const absl::Duration at = send.time - zero;
     if (at >= down_from && at < down_from + down_for) {
       r.headless = dice->Chance(0.7);
-      r.outcome = TransientOutcome(
-          dice->Chance(0.5) ? Processed::kNo : Processed::kUnknown);
+      r.outcome = TransientOutcome(dice->Chance(0.5) ? Processed::kNo
+                                                     : Processed::kUnknown);
       return r;
     }
     if (dice->Chance(throttled)) {
@@ -145,7 +145,8 @@ void RunMoody(uint64_t seed, const Weather& weather, int64_t* sends,
     if (dice.Chance(0.2)) call.retry.when_open = WhenOpen::kFail;
     call.retry.max_attempts = 1 + dice.Below(6);
     call.idempotent = dice.Chance(0.8);
-    call.quota = static_cast<size_t>(dice.Below(static_cast<int>(weather.quotas)));
+    call.quota =
+        static_cast<size_t>(dice.Below(static_cast<int>(weather.quotas)));
     call.endpoint =
         static_cast<size_t>(dice.Below(static_cast<int>(weather.endpoints)));
     sim.AddCall(call);
@@ -170,30 +171,63 @@ void RunMany(const char* name, uint64_t first, int rounds,
               static_cast<double>(wakes) / static_cast<double>(sends));
 }
 
-TEST(ExecutionSimulationTest, MoodyServer) {
-  RunMany("moody", 1000, 1500, {});
-}
+TEST(ExecutionSimulationTest, MoodyServer) { RunMany("moody", 1000, 3000, {}); }
 
 TEST(ExecutionSimulationTest, MoodyServerLateTimersAndWakes) {
   Weather w;
   w.late = absl::Milliseconds(20);
-  RunMany("late", 200000, 1500, w);
+  RunMany("late", 200000, 3000, w);
 }
 
 TEST(ExecutionSimulationTest, MoodyServerPreempted) {
   Weather w;
   w.preempt = 0.3;
-  RunMany("preempted", 300000, 1500, w);
+  RunMany("preempted", 300000, 3000, w);
 }
 
 TEST(ExecutionSimulationTest, TwoQuotasTwoEndpoints) {
   Weather w;
   w.quotas = 2;
   w.endpoints = 2;
-  RunMany("two by two", 400000, 1000, w);
+  RunMany("two by two", 400000, 2000, w);
   w.preempt = 0.3;
   w.late = absl::Milliseconds(5);
-  RunMany("two by two, preempted", 500000, 1000, w);
+  RunMany("two by two, preempted", 500000, 2000, w);
+}
+
+// Quota paced and endpoint down at once: waiters go back and forth between the
+// two queues.
+TEST(ExecutionSimulationTest, WakesAreBoundedWhenBothStatesHold) {
+  SimOptions options;
+  options.endpoint.budget.enabled = false;
+  Simulation sim(options);
+  TokenBucket bucket;
+  bucket.rate = 10;
+  bucket.burst = 5;
+  const MonotonicTime zero = sim.start();
+  sim.SetServer([&](const SimSend& send) -> SimReply {
+    if (send.time - zero > absl::Seconds(8)) {
+      SimReply r;
+      r.outcome = TransientOutcome(Processed::kNo);
+      return r;
+    }
+    return bucket(send);
+  });
+  SimCallOptions call;
+  call.deadline = absl::Seconds(60);
+  call.retry.max_attempts = 100;
+  for (int i = 0; i < 500; ++i) sim.AddCall(call);
+  sim.Run(absl::Seconds(8));
+  // One throttled key: what leaves wakes the next one, and little else.
+  const int64_t wakes = sim.wakes();
+  const auto sends = static_cast<int64_t>(sim.sends().size());
+  EXPECT_LE(wakes, 10 * sends);
+  sim.Run(absl::Seconds(40));
+  // Now each probe may send all of them over to the other queue and back; it
+  // does so less often than every other time.
+  EXPECT_LE(sim.wakes() - wakes,
+            (static_cast<int64_t>(sim.sends().size()) - sends) * 500 / 2);
+  EXPECT_EQ(sim.Faults(), "");
 }
 
 }  // namespace

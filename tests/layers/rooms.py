@@ -9,7 +9,7 @@ ROOMS = {
     "signals": ("core", "absl"),
     "runtime": ("core signals", "absl std"),
     "interceptors": ("core signals runtime", "absl std grpc"),
-    "curl_wrap": ("core signals runtime", "absl std curl"),
+    "curl_wrap": ("core signals runtime", "absl std posix curl"),  # posix: SIGPIPE, fseeko
     "proto": ("core", "absl std protobuf"),
     "cache": ("core runtime", "absl std"),
     "telemetry": ("core signals runtime proto", "absl std protobuf"),

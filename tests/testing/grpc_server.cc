@@ -1,5 +1,6 @@
 #include "tests/testing/grpc_server.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 
@@ -36,6 +37,17 @@ std::string ToString(const grpc::ByteBuffer& buffer) {
 grpc::ByteBuffer ToByteBuffer(const std::string& bytes) {
   const grpc::Slice slice(bytes);
   return grpc::ByteBuffer(&slice, 1);
+}
+
+// When the last user of the gRPC library is gone it shuts down, and that may
+// wait up to ten seconds for a poller of its own. So it never is the last user:
+// the library stays up until the process ends.
+void KeepGrpcRunning() {
+  static const bool once = [] {
+    grpc_init();
+    return true;
+  }();
+  (void)once;
 }
 
 }  // namespace
@@ -289,6 +301,7 @@ void GrpcServer::Impl::Stop() {
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Create(
     const Options& options) {
+  KeepGrpcRunning();
   absl::StatusOr<LoopbackPort> port = LoopbackPort::Reserve(options.port);
   if (!port.ok()) return port.status();
   auto impl = std::make_unique<Impl>(options, *std::move(port));

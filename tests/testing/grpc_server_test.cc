@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -425,6 +426,22 @@ TEST_F(GrpcServerTest, StopsAndStartsOnItsPort) {
   options.port = port;
   EXPECT_EQ(GrpcServer::Create(options).status().code(),
             absl::StatusCode::kUnavailable);
+}
+
+// By default gRPC servers share a port with whoever else wants it.
+TEST_F(GrpcServerTest, SharesItsPortWithNobody) {
+  grpc::ServerBuilder builder;
+  grpc::AsyncGenericService service;
+  builder.AddListeningPort(server_->address(),
+                           grpc::InsecureServerCredentials());
+  builder.RegisterAsyncGenericService(&service);
+  const auto queue = builder.AddCompletionQueue();
+  EXPECT_EQ(builder.BuildAndStart(), nullptr);
+  queue->Shutdown();
+  void* tag;
+  bool ok;
+  while (queue->Next(&tag, &ok)) {
+  }
 }
 
 TEST_F(GrpcServerTest, RestartsManyTimes) {

@@ -43,8 +43,8 @@ SimReply TokenBucket::operator()(const SimSend& send) {
     level = burst;
     filled = send.time;
   }
-  level = std::min(burst,
-                   level + rate * absl::ToDoubleSeconds(send.time - filled));
+  level =
+      std::min(burst, level + rate * absl::ToDoubleSeconds(send.time - filled));
   filled = send.time;
   SimReply reply;
   reply.head = latency;
@@ -155,8 +155,8 @@ Simulation::Call::Call(Simulation* simulation, size_t number,
   spec.idempotent = options.idempotent;
   spec.target = "server";
   spec.method = "CALL";
-  execution_ = std::make_unique<Execution>(spec, &options_.retry,
-                                           shared_.get(), waiter_);
+  execution_ = std::make_unique<Execution>(spec, &options_.retry, shared_.get(),
+                                           waiter_);
 }
 
 Simulation::Call::~Call() = default;
@@ -225,8 +225,8 @@ void Simulation::Unlocked() {
   if (options_.preempt <= 0 || depth_ >= 3) return;
   if (Chance() >= options_.preempt) return;
   const MonotonicTime horizon = now_ + absl::Microseconds(20);
-  for (auto it = events_.begin();
-       it != events_.end() && it->first <= horizon; ++it) {
+  for (auto it = events_.begin(); it != events_.end() && it->first <= horizon;
+       ++it) {
     if (it->second.call == kNoCall || calls_[it->second.call].busy_) continue;
     ++depth_;
     RunOne(it);
@@ -316,9 +316,8 @@ void Simulation::Send(Call* call, const Action& action) {
        {quota_walls_[o.quota], endpoint_walls_[o.endpoint]}) {
     // Who decided in the same instant as the answer arrived, or, preempted, a
     // hair before, could not know.
-    const absl::Duration grace = options_.preempt > 0
-                                     ? absl::Microseconds(100)
-                                     : absl::ZeroDuration();
+    const absl::Duration grace =
+        options_.preempt > 0 ? absl::Microseconds(100) : absl::ZeroDuration();
     if (now_ > wall.since + grace && now_ < wall.until) {
       Broken(absl::StrCat("call ", call->number_, " sends ",
                           absl::FormatDuration(wall.until - now_),
@@ -352,13 +351,15 @@ void Simulation::Send(Call* call, const Action& action) {
       Schedule(head, call->number_, [this, call, n, reply] {
         if (call->attempt_ != n) return;
         Told(*call, reply.outcome);
-        Feed(call, [&](Execution* x) { x->OnAnswerHead(n, reply.outcome, now_); });
+        Feed(call,
+             [&](Execution* x) { x->OnAnswerHead(n, reply.outcome, now_); });
       });
     }
     Schedule(done, call->number_, [this, call, n, reply] {
       if (call->attempt_ != n) return;
       call->attempt_ = 0;
-      Feed(call, [&](Execution* x) { x->OnAttemptDone(n, reply.outcome, now_); });
+      Feed(call,
+           [&](Execution* x) { x->OnAttemptDone(n, reply.outcome, now_); });
     });
   } else if (!action.time.is_infinite()) {
     Schedule(action.time, call->number_, [this, call, n] {
@@ -396,23 +397,40 @@ void Simulation::CheckHead(const char* which, const WaitQueue& queue,
   const Call& call = calls_[static_cast<CallWaiter*>(head[0].get())->call()];
   if (call.wake_pending_ || call.busy_) return;
   if (call.timer_ <= Later(earliest, now_)) return;
-  Broken(absl::StrCat(
-      "lost wake-up: call ", call.number_, ", the head of the ", which,
-      "'s queue, sleeps until +",
-      absl::FormatDuration(call.timer_ - options_.start), ", could go at +",
-      absl::FormatDuration(earliest - options_.start)));
+  Broken(absl::StrCat("lost wake-up: call ", call.number_, ", the head of the ",
+                      which, "'s queue, sleeps until +",
+                      absl::FormatDuration(call.timer_ - options_.start),
+                      ", could go at +",
+                      absl::FormatDuration(earliest - options_.start)));
+}
+
+void Simulation::CheckDoomed(const char* which, const WaitQueue& queue,
+                             MonotonicTime not_before) {
+  if (not_before <= now_) return;
+  WakeList doomed;
+  queue.CollectDoomed(not_before, &doomed);
+  for (const auto& waiter : doomed) {
+    const Call& call = calls_[static_cast<CallWaiter*>(waiter.get())->call()];
+    if (call.wake_pending_ || call.busy_) continue;
+    Broken(absl::StrCat("call ", call.number_, " is doomed in the ", which,
+                        "'s queue, and was not told"));
+  }
 }
 
 void Simulation::CheckRest() {
   for (const auto& q : quotas_) {
+    CheckDoomed("quota", q->value.queue(), q->value.pacer().gate_until());
     CheckHead("quota", q->value.queue(), q->value.pacer().Earliest(now_));
   }
   for (size_t i = 0; i < endpoints_.size(); ++i) {
     const Endpoint& e = endpoints_[i]->value;
-    const bool held =
-        e.breaker().state() == CircuitBreaker::State::kClosed &&
-        answers_[i] < Endpoint::kKnownAnswers &&
-        out_[i] >= Endpoint::kFirstWindow + answers_[i];
+    CheckDoomed("endpoint", e.queue(), e.pacer().gate_until());
+    if (e.breaker().state() == CircuitBreaker::State::kOpen) {
+      CheckDoomed("endpoint", e.queue(), e.breaker().open_until());
+    }
+    const bool held = e.breaker().state() == CircuitBreaker::State::kClosed &&
+                      answers_[i] < Endpoint::kKnownAnswers &&
+                      out_[i] >= Endpoint::kFirstWindow + answers_[i];
     if (held) continue;
     CheckHead("endpoint", e.queue(),
               Later(e.breaker().AdmitTime(now_), e.pacer().Earliest(now_)));
@@ -437,7 +455,8 @@ void Simulation::CheckEnd() {
     }
   }
   for (const auto& q : quotas_) {
-    if (!q->value.queue().empty()) Broken("somebody is left in a quota's queue");
+    if (!q->value.queue().empty())
+      Broken("somebody is left in a quota's queue");
     if (!q->value.IsIdle(MonotonicTime::Infinite())) {
       Broken("a quota counts permits that are out");
     }
@@ -465,7 +484,8 @@ int64_t Simulation::SendsBetween(absl::Duration from, absl::Duration to) const {
   return n;
 }
 
-int64_t Simulation::FullestBin(absl::Duration width, absl::Duration from) const {
+int64_t Simulation::FullestBin(absl::Duration width,
+                               absl::Duration from) const {
   int64_t most = 0;
   size_t first = 0;
   for (size_t i = 0; i < sends_.size(); ++i) {
@@ -485,11 +505,19 @@ int64_t Simulation::Ended(StopReason reason) const {
   });
 }
 
+absl::Duration Simulation::LastEnd() const {
+  absl::Duration last;
+  for (const Call& c : calls_) {
+    if (c.finished_) last = std::max(last, c.finished_at_ - start());
+  }
+  return last;
+}
+
 void Simulation::Broken(const std::string& what) {
   ++broken_;
   if (faults_.size() >= 5) return;
-  faults_.push_back(
-      absl::StrCat("+", absl::FormatDuration(now_ - options_.start), " ", what));
+  faults_.push_back(absl::StrCat(
+      "+", absl::FormatDuration(now_ - options_.start), " ", what));
 }
 
 std::string Simulation::Faults() const {

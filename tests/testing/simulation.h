@@ -20,6 +20,8 @@
 //     library is not asked);
 //   - nobody waits while nothing blocks: when an instant has come to rest, the
 //     head of each queue has a timer no later than what asking again would say;
+//   - nobody waits for nothing: whose limit lies before a gate or the end of an
+//     open time has been woken, to end at once;
 //   - callers of one quota and endpoint leave in the order of their tickets
 //     (not with `preempt`, where "order" has no meaning within an instant);
 //   - every permit goes back exactly once; a call's waits end by its limit; no
@@ -116,7 +118,7 @@ struct SimOptions {
 };
 
 struct SimCallOptions {
-  absl::Duration start = absl::ZeroDuration();  // after the simulation's
+  absl::Duration start = absl::ZeroDuration();         // after the simulation's
   absl::Duration deadline = absl::InfiniteDuration();  // after the call's
   absl::Duration cancel = absl::InfiniteDuration();    // after the call's
   RetryOptions retry;
@@ -154,6 +156,8 @@ class Simulation {
   int64_t SendsBetween(absl::Duration from, absl::Duration to) const;
   // The fullest bin of this width, from this time on.
   int64_t FullestBin(absl::Duration width, absl::Duration from) const;
+  // When the last call that has ended did so, after the start.
+  absl::Duration LastEnd() const;
   // How many calls ended so.
   int64_t Ended(StopReason reason) const;
 
@@ -163,8 +167,8 @@ class Simulation {
  private:
   struct Mutex {
     Simulation* simulation = nullptr;
-    void Lock() {}
-    void Unlock() {
+    void lock() {}
+    void unlock() {
       if (simulation != nullptr) simulation->Unlocked();
     }
   };
@@ -187,6 +191,8 @@ class Simulation {
   void CheckRest();
   void CheckHead(const char* which, const WaitQueue& queue,
                  MonotonicTime earliest);
+  void CheckDoomed(const char* which, const WaitQueue& queue,
+                   MonotonicTime not_before);
   void CheckEnd();
   void Broken(const std::string& what);
   double Chance();

@@ -1,0 +1,96 @@
+#include "curl_wrap/classify.h"
+
+namespace forbear::curl {
+namespace {
+
+struct Meaning {
+  ErrorKind kind = ErrorKind::kPermanent;
+  Processed processed = Processed::kUnknown;
+};
+
+Meaning OfStatus(int status) {
+  switch (status) {
+    case 429:
+      return {ErrorKind::kThrottled, Processed::kNo};
+    case 425:
+      return {ErrorKind::kTransient, Processed::kNo};
+    case 408:
+    case 500:
+    case 502:
+    case 503:
+    case 504:
+    case 522:  // Cloudflare: cannot connect to the origin
+    case 524:  // Cloudflare: the origin does not answer in time
+    case 529:  // overloaded
+      return {ErrorKind::kTransient, Processed::kUnknown};
+    default:
+      return {status < 400 ? ErrorKind::kOk : ErrorKind::kPermanent,
+              Processed::kYes};
+  }
+}
+
+Meaning OfCode(CURLcode code, bool sent) {
+  const Processed processed = sent ? Processed::kUnknown : Processed::kNo;
+  switch (code) {
+    // Before anything is sent; but a redirect's second hop may fail so, too.
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_PROXY:
+    // Before or after.
+    case CURLE_OPERATION_TIMEDOUT:
+    case CURLE_GOT_NOTHING:
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_PARTIAL_FILE:
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM:
+    case CURLE_HTTP3:
+    case CURLE_BAD_CONTENT_ENCODING:  // what a truncated gzip looks like
+      return {ErrorKind::kTransient, processed};
+    case CURLE_ABORTED_BY_CALLBACK:
+      return {ErrorKind::kCancelled, processed};
+    default:
+      return {ErrorKind::kPermanent, processed};
+  }
+}
+
+}  // namespace
+
+Outcome Classify(const AttemptFacts& facts) {
+  // FAILONERROR turns a status into an error; the status says more.
+  const bool whole =
+      !facts.timed_out &&
+      (facts.code == CURLE_OK || facts.code == CURLE_HTTP_RETURNED_ERROR);
+  Meaning meaning;
+  if (facts.status != 0) meaning = OfStatus(facts.status);
+  const bool refused =
+      facts.status != 0 && (meaning.kind == ErrorKind::kTransient ||
+                            meaning.kind == ErrorKind::kThrottled);
+  // The application's own abort ends everything, whatever the head said.
+  const bool aborted = facts.code == CURLE_ABORTED_BY_CALLBACK ||
+                       facts.code == CURLE_WRITE_ERROR;
+  if (aborted || (!refused && !whole)) {
+    meaning = OfCode(facts.timed_out ? CURLE_OPERATION_TIMEDOUT : facts.code,
+                     facts.sent || facts.status != 0);
+  } else if (facts.status == 0) {
+    meaning = {ErrorKind::kOk, Processed::kYes};  // HTTP/0.9: a body, no head
+  }
+
+  Outcome outcome;
+  outcome.kind = meaning.kind;
+  outcome.processed = meaning.processed;
+  outcome.committed = facts.delivered && (meaning.kind != ErrorKind::kOk);
+  outcome.timed_out = facts.timed_out || facts.code == CURLE_OPERATION_TIMEDOUT;
+  if (refused && !aborted && facts.retry_after) {
+    outcome.pushback = facts.retry_after;
+    outcome.pushback_source = DelaySource::kRetryAfter;
+  }
+  outcome.status = facts.status;
+  outcome.transport_error = facts.code == CURLE_OK && facts.timed_out
+                                ? static_cast<int>(CURLE_OPERATION_TIMEDOUT)
+                                : static_cast<int>(facts.code);
+  return outcome;
+}
+
+}  // namespace forbear::curl

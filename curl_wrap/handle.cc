@@ -1,0 +1,270 @@
+#include "curl_wrap/handle.h"
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "core/time.h"
+#include "curl_wrap/classify.h"
+#include "curl_wrap/http_transport.h"
+#include "curl_wrap/target.h"
+#include "runtime/blocking_driver.h"
+#include "runtime/call.h"
+#include "runtime/clock.h"
+
+#if LIBCURL_VERSION_NUM < 0x075700
+#error "Forbear needs libcurl 7.87 or later (CURLOPT_QUICK_EXIT)"
+#endif
+
+namespace forbear::curl {
+namespace {
+
+void InitLibcurl() {
+  // Never undone: it may be the application's as well.
+  static const CURLcode once = curl_global_init(CURL_GLOBAL_DEFAULT);
+  (void)once;
+}
+
+}  // namespace
+
+struct Handle::Impl {
+  Impl(CURL* handle, bool owns_handle, std::shared_ptr<Client> the_client)
+      : easy(handle),
+        owns(owns_handle),
+        multi(curl_multi_init()),
+        client(std::move(the_client)),
+        settings(owns_handle) {}
+
+  ~Impl() {
+    // First the handle: it may hold on to a connection of the multi.
+    if (owns && easy != nullptr) curl_easy_cleanup(easy);
+    if (multi != nullptr) curl_multi_cleanup(multi);
+  }
+
+  bool ok() const { return easy != nullptr && multi != nullptr; }
+
+  std::optional<Target> FindTarget() const {
+    if (settings.curlu != nullptr) {
+      return TargetOf(settings.curlu, settings.port);
+    }
+    const char* url = settings.url.c_str();
+    // Of a borrowed handle it may have been set by others; this one, libcurl
+    // tells.
+    if (!owns && *url == '\0') {
+      curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
+    }
+    return TargetOf(url, settings.default_protocol, settings.port);
+  }
+
+  void PerformPlain(const std::optional<Target>& target, CallResult* result);
+  void PerformCall(const CallOptions& options, const Target& target,
+                   CallResult* result);
+  void Conclude(CallResult* result) const;
+
+  CURL* const easy;
+  const bool owns;
+  // Keeps connections from attempt to attempt, and from call to call.
+  CURLM* const multi;
+  const std::shared_ptr<Client> client;
+  EasyOptions settings;
+  bool performing = false;
+  bool plain = false;  // … with the handle's own callbacks
+
+  std::mutex mutex;
+  std::shared_ptr<Parker> parker;  // of the call that runs. Guarded by mutex
+};
+
+// --- Options. ---
+
+CURLcode Handle::Set(CURLoption option, const OptionValue& value) {
+  if (!impl_->ok()) return CURLE_FAILED_INIT;
+  if (impl_->performing && !impl_->plain && EasyOptions::IsReplaced(option)) {
+    impl_->settings.Note(option, value);  // put in place after the call
+    return CURLE_OK;
+  }
+  const CURLcode code = Forward(impl_->easy, option, value);
+  if (code == CURLE_OK) impl_->settings.Note(option, value);
+  return code;
+}
+
+void Handle::Reset() {
+  if (!impl_->ok() || impl_->performing) return;
+  curl_easy_reset(impl_->easy);
+  impl_->settings = EasyOptions(/*fresh=*/true);
+}
+
+CURL* Handle::raw() const { return impl_->easy; }
+
+// --- Calls. ---
+
+CallResult Handle::Perform(const CallOptions& options) {
+  CallResult result;
+  if (!impl_->ok() || impl_->performing) {
+    result.code = impl_->ok() ? CURLE_RECURSIVE_API_CALL : CURLE_FAILED_INIT;
+    result.stop_reason = result.record.stop_reason =
+        StopReason::kPermanentError;
+    return result;
+  }
+  impl_->performing = true;
+  const std::optional<Target> target = impl_->FindTarget();
+  if (impl_->client->enabled() && target && target->is_http() &&
+      !impl_->settings.ConnectOnly()) {
+    impl_->PerformCall(options, *target, &result);
+  } else {
+    impl_->PerformPlain(target, &result);
+  }
+  impl_->performing = false;
+  return result;
+}
+
+void Handle::Cancel() {
+  // Under the lock: the call may end, and its handle with it, right after.
+  std::lock_guard<std::mutex> lock(impl_->mutex);
+  if (impl_->parker == nullptr) return;
+  impl_->parker->Cancel();
+  curl_multi_wakeup(impl_->multi);
+}
+
+void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
+                               CallResult* result) {
+  CallRequest request;
+  // A policy of the call's own has no name.
+  if (!options.retry) request.policy = client->options().name;
+  request.retry = options.retry.value_or(client->options().retry);
+  if (options.attempt_timeout) {
+    request.retry->attempt_timeout = *options.attempt_timeout;
+  }
+  std::vector<std::string> faults;
+  ValidateRetry(*request.retry, "retry", &faults);
+  if (!faults.empty() || options.max_hold_time < absl::ZeroDuration()) {
+    result->code = CURLE_BAD_FUNCTION_ARGUMENT;
+    result->stop_reason = result->record.stop_reason =
+        StopReason::kPermanentError;
+    return;
+  }
+
+  uint64_t credential = CredentialOf(settings.headers);
+  for (const uint64_t other : {settings.credential(), target.credential}) {
+    if (other != 0) {
+      credential = AddCredential(
+          credential, absl::string_view(reinterpret_cast<const char*>(&other),
+                                        sizeof(other)));
+    }
+  }
+  request.endpoint_key = target.host_port;
+  request.quota_key = QuotaKey(target.host_port, options.quota_id, credential);
+  request.target = target.host_port;
+  request.method = settings.Method();
+  request.protocol = Protocol::kHttp;
+  request.deadline = MonotonicNow() + options.deadline;
+  if (options.deadline == absl::InfiniteDuration()) {
+    request.deadline = MonotonicTime::Infinite();
+  }
+  request.idempotent = options.idempotent.value_or(
+      settings.MethodIsIdempotent() || settings.HasIdempotencyKey());
+
+  const auto own_parker = std::make_shared<Parker>();
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    parker = own_parker;
+  }
+  {
+    Call call(client, request, own_parker);
+    HttpTransport::Limits limits;
+    limits.max_held_bytes = options.max_held_bytes;
+    limits.max_hold = options.max_hold_time;
+    limits.at_most_once = !request.idempotent;
+    HttpTransport transport(easy, multi, &settings, own_parker.get(), limits);
+    RunBlocking(&call, own_parker.get(), &transport);
+    result->code = transport.Conclude(call.record());
+    result->record = call.record();
+  }
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    parker = nullptr;
+  }
+  Conclude(result);
+}
+
+void Handle::Impl::PerformPlain(const std::optional<Target>& target,
+                                CallResult* result) {
+  CallRecord& record = result->record;
+  record.call_id = client->NextCallId();
+  record.protocol = Protocol::kHttp;
+  if (target) record.target = target->host_port;
+  record.method = settings.Method();
+  record.policy = client->options().name;
+  record.wall_start = WallNow();
+  record.begin = MonotonicNow();
+
+  plain = true;
+  result->code = curl_easy_perform(easy);
+  plain = false;
+
+  record.end = MonotonicNow();
+  record.total_attempts = 1;
+  long status = 0;
+  long request_size = 0;
+  curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+  curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &request_size);
+  AttemptFacts facts;
+  facts.code = result->code;
+  facts.sent = request_size > 0;
+  facts.status = target && target->is_http() ? static_cast<int>(status) : 0;
+  AttemptRecord attempt;
+  attempt.number = 1;
+  attempt.start = record.begin;
+  attempt.end = record.end;
+  attempt.outcome = Classify(facts);
+  record.attempts.push_back(attempt);
+  switch (attempt.outcome.kind) {
+    case ErrorKind::kOk:
+      record.stop_reason = StopReason::kSuccess;
+      break;
+    case ErrorKind::kPermanent:
+      record.stop_reason = StopReason::kPermanentError;
+      break;
+    case ErrorKind::kCancelled:
+      record.stop_reason = StopReason::kCancelled;
+      break;
+    case ErrorKind::kTransient:
+    case ErrorKind::kThrottled:
+      record.stop_reason = StopReason::kAttemptsExhausted;  // of one
+      break;
+  }
+  Conclude(result);
+}
+
+void Handle::Impl::Conclude(CallResult* result) const {
+  const CallRecord& record = result->record;
+  if (record.total_attempts > 0) {
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &result->http_status);
+  }
+  result->stop_reason = record.stop_reason;
+  if (record.retry_at) {
+    result->retry_at =
+        std::max(absl::ZeroDuration(), *record.retry_at - MonotonicNow());
+  }
+}
+
+// --- Life. ---
+
+Handle Handle::Create(std::shared_ptr<Client> client) {
+  InitLibcurl();
+  return Handle(std::make_unique<Impl>(curl_easy_init(), /*owns_handle=*/true,
+                                       std::move(client)));
+}
+
+Handle Handle::Borrow(CURL* easy, std::shared_ptr<Client> client) {
+  InitLibcurl();
+  return Handle(
+      std::make_unique<Impl>(easy, /*owns_handle=*/false, std::move(client)));
+}
+
+Handle::Handle(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Handle::Handle(Handle&& other) noexcept = default;
+Handle& Handle::operator=(Handle&& other) noexcept = default;
+Handle::~Handle() = default;
+
+}  // namespace forbear::curl

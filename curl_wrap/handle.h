@@ -1,0 +1,235 @@
+// Handle: a libcurl easy handle whose Perform() gets through a rate-limited,
+// flaky service: it retries what may be retried, waits as long as the server
+// asks, and gives up with a reason.
+//
+//   #include "curl_wrap/handle.h"
+//
+//   forbear::curl::Handle curl = forbear::curl::Handle::Create();
+//   curl.SetOpt(CURLOPT_URL, "https://api.example.com/v1/models");
+//   curl.SetOpt(CURLOPT_WRITEFUNCTION, &Append);     // as with libcurl
+//   curl.SetOpt(CURLOPT_WRITEDATA, &body);
+//   forbear::curl::CallOptions options;
+//   options.deadline = absl::Seconds(30);            // for all of it
+//   forbear::curl::CallResult result = curl.Perform(options);
+//   if (result.code != CURLE_OK) …no whole answer: result.stop_reason says why…
+//   if (result.http_status == 429) …still refused, for result.retry_at…
+//
+// An existing program changes three things: curl_easy_init() into Create(),
+// curl_easy_setopt(h, …) into h.SetOpt(…), curl_easy_perform(h) into
+// h.Perform(). For curl_easy_getinfo() there is raw(); after Perform it speaks
+// of the last attempt.
+//
+// What is retried (curl_wrap/classify.h has the table):
+//   429 and 425: always, for the request was not acted upon.
+//   Nothing was sent (refused, not resolved, connect timeout): always.
+//   408 500 502 503 504 522 524 529, and answers that are empty, reset, cut off
+//   or late: if repeating is harmless, as with GET, HEAD, PUT, DELETE, OPTIONS,
+//   TRACE, any request with an Idempotency-Key, or by CallOptions::idempotent.
+// How often and how long: RetryOptions (core/retry_policy.h). Never before the
+// time that the server named. Only http and https: with any other URL, with
+// CURLOPT_CONNECT_ONLY, and if the client is not enabled (FORBEAR_OFF=1),
+// Perform is curl_easy_perform: one attempt, no deadline, no Cancel.
+//
+// What the application sees: one answer. Heads and bodies of failed attempts
+// never reach its callbacks; those of the last attempt do, whole, in order,
+// once, whatever its status. To decide, a refusal that may be retried is held
+// back: at most CallOptions::max_held_bytes and max_hold_time. What is larger
+// or slower is decided upon before its end, and its connection is dropped if
+// another attempt follows. Everything else streams. Once a byte of an answer
+// was given to the application, no other attempt follows
+// (StopReason::kCommitted).
+//
+// Request bodies. POSTFIELDS, COPYPOSTFIELDS and MIME parts from memory or
+// files are sent again by libcurl. For a READFUNCTION, your SEEKFUNCTION is
+// called with (0, SEEK_SET); a FILE* is set back to where it stood when Perform
+// was called. A body that can do neither, and of which a byte was read, is sent
+// once (StopReason::kNotReplayable). As with libcurl, a new Perform needs a
+// body that stands at its beginning.
+//
+// At most once. A call that may not be repeated is not repeated by libcurl
+// either: plain libcurl silently sends a request again when a kept-alive
+// connection turns out to be dead. Here the call ends with CURLE_GOT_NOTHING
+// and StopReason::kNotIdempotent. So that this stays rare, such a call reuses a
+// connection only within 2 s after its last use, and closes older ones of this
+// handle; a new one costs a handshake. An Idempotency-Key, if the server knows
+// it, costs nothing.
+//
+// Which calls share what. The breaker and the retry budget belong to
+// "host:port"; gate, pace and queue to "host:port" and the credential (USERPWD,
+// the URL's user, a bearer token, Authorization and API key lines of
+// HTTPHEADER), or to "host:port#id" if CallOptions::quota_id names it. These
+// are the keys of Client::ClearGate; the one with a credential cannot be
+// written down, since a salted hash stands for it, so name what operators must
+// reach. Credentials themselves are never kept.
+//
+// libcurl's options keep their meaning, with these notes:
+//   TIMEOUT(_MS), CONNECTTIMEOUT(_MS): per attempt.
+//   FAILONERROR: emulated, so that connections survive it. After the last
+//     attempt, a status of 400 or more gives its head to the application, and
+//     CURLE_HTTP_RETURNED_ERROR, without the body.
+//   ERRORBUFFER: speaks of the last attempt only.
+//   NOSIGNAL: is on during Perform; SIGPIPE is blocked in the calling thread.
+//   XFERINFOFUNCTION: starts anew with each attempt; nobody calls it between.
+//   CURL_WRITEFUNC_PAUSE: works where an answer streams. For one that was held
+//     back to its end it is CURLE_WRITE_ERROR.
+//   DEBUGFUNCTION: sees everything, failed attempts included.
+//   An unbounded HTTP/1.0 answer that is cut off looks whole, as to libcurl.
+// A callback must not throw, nor leave by longjmp, nor call Perform on its
+// handle.
+//
+// Borrowing. Borrow() wraps a handle that others made and will clean up.
+// libcurl cannot be asked for the value of an option: what was set on the raw
+// handle before, apart from the URL, is not known here. Set at least the
+// callbacks, their data, the method and the request body through SetOpt. Where
+// they are not set, WRITEFUNCTION, WRITEDATA, HEADERFUNCTION, HEADERDATA,
+// HEADER, FAILONERROR and NOSIGNAL count as unset and are so after Perform; a
+// call counts as not idempotent, and its body as not replayable. The handle
+// must not belong to a multi handle.
+//
+// After fork() a child must not use handles of its parent. Signals do not end a
+// Perform; Cancel() is not for signal handlers.
+//
+// Thread rule: one thread at a time; Cancel() from any thread.
+#ifndef FORBEAR_CURL_WRAP_HANDLE_H_
+#define FORBEAR_CURL_WRAP_HANDLE_H_
+
+#include <curl/curl.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+
+#include "absl/time/time.h"
+#include "core/call_record.h"
+#include "core/retry_policy.h"
+#include "core/stop_reason.h"
+#include "curl_wrap/easy_options.h"
+#include "runtime/client.h"
+
+namespace forbear::curl {
+
+struct CallOptions {
+  // For the whole call, attempts and waits, from now. Any value; zero or less
+  // is over at once. Infinite (default): no limit, but waits and new attempts
+  // end after RetryOptions::max_elapsed.
+  absl::Duration deadline = absl::InfiniteDuration();
+
+  // For each attempt. Absent: as the client's RetryOptions say. 1 ms …
+  // infinite. An attempt that it ends is a failure of the server's, and retried
+  // if that is harmless.
+  std::optional<absl::Duration> attempt_timeout;
+
+  // Repeating the request is harmless, or is not. Absent: by its method and its
+  // Idempotency-Key.
+  std::optional<bool> idempotent;
+
+  // Names who is limited together, instead of the credential. No secret.
+  std::string quota_id;
+
+  // Instead of the client's. attempt_timeout above goes before.
+  std::optional<RetryOptions> retry;
+
+  // Of a refusal that may be retried: the bytes that are kept, heads included.
+  size_t max_held_bytes = size_t{64} << 10;
+  // How long after the head of such a refusal a decision may wait for the rest
+  // of it. Zero or more.
+  absl::Duration max_hold_time = absl::Seconds(1);
+};
+
+struct CallResult {
+  // What curl_easy_perform would have returned for the last attempt. CURLE_OK:
+  // the application has a whole answer, whatever its status. Also:
+  //   CURLE_ABORTED_BY_CALLBACK    Cancel()
+  //   CURLE_OPERATION_TIMEDOUT     the deadline or attempt timeout ended it
+  //   CURLE_COULDNT_CONNECT        also: nothing was sent, for the breaker or a
+  //                                gate refused; http_status is 0
+  //   CURLE_BAD_FUNCTION_ARGUMENT  CallOptions out of bounds; nothing was sent
+  //   CURLE_RECURSIVE_API_CALL     Perform within Perform
+  CURLcode code = CURLE_OK;
+
+  // Of the last attempt; 0 if it brought none, or there was none.
+  long http_status = 0;
+
+  StopReason stop_reason = StopReason::kNone;
+
+  // If the call ended because the next send lies too far ahead: how far,
+  // counted from Perform's return. Never negative. As a time: record.retry_at.
+  std::optional<absl::Duration> retry_at;
+
+  CallRecord record;
+};
+
+class Handle {
+ public:
+  // A handle of its own. If libcurl has no memory for it, raw() is null and all
+  // else returns CURLE_FAILED_INIT.
+  static Handle Create(std::shared_ptr<Client> client = Client::Default());
+
+  // Wraps `easy`, which must outlive it. See "Borrowing" above.
+  static Handle Borrow(CURL* easy,
+                       std::shared_ptr<Client> client = Client::Default());
+
+  // A moved-from handle may only be destroyed or assigned to.
+  Handle(Handle&& other) noexcept;
+  Handle& operator=(Handle&& other) noexcept;
+  ~Handle();
+
+  // As curl_easy_setopt. The value's type must be the option's: a number, a
+  // pointer, or a function (of a lambda: +[]…); if not,
+  // CURLE_BAD_FUNCTION_ARGUMENT. In a callback during Perform: as far as
+  // libcurl lets it.
+  template <typename T>
+  CURLcode SetOpt(CURLoption option, T value);
+
+  // As curl_easy_reset: all options have their defaults, connections stay.
+  void Reset();
+
+  // Makes the call: returns when it is over. Blocks this thread only.
+  CallResult Perform(const CallOptions& options = {});
+
+  // Ends the Perform that runs now, within a millisecond or so, wherever it is:
+  // it returns CURLE_ABORTED_BY_CALLBACK and kCancelled, and the handle can be
+  // used again. If none runs, nothing happens: who may come before Perform has
+  // begun must look at a flag of his own, or cancel again.
+  void Cancel();
+
+  // The libcurl handle, for curl_easy_getinfo. What is set on it directly,
+  // Forbear does not know.
+  CURL* raw() const;
+
+ private:
+  struct Impl;
+
+  explicit Handle(std::unique_ptr<Impl> impl);
+  CURLcode Set(CURLoption option, const OptionValue& value);
+
+  std::unique_ptr<Impl> impl_;
+};
+
+// --- Only details below. ---
+
+template <typename T>
+CURLcode Handle::SetOpt(CURLoption option, T value) {
+  if constexpr (std::is_same_v<T, std::nullptr_t>) {
+    return Set(option, OptionValue());
+  } else if constexpr (std::is_integral_v<T> || std::is_enum_v<T>) {
+    return Set(option, OptionValue::Of(static_cast<int64_t>(value)));
+  } else {
+    static_assert(
+        std::is_pointer_v<T>,
+        "the value of an option is a number, a pointer or a function");
+    if constexpr (std::is_function_v<std::remove_pointer_t<T>>) {
+      return Set(option, OptionValue::Of(
+                             reinterpret_cast<OptionValue::Function>(value)));
+    } else {
+      return Set(option, OptionValue::Of(static_cast<const void*>(value)));
+    }
+  }
+}
+
+}  // namespace forbear::curl
+
+#endif  // FORBEAR_CURL_WRAP_HANDLE_H_

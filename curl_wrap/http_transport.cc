@@ -1,0 +1,627 @@
+#include "curl_wrap/http_transport.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/types.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "core/execution.h"
+#include "core/stop_reason.h"
+#include "runtime/clock.h"
+
+namespace forbear::curl {
+namespace {
+
+// What libcurl promises not to exceed towards a write callback.
+constexpr size_t kChunk = CURL_MAX_WRITE_SIZE;
+
+// Seconds after which an idle connection is too old for a call that must go at
+// most once. libcurl counts whole seconds: below 2 s.
+constexpr long kMaxIdle = 1;
+
+// TLS libraries write without MSG_NOSIGNAL. libcurl's own remedy changes the
+// signal's handler for the whole process and is off with CURLOPT_NOSIGNAL;
+// this one is the thread's own.
+class SigpipeBlock {
+ public:
+  SigpipeBlock() {
+    sigset_t pending;
+    sigpending(&pending);
+    was_pending_ = sigismember(&pending, SIGPIPE) == 1;
+    if (was_pending_) return;
+    sigemptyset(&pipe_);
+    sigaddset(&pipe_, SIGPIPE);
+    sigset_t before;
+    pthread_sigmask(SIG_BLOCK, &pipe_, &before);
+    was_blocked_ = sigismember(&before, SIGPIPE) == 1;
+  }
+  ~SigpipeBlock() {
+    if (was_pending_) return;
+    sigset_t pending;
+    sigpending(&pending);
+    if (sigismember(&pending, SIGPIPE) == 1) {
+      const timespec none = {};
+      sigtimedwait(&pipe_, nullptr, &none);
+    }
+    if (!was_blocked_) pthread_sigmask(SIG_UNBLOCK, &pipe_, nullptr);
+  }
+  SigpipeBlock(const SigpipeBlock&) = delete;
+  SigpipeBlock& operator=(const SigpipeBlock&) = delete;
+
+ private:
+  sigset_t pipe_;
+  bool was_pending_ = false;
+  bool was_blocked_ = false;
+};
+
+HttpTransport* Self(void* self) { return static_cast<HttpTransport*>(self); }
+
+bool IsFailure(const Outcome& outcome) {
+  return outcome.kind == ErrorKind::kTransient ||
+         outcome.kind == ErrorKind::kThrottled;
+}
+
+}  // namespace
+
+void HttpTransport::Lines::Add(absl::string_view line) {
+  bytes.append(line.data(), line.size());
+  sizes.push_back(line.size());
+}
+
+HttpTransport::HttpTransport(CURL* easy, CURLM* multi,
+                             const EasyOptions* settings, Parker* parker,
+                             const Limits& limits)
+    : easy_(easy),
+      multi_(multi),
+      settings_(*settings),
+      parker_(parker),
+      limits_(limits),
+      takes_body_(settings->body() == EasyOptions::Body::kStream) {
+  if (takes_body_ && settings_.read_function == nullptr) {
+    file_start_ = ftello(File());
+  }
+  TakeOver();
+}
+
+HttpTransport::~HttpTransport() { Restore(); }
+
+void HttpTransport::TakeOver() {
+  curl_easy_setopt(easy_, CURLOPT_WRITEFUNCTION, &WriteCallback);
+  curl_easy_setopt(easy_, CURLOPT_WRITEDATA, this);
+  curl_easy_setopt(easy_, CURLOPT_HEADERFUNCTION, &HeaderCallback);
+  curl_easy_setopt(easy_, CURLOPT_HEADERDATA, this);
+  curl_easy_setopt(easy_, CURLOPT_HEADER, 0L);
+  curl_easy_setopt(easy_, CURLOPT_FAILONERROR, 0L);
+  curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
+  if (takes_body_) {
+    curl_easy_setopt(easy_, CURLOPT_READFUNCTION, &ReadCallback);
+    curl_easy_setopt(easy_, CURLOPT_READDATA, this);
+    if (CanRewind()) {
+      curl_easy_setopt(easy_, CURLOPT_SEEKFUNCTION, &SeekCallback);
+      curl_easy_setopt(easy_, CURLOPT_SEEKDATA, this);
+    }
+  }
+  if (limits_.at_most_once) {
+    curl_easy_setopt(easy_, CURLOPT_PREREQFUNCTION, &PrereqCallback);
+    curl_easy_setopt(easy_, CURLOPT_PREREQDATA, this);
+    curl_easy_setopt(easy_, CURLOPT_MAXAGE_CONN,
+                     std::min(settings_.max_age, kMaxIdle));
+  }
+}
+
+void HttpTransport::Restore() {
+  curl_easy_setopt(easy_, CURLOPT_WRITEFUNCTION, settings_.write_function);
+  curl_easy_setopt(easy_, CURLOPT_WRITEDATA, settings_.write_data);
+  curl_easy_setopt(easy_, CURLOPT_HEADERFUNCTION, settings_.header_function);
+  curl_easy_setopt(easy_, CURLOPT_HEADERDATA, settings_.header_data);
+  curl_easy_setopt(easy_, CURLOPT_HEADER, settings_.include_head ? 1L : 0L);
+  curl_easy_setopt(easy_, CURLOPT_FAILONERROR,
+                   settings_.fail_on_error ? 1L : 0L);
+  curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, settings_.no_signal ? 1L : 0L);
+  if (takes_body_) {
+    curl_easy_setopt(easy_, CURLOPT_READFUNCTION, settings_.read_function);
+    curl_easy_setopt(easy_, CURLOPT_READDATA, settings_.read_data);
+    curl_easy_setopt(easy_, CURLOPT_SEEKFUNCTION, settings_.seek_function);
+    curl_easy_setopt(easy_, CURLOPT_SEEKDATA, settings_.seek_data);
+  }
+  if (limits_.at_most_once) {
+    curl_easy_setopt(easy_, CURLOPT_PREREQFUNCTION, settings_.prereq_function);
+    curl_easy_setopt(easy_, CURLOPT_PREREQDATA, settings_.prereq_data);
+    curl_easy_setopt(easy_, CURLOPT_MAXAGE_CONN, settings_.max_age);
+  }
+}
+
+void HttpTransport::StartAttempt(Call* call, int n) {
+  call_ = call;
+  ++attempts_;
+  number_ = n;
+  mode_ = Mode::kHead;
+  head_ = HeadReader();
+  status_ = 0;
+  held_ = Held();
+  hold_until_ = MonotonicTime::Infinite();
+  discarded_ = 0;
+  reported_ = stopped_ = application_failed_ = delivered_ = false;
+  paused_in_head_ = giving_ = false;
+  requested_ = answered_ = resend_refused_ = false;
+  code_ = CURLE_OK;
+  // Or it would keep the text of a failure that the application never saw.
+  SetError("");
+}
+
+void HttpTransport::Attempt(Call* call, int n, MonotonicTime deadline) {
+  StartAttempt(call, n);
+  AttemptFacts facts;
+  if (!Rewind()) {
+    // Only if it could be rewound neither when the last attempt ended, nor now.
+    code_ = CURLE_SEND_FAIL_REWIND;
+    SetError("forbear: the request body cannot be read again");
+    call->SetNotReplayable();
+    facts.code = CURLE_COULDNT_CONNECT;  // as far as the server is concerned
+    Outcome outcome = Classify(facts);
+    outcome.transport_error = code_;
+    ReportDone(outcome);
+    return;
+  }
+
+  const MonotonicTime started = MonotonicNow();
+  bool cancelled = false;
+  {
+    SigpipeBlock no_sigpipe;
+    Run(deadline);
+    cancelled = parker_->cancelled() && code_ == CURLE_ABORTED_BY_CALLBACK;
+  }
+  if (cancelled) {
+    SetError("forbear: cancelled");
+    call->OnCancel();
+    return;
+  }
+  if (resend_refused_) {
+    code_ = CURLE_GOT_NOTHING;
+    SetError("Empty reply from server");
+  }
+  facts.timed_out = code_ == CURLE_OPERATION_TIMEDOUT;
+  if (application_failed_) code_ = CURLE_WRITE_ERROR;
+  if (mode_ == Mode::kDiscard) {
+    // However the discarded part ended. Conclude() makes 22 of it.
+    code_ = CURLE_OK;
+    facts.timed_out = false;
+  } else if (stopped_ && !application_failed_) {
+    code_ = CURLE_PARTIAL_FILE;  // should anybody see it
+    SetError("forbear: the answer was given up");
+  }
+  if (facts.timed_out && settings_.error_buffer != nullptr &&
+      settings_.error_buffer[0] == '\0') {
+    SetError(
+        absl::StrCat("Operation timed out after ",
+                     absl::ToInt64Milliseconds(MonotonicNow() - started),
+                     " milliseconds (forbear: attempt timeout or deadline)"));
+  }
+  if (reported_) return;
+  facts.code = code_;
+  facts.status = status_;
+  facts.sent = WasSent();
+  facts.delivered = delivered_;
+  facts.retry_after = head_.retry_after();
+  if (code_ == CURLE_SEND_FAIL_REWIND && attempts_ > 1) {
+    // A MIME part whose callbacks cannot seek: nothing left this machine.
+    call->SetNotReplayable();
+    facts.code = CURLE_COULDNT_CONNECT;
+  }
+  Outcome outcome = Classify(facts);
+  outcome.transport_error = code_;
+  if (IsFailure(outcome)) CheckReplay(/*rewind=*/true);
+  ReportDone(outcome);
+}
+
+void HttpTransport::Run(MonotonicTime deadline) {
+  if (curl_multi_add_handle(multi_, easy_) != CURLM_OK) {
+    code_ = CURLE_FAILED_INIT;
+    SetError("forbear: the handle belongs to a multi handle of others");
+    return;
+  }
+  bool done = false;
+  while (!done) {
+    int running = 0;
+    curl_multi_perform(multi_, &running);
+    int left = 0;
+    while (const CURLMsg* message = curl_multi_info_read(multi_, &left)) {
+      if (message->msg != CURLMSG_DONE) continue;
+      code_ = message->data.result;
+      done = true;
+    }
+    if (done) break;
+    if (parker_->cancelled()) {
+      code_ = CURLE_ABORTED_BY_CALLBACK;
+      break;
+    }
+    const MonotonicTime now = MonotonicNow();
+    if (now >= deadline) {
+      code_ = CURLE_OPERATION_TIMEDOUT;
+      break;
+    }
+    if (now >= hold_until_) {
+      if (mode_ == Mode::kDiscard) stopped_ = true;
+      if (stopped_ || !DecideEarly()) {
+        code_ = CURLE_WRITE_ERROR;
+        break;
+      }
+      if (giving_) curl_easy_pause(easy_, CURLPAUSE_RECV);
+      continue;
+    }
+    // At most a second: curl_easy_perform's own step, which progress callbacks
+    // are used to.
+    const absl::Duration wait =
+        std::min(Earlier(deadline, hold_until_) - now, absl::Seconds(1));
+    curl_multi_poll(multi_, nullptr, 0,
+                    static_cast<int>(absl::ToInt64Milliseconds(
+                        absl::Ceil(wait, absl::Milliseconds(1)))),
+                    nullptr);
+  }
+  // Or it would wait for a name server's thread.
+  if (!done) curl_easy_setopt(easy_, CURLOPT_QUICK_EXIT, 1L);
+  curl_multi_remove_handle(multi_, easy_);
+  if (!done) {
+    curl_easy_setopt(easy_, CURLOPT_QUICK_EXIT, settings_.quick_exit ? 1L : 0L);
+  }
+}
+
+CURLcode HttpTransport::Conclude(const CallRecord& record) {
+  if (attempts_ == 0) {
+    SetError(absl::StrCat("forbear: nothing was sent. ",
+                          StopReasonSentence(record.stop_reason)));
+    switch (record.stop_reason) {
+      case StopReason::kCancelled:
+        return CURLE_ABORTED_BY_CALLBACK;
+      case StopReason::kDeadlineExceeded:
+      case StopReason::kMaxElapsed:
+        return CURLE_OPERATION_TIMEDOUT;
+      default:
+        return CURLE_COULDNT_CONNECT;
+    }
+  }
+  if (record.stop_reason == StopReason::kCancelled) {
+    if (code_ == CURLE_OK) SetError("forbear: cancelled");
+    return CURLE_ABORTED_BY_CALLBACK;
+  }
+  if (mode_ == Mode::kHead || mode_ == Mode::kHold || giving_) {
+    if (!application_failed_) Stream();
+    if (giving_ || application_failed_) {
+      SetError("Failed writing received data to disk/application");
+      return CURLE_WRITE_ERROR;
+    }
+  }
+  if (code_ == CURLE_OK && mode_ == Mode::kDiscard) {
+    SetError(absl::StrCat("The requested URL returned error: ", status_));
+    return CURLE_HTTP_RETURNED_ERROR;
+  }
+  return code_;
+}
+
+// --- What libcurl says. ---
+
+size_t HttpTransport::HeaderCallback(char* data, size_t size, size_t n,
+                                     void* self) {
+  return Self(self)->OnHeader(absl::string_view(data, size * n));
+}
+
+size_t HttpTransport::WriteCallback(char* data, size_t size, size_t n,
+                                    void* self) {
+  return Self(self)->OnBody(absl::string_view(data, size * n));
+}
+
+size_t HttpTransport::OnHeader(absl::string_view line) {
+  answered_ = true;
+  switch (mode_) {
+    case Mode::kDiscard:
+      return line.size();
+    case Mode::kHold:
+      held_.trailers.Add(line);
+      if (held_.size() > limits_.max_held_bytes && !DecideEarly()) return 0;
+      return giving_ ? (paused_in_head_ = true, CURL_WRITEFUNC_PAUSE)
+                     : line.size();
+    case Mode::kStream: {
+      Give give = Give::kDone;
+      if (giving_) give = GiveHeld();
+      if (give == Give::kDone && !paused_in_head_) {
+        give = GiveLine(line, /*trailer=*/head_.complete());
+      }
+      if (give == Give::kPaused) return CURL_WRITEFUNC_PAUSE;
+      paused_in_head_ = false;
+      return give == Give::kDone ? line.size() : 0;
+    }
+    case Mode::kHead:
+      break;
+  }
+  const bool was_complete = head_.complete();
+  head_.Add(line, WallSeconds());
+  held_.head.Add(line);
+  if (!head_.complete()) {
+    status_ = 0;
+  } else if (!was_complete) {
+    if (head_.status() >= 200 && !IsConnectHead()) status_ = head_.status();
+    if (IsLastHead() && !Decide()) return 0;
+  }
+  // Heads without end are the application's problem, as with plain libcurl.
+  if (mode_ == Mode::kHead &&
+      held_.size() > std::max(limits_.max_held_bytes, size_t{512} << 10) &&
+      !Stream()) {
+    return 0;
+  }
+  if (giving_) {
+    paused_in_head_ = true;
+    return CURL_WRITEFUNC_PAUSE;
+  }
+  return line.size();
+}
+
+size_t HttpTransport::OnBody(absl::string_view chunk) {
+  answered_ = true;
+  if (mode_ == Mode::kHead && !Decide()) return 0;
+  if (mode_ == Mode::kHold &&
+      held_.size() + chunk.size() > limits_.max_held_bytes && !DecideEarly()) {
+    return 0;
+  }
+  switch (mode_) {
+    case Mode::kHead:
+      break;
+    case Mode::kHold:
+      held_.body.append(chunk.data(), chunk.size());
+      return chunk.size();
+    case Mode::kDiscard:
+      discarded_ += chunk.size();
+      if (discarded_ <= limits_.max_held_bytes) return chunk.size();
+      stopped_ = true;
+      return 0;
+    case Mode::kStream: {
+      Give give = Give::kDone;
+      if (giving_) give = GiveHeld();
+      if (give == Give::kDone) give = GiveBody(chunk);
+      if (give == Give::kPaused) return CURL_WRITEFUNC_PAUSE;
+      return give == Give::kDone ? chunk.size() : 0;
+    }
+  }
+  return 0;
+}
+
+bool HttpTransport::IsConnectHead() const {
+  // CONNECT's status goes to one place, a request's to another.
+  long connect = 0;
+  long response = 0;
+  curl_easy_getinfo(easy_, CURLINFO_HTTP_CONNECTCODE, &connect);
+  curl_easy_getinfo(easy_, CURLINFO_RESPONSE_CODE, &response);
+  return connect == head_.status() && response != head_.status();
+}
+
+bool HttpTransport::IsLastHead() const {
+  return status_ != 0 && status_ / 100 != 3 && status_ != 401 && status_ != 407;
+}
+
+// --- What it means. ---
+
+bool HttpTransport::Decide() {
+  AttemptFacts facts;
+  facts.status = status_;
+  facts.sent = true;
+  facts.retry_after = head_.retry_after();
+  const Outcome outcome = Classify(facts);
+  if (IsFailure(outcome)) CheckReplay(/*rewind=*/false);
+  const Execution::HeadDecision decision =
+      call_->OnAnswerHead(number_, outcome);
+  call_->TakeAftermath().Deliver();
+  if (IsFailure(outcome)) {
+    hold_until_ = MonotonicNow() + limits_.max_hold;
+    if (decision == Execution::HeadDecision::kHold) {
+      mode_ = Mode::kHold;
+      return true;
+    }
+    // The application's. It is told now, before anything is handed over, so
+    // that the reason is the true one and not "committed".
+    if (!ReportDone(outcome)) {
+      mode_ = Mode::kHold;  // there will be another attempt after all
+      return true;
+    }
+  }
+  return Stream();
+}
+
+bool HttpTransport::DecideEarly() {
+  if (!reported_) {
+    AttemptFacts facts;
+    facts.status = status_;
+    facts.sent = true;
+    facts.retry_after = head_.retry_after();
+    if (ReportDone(Classify(facts))) return Stream();
+  }
+  stopped_ = true;
+  return false;
+}
+
+bool HttpTransport::ReportDone(const Outcome& outcome) {
+  reported_ = true;
+  call_->OnAttemptDone(number_, outcome);
+  call_->TakeAftermath().Deliver();
+  return call_->finished();
+}
+
+// --- What the application gets. ---
+
+bool HttpTransport::FailsOnError() const {
+  return settings_.fail_on_error && status_ >= 400 &&
+         !(status_ == 416 && settings_.resumes);
+}
+
+bool HttpTransport::Stream() {
+  mode_ = Mode::kStream;
+  hold_until_ = MonotonicTime::Infinite();
+  if (FailsOnError()) {
+    held_.body.clear();
+    held_.trailers = Lines();
+  }
+  if (GiveHeld() == Give::kFailed) return false;
+  if (FailsOnError() && !giving_) {
+    mode_ = Mode::kDiscard;
+    hold_until_ = MonotonicNow() + limits_.max_hold;
+  }
+  return true;
+}
+
+HttpTransport::Give HttpTransport::GiveHeld() {
+  giving_ = true;
+  const auto give_lines = [this](const Lines& lines, bool trailers,
+                                 size_t* given, size_t* bytes) {
+    for (; *given < lines.sizes.size(); ++*given) {
+      const size_t size = lines.sizes[*given];
+      const Give give = GiveLine(
+          absl::string_view(lines.bytes).substr(*bytes, size), trailers);
+      if (give != Give::kDone) return give;
+      *bytes += size;
+    }
+    return Give::kDone;
+  };
+  Give give = give_lines(held_.head, /*trailers=*/false, &held_.lines_given,
+                         &held_.bytes_of_lines_given);
+  while (give == Give::kDone && held_.body_given < held_.body.size()) {
+    const absl::string_view chunk =
+        absl::string_view(held_.body).substr(held_.body_given, kChunk);
+    give = GiveBody(chunk);
+    if (give == Give::kDone) held_.body_given += chunk.size();
+  }
+  if (give == Give::kDone) {
+    give = give_lines(held_.trailers, /*trailers=*/true, &held_.trailers_given,
+                      &held_.bytes_of_trailers_given);
+  }
+  giving_ = give == Give::kPaused;
+  return give;
+}
+
+HttpTransport::Give HttpTransport::GiveLine(absl::string_view line,
+                                            bool trailer) {
+  // As libcurl: CURLOPT_HEADER puts heads, not trailers, into the body as well;
+  // without a header function, HEADERDATA alone makes the write function take
+  // lines.
+  if (settings_.include_head && !trailer) {
+    const Give give =
+        GiveTo(settings_.write_function, line, settings_.write_data);
+    if (give != Give::kDone) return give;
+  }
+  if (settings_.header_function == nullptr &&
+      settings_.header_data == nullptr) {
+    return Give::kDone;
+  }
+  return GiveTo(settings_.header_function != nullptr ? settings_.header_function
+                                                     : settings_.write_function,
+                line, settings_.header_data);
+}
+
+HttpTransport::Give HttpTransport::GiveBody(absl::string_view chunk) {
+  return GiveTo(settings_.write_function, chunk, settings_.write_data);
+}
+
+HttpTransport::Give HttpTransport::GiveTo(curl_write_callback function,
+                                          absl::string_view data, void* to) {
+  size_t taken = 0;
+  if (function != nullptr) {
+    taken = function(const_cast<char*>(data.data()), 1, data.size(), to);
+  } else {
+    taken = fwrite(data.data(), 1, data.size(),
+                   to != nullptr ? static_cast<FILE*>(to) : stdout);
+  }
+  if (taken == CURL_WRITEFUNC_PAUSE) return Give::kPaused;
+  delivered_ = true;
+  if (taken == data.size()) return Give::kDone;
+  application_failed_ = true;
+  return Give::kFailed;
+}
+
+// --- What the application gives. ---
+
+FILE* HttpTransport::File() const {
+  return settings_.read_data != nullptr
+             ? static_cast<FILE*>(settings_.read_data)
+             : stdin;
+}
+
+bool HttpTransport::CanRewind() const {
+  return settings_.seek_function != nullptr ||
+         (settings_.read_function == nullptr && file_start_ >= 0);
+}
+
+bool HttpTransport::Rewind() {
+  if (!body_asked_) return true;
+  if (!CanRewind() || SeekCallback(this, 0, SEEK_SET) != CURL_SEEKFUNC_OK) {
+    return false;
+  }
+  body_asked_ = false;
+  return true;
+}
+
+void HttpTransport::CheckReplay(bool rewind) {
+  bool replayable = true;
+  if (takes_body_) {
+    replayable = !body_asked_ || (rewind ? Rewind() : CanRewind());
+  } else if (settings_.body() == EasyOptions::Body::kUnknown) {
+    curl_off_t uploaded = 0;
+    curl_easy_getinfo(easy_, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+    replayable = uploaded == 0;
+  }
+  if (!replayable) call_->SetNotReplayable();
+}
+
+size_t HttpTransport::ReadCallback(char* data, size_t size, size_t n,
+                                   void* self) {
+  HttpTransport* const t = Self(self);
+  t->body_asked_ = true;
+  if (t->settings_.read_function != nullptr) {
+    return t->settings_.read_function(data, size, n, t->settings_.read_data);
+  }
+  return fread(data, size, n, t->File());
+}
+
+int HttpTransport::SeekCallback(void* self, curl_off_t offset, int origin) {
+  const HttpTransport* const t = Self(self);
+  if (t->settings_.seek_function != nullptr) {
+    return t->settings_.seek_function(t->settings_.seek_data, offset, origin);
+  }
+  if (origin == SEEK_SET) offset += t->file_start_;
+  return fseeko(t->File(), offset, origin) == 0 ? CURL_SEEKFUNC_OK
+                                                : CURL_SEEKFUNC_CANTSEEK;
+}
+
+int HttpTransport::PrereqCallback(void* self, char* remote, char* local,
+                                  int remote_port, int local_port) {
+  HttpTransport* const t = Self(self);
+  if (t->requested_ && !t->answered_) {
+    t->resend_refused_ = true;
+    return CURL_PREREQFUNC_ABORT;
+  }
+  t->requested_ = true;
+  t->answered_ = false;
+  if (t->settings_.prereq_function == nullptr) return CURL_PREREQFUNC_OK;
+  return t->settings_.prereq_function(t->settings_.prereq_data, remote, local,
+                                      remote_port, local_port);
+}
+
+bool HttpTransport::WasSent() const {
+  // REQUEST_SIZE lacks what a full socket buffer delayed, PRETRANSFER_TIME is
+  // set a moment before the first write: either is proof enough.
+  long request = 0;
+  curl_off_t uploaded = 0;
+  curl_off_t pretransfer = 0;
+  curl_easy_getinfo(easy_, CURLINFO_REQUEST_SIZE, &request);
+  curl_easy_getinfo(easy_, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+  curl_easy_getinfo(easy_, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
+  return request > 0 || uploaded > 0 || pretransfer > 0 || requested_;
+}
+
+void HttpTransport::SetError(absl::string_view text) {
+  if (settings_.error_buffer == nullptr) return;
+  const size_t size = std::min<size_t>(text.size(), CURL_ERROR_SIZE - 1);
+  std::memcpy(settings_.error_buffer, text.data(), size);
+  settings_.error_buffer[size] = '\0';
+}
+
+}  // namespace forbear::curl

@@ -1,0 +1,192 @@
+// HttpTransport: the attempts of one call, over one easy handle.
+//
+//   HttpTransport transport(easy, multi, &settings, &parker, limits);
+//   RunBlocking(&call, &parker, &transport);
+//   CURLcode code = transport.Conclude(call.record());
+//
+// While it lives, the handle's callbacks are this object's. What they receive
+// is kept back until it is known whose it is:
+//
+//       lines of heads      the last head is there: Call::OnAnswerHead
+//   kHead ───────────────────────┬──────────────────────────► kHold
+//                                │ commit                       │ too long or
+//                                ▼           the call is over   │ too slow:
+//                application ◄─ kStream ◄───────────────────────┤ OnAttemptDone
+//                                                               │ it goes on
+//                                             transfer aborted ◄┘
+//
+// An answer that was held to its end is kept until the next attempt starts. If
+// none does, Conclude() gives it to the application, whole.
+//
+// Which head is the last: 1xx and a proxy's answer to CONNECT never are; of a
+// 3xx, a 401 and a 407 libcurl may itself send the next request, and only the
+// first byte of a body, or the end, shows that it did not.
+//
+// One request, one send. libcurl repeats a request by itself, POST too, when a
+// reused connection dies before a byte of the answer: the server has perhaps
+// acted on it. For a call that must go at most once this is prevented, and not
+// by giving up reuse: CURLOPT_PREREQFUNCTION is called before every request
+// that libcurl is about to write; a second one without a byte of answer in
+// between is such a repetition, and is refused. So that this stays rare, such a
+// call reuses only a connection that was used in the last seconds
+// (CURLOPT_MAXAGE_CONN): older ones are where servers close.
+//
+// Thread rule: not thread-safe; Parker::Cancel with curl_multi_wakeup ends an
+// attempt from outside.
+#ifndef FORBEAR_CURL_WRAP_HTTP_TRANSPORT_H_
+#define FORBEAR_CURL_WRAP_HTTP_TRANSPORT_H_
+
+#include <curl/curl.h>
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "core/call_record.h"
+#include "core/outcome.h"
+#include "core/time.h"
+#include "curl_wrap/classify.h"
+#include "curl_wrap/easy_options.h"
+#include "curl_wrap/head_reader.h"
+#include "runtime/blocking_driver.h"
+#include "runtime/call.h"
+
+namespace forbear::curl {
+
+class HttpTransport final : public BlockingTransport {
+ public:
+  struct Limits {
+    // What is kept of an answer that is held back, its heads included, and for
+    // how long after its head.
+    size_t max_held_bytes = 0;
+    absl::Duration max_hold;
+    // The request must not reach the server twice.
+    bool at_most_once = false;
+  };
+
+  // All must outlive it. `settings` are those of `easy`, and may change.
+  HttpTransport(CURL* easy, CURLM* multi, const EasyOptions* settings,
+                Parker* parker, const Limits& limits);
+  // Puts the handle's own options back.
+  ~HttpTransport() override;
+  HttpTransport(const HttpTransport&) = delete;
+  HttpTransport& operator=(const HttpTransport&) = delete;
+
+  void Attempt(Call* call, int n, MonotonicTime deadline) override;
+
+  // After the call: gives the application what was kept for it, and says what
+  // curl_easy_perform would have returned for the last attempt.
+  CURLcode Conclude(const CallRecord& record);
+
+ private:
+  enum class Mode {
+    kHead,     // no head is known to be the last one
+    kHold,     // kept back
+    kStream,   // straight to the application
+    kDiscard,  // for nobody: FAILONERROR has spoken
+  };
+  enum class Give { kDone, kPaused, kFailed };
+
+  // Lines, each of which goes to the application by itself.
+  struct Lines {
+    std::string bytes;
+    std::vector<size_t> sizes;
+    void Add(absl::string_view line);
+  };
+  // What is kept back, and how far it was given to the application.
+  struct Held {
+    Lines head;
+    std::string body;
+    Lines trailers;
+    size_t lines_given = 0;
+    size_t bytes_of_lines_given = 0;
+    size_t body_given = 0;
+    size_t trailers_given = 0;
+    size_t bytes_of_trailers_given = 0;
+    size_t size() const {
+      return head.bytes.size() + body.size() + trailers.bytes.size();
+    }
+  };
+
+  static size_t HeaderCallback(char* data, size_t size, size_t n, void* self);
+  static size_t WriteCallback(char* data, size_t size, size_t n, void* self);
+  static size_t ReadCallback(char* data, size_t size, size_t n, void* self);
+  static int SeekCallback(void* self, curl_off_t offset, int origin);
+  static int PrereqCallback(void* self, char* remote, char* local,
+                            int remote_port, int local_port);
+
+  void TakeOver();
+  void Restore();
+  void StartAttempt(Call* call, int n);
+
+  size_t OnHeader(absl::string_view line);
+  size_t OnBody(absl::string_view chunk);
+  bool IsLastHead() const;
+  bool IsConnectHead() const;
+
+  // Runs the transfer to its end, or to `deadline`, or a cancel. Fills facts_.
+  void Run(MonotonicTime deadline);
+  // The head, or as much of the answer as is wanted, is there. False: the
+  // transfer must end now.
+  bool Decide();
+  bool DecideEarly();
+  bool ReportDone(const Outcome& outcome);
+
+  // Gives what is held to the application, and all that follows. False: the
+  // transfer must end now.
+  bool Stream();
+  Give GiveHeld();
+  Give GiveLine(absl::string_view line, bool trailer);
+  Give GiveBody(absl::string_view chunk);
+  Give GiveTo(curl_write_callback function, absl::string_view data, void* to);
+  bool FailsOnError() const;
+
+  bool CanRewind() const;
+  bool Rewind();
+  FILE* File() const;
+  // Tells the call if the request cannot be sent again. REQUIRES: the request
+  // is not being sent any more if `rewind`.
+  void CheckReplay(bool rewind);
+
+  bool WasSent() const;
+  void SetError(absl::string_view text);
+
+  CURL* const easy_;
+  CURLM* const multi_;
+  const EasyOptions& settings_;
+  Parker* const parker_;
+  const Limits limits_;
+  const bool takes_body_;  // the request body comes through ReadCallback
+  off_t file_start_ = -1;  // of a FILE*: where the body begins; -1: unknown
+
+  Call* call_ = nullptr;
+  int attempts_ = 0;
+
+  // Of the attempt.
+  int number_ = 0;
+  Mode mode_ = Mode::kHead;
+  HeadReader head_;
+  int status_ = 0;  // of the last head that is no interim one
+  Held held_;
+  MonotonicTime hold_until_;
+  size_t discarded_ = 0;
+  bool reported_ = false;  // OnAttemptDone was called
+  bool stopped_ = false;   // by us: nobody wants the rest
+  bool application_failed_ = false;
+  bool delivered_ = false;
+  bool paused_in_head_ = false;  // libcurl will repeat a line that we have
+  bool giving_ = false;          // part of what is held waits for a pause's end
+  bool requested_ = false;       // a request was written …
+  bool answered_ = false;        // … and a byte of an answer has come since
+  bool resend_refused_ = false;
+  bool body_asked_ = false;  // the body was read, and not rewound since
+  CURLcode code_ = CURLE_OK;
+};
+
+}  // namespace forbear::curl
+
+#endif  // FORBEAR_CURL_WRAP_HTTP_TRANSPORT_H_

@@ -1,0 +1,57 @@
+// Target: which server a URL means, and who shares its limits.
+//
+//   TargetOf("https://user:pw@API.example.com/v1?key=1", "", 0)
+//   // scheme "https", host_port "api.example.com:443"
+//
+// What can be a secret (userinfo, path, query) is never in a target.
+//
+// The credential: callers with different keys are limited apart, so their quota
+// differs. What stands in its key is a 64-bit hash of the credential under a
+// random salt of this process: the same key in two processes, and a guess at a
+// key, cannot be compared with it.
+//
+// Thread rule: pure functions but for the salt, drawn once; call from anywhere.
+#ifndef FORBEAR_CURL_WRAP_TARGET_H_
+#define FORBEAR_CURL_WRAP_TARGET_H_
+
+#include <curl/curl.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace forbear::curl {
+
+struct Target {
+  std::string scheme;     // "https"
+  std::string host_port;  // "api.example.com:443", "[::1]:8080"
+  // Salted hash of the URL's user and password; 0 without.
+  uint64_t credential = 0;
+
+  bool is_http() const { return scheme == "http" || scheme == "https"; }
+};
+
+// Nothing if it is no URL. `default_protocol`: CURLOPT_DEFAULT_PROTOCOL, or
+// empty: guessed from the name as libcurl does. `port`: CURLOPT_PORT, or 0.
+std::optional<Target> TargetOf(absl::string_view url,
+                               absl::string_view default_protocol, long port);
+// The same of CURLOPT_CURLU.
+std::optional<Target> TargetOf(const CURLU* url, long port);
+
+// Adds to a salted hash; 0 is the hash of nothing.
+uint64_t AddCredential(uint64_t hash, absl::string_view credential);
+
+// The Authorization and API key lines of a CURLOPT_HTTPHEADER list.
+uint64_t CredentialOf(const curl_slist* headers);
+
+// host_port, and what tells its callers apart: the id that they gave, else the
+// hash of their credential, else nothing.
+//   "api.example.com:443#batch"   "api.example.com:443~5f1e…"
+std::string QuotaKey(absl::string_view host_port, absl::string_view quota_id,
+                     uint64_t credential);
+
+}  // namespace forbear::curl
+
+#endif  // FORBEAR_CURL_WRAP_TARGET_H_

@@ -1,0 +1,93 @@
+// Forbear for a gRPC channel: unary calls of the sync and the callback API are
+// paced, retried and guarded by a circuit breaker, without a change to the code
+// that makes them and without a blocked thread.
+//
+//   forbear::rpc::RpcOptions options;  // which methods may be sent again
+//   options.methods = {{"/shop.Catalog/*", {grpc::StatusCode::UNAVAILABLE}}};
+//   auto channel = forbear::rpc::CreateChannel(
+//       "api.example.com:443", grpc::SslCredentials({}),
+//       forbear::Client::Default(), options);
+//   auto stub = shop::Catalog::NewStub(channel);
+//
+// What happens to a call by default (interceptors/classify.h has the table):
+//   - RESOURCE_EXHAUSTED: the call, and all others of the same quota_id, wait
+//     as long as the server says (grpc-retry-pushback-ms; else 0.25 s, growing),
+//     and then leave spaced. Bounded by the call's deadline, or, without one,
+//     60 s, and by the endpoint's retry budget (core/retry_budget.h).
+//   - UNAVAILABLE and other codes: sent again only if the method lists them
+//     (RpcOptions::methods), up to 3 attempts in all. Listing is the consent:
+//     gRPC cannot know whether the server acted.
+//   - An endpoint that keeps failing is left alone for a while: calls wait for
+//     it as long as their deadline allows.
+//   - A wait that does not fit the deadline ends the call at once.
+// Streams pass through untouched.
+//
+// What the application sees:
+//   - the last attempt's response, status, message, details, initial and
+//     trailing metadata, as if it had been the only one. peer() and
+//     auth_context() are those of the first attempt. A reactor has had the
+//     first attempt's initial metadata when a later one brings others.
+//   - If the call ended because of Forbear, without a server's answer to this
+//     call: UNAVAILABLE (the endpoint is in the way: breaker, its own wait),
+//     RESOURCE_EXHAUSTED (the quota is), DEADLINE_EXCEEDED or CANCELLED, with a
+//     message that begins with "forbear: ".
+//   - If a later call may succeed, and in every case of the item above, the
+//     trailing metadata hold
+//       forbear-stop-reason  StopReasonName(): "circuit_open", …
+//       forbear-retry-at-ms  milliseconds from now until the next allowed send
+//   - RecordOf(context): every attempt, wait and reason.
+//
+// What the server sees: each attempt with the call's metadata, credentials,
+// authority, compression, wait_for_ready and what is left of its deadline;
+// later ones with grpc-previous-rpc-attempts: 1, 2, … (gRPC A6). Call
+// credentials are asked anew for each attempt.
+//
+// Limits: a call made for a server call (ClientContext::FromServerContext)
+// inherits that one's deadline inside gRPC, where it cannot be seen: waits may
+// outlast it, attempts do not. Register the factory as the channel's last one:
+// what interceptors after it add to the metadata of the first attempt, they
+// would add again.
+//
+// Thread rule: call from anywhere. Factories are thread-safe.
+#ifndef FORBEAR_INTERCEPTORS_INTERCEPTOR_H_
+#define FORBEAR_INTERCEPTORS_INTERCEPTOR_H_
+
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/support/client_interceptor.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/call_record.h"
+#include "interceptors/rpc_options.h"
+#include "runtime/client.h"
+
+namespace forbear::rpc {
+
+// A channel to `target` whose unary calls are `client`'s. `arguments` are kept,
+// and GRPC_ARG_ENABLE_RETRIES is set to 0, so that gRPC's own retries do not
+// multiply ours. An empty options.target becomes `target`. With options that
+// ValidateRpcOptions refuses, every unary call ends with INVALID_ARGUMENT and
+// their faults.
+std::shared_ptr<grpc::Channel> CreateChannel(
+    const std::string& target,
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+    std::shared_ptr<Client> client, RpcOptions options = {},
+    const grpc::ChannelArguments& arguments = grpc::ChannelArguments());
+
+// The same for a channel that you create yourself, with
+// grpc::experimental::CreateCustomChannelWithInterceptors; set
+// GRPC_ARG_ENABLE_RETRIES to 0 on it. options.target must be given.
+std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>
+MakeInterceptorFactory(std::shared_ptr<Client> client, RpcOptions options);
+
+// What became of the call that was made with `context`: from its end until the
+// context is destroyed. Before that: what has happened so far. Absent: the
+// context had no call that Forbear saw (another channel, a stream,
+// FORBEAR_OFF).
+std::optional<CallRecord> RecordOf(const grpc::ClientContext& context);
+
+}  // namespace forbear::rpc
+
+#endif  // FORBEAR_INTERCEPTORS_INTERCEPTOR_H_

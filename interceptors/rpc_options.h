@@ -1,0 +1,68 @@
+// RpcOptions: what Forbear should know of the services behind a channel.
+//
+//   forbear::rpc::RpcOptions options;
+//   options.quota_id = "billing-key-7";
+//   options.methods = {
+//       {"/shop.Catalog/*", {grpc::StatusCode::UNAVAILABLE}},
+//       {"/shop.Catalog/Buy", {}},  // never sent again after bytes have left
+//   };
+//   absl::Status status = forbear::rpc::ValidateRpcOptions(options);
+//
+// Without any option a unary call is sent again after RESOURCE_EXHAUSTED, which
+// did no work, and after nothing else (interceptors/classify.h).
+//
+// Thread rule: values and a pure function; call from anywhere.
+#ifndef FORBEAR_INTERCEPTORS_RPC_OPTIONS_H_
+#define FORBEAR_INTERCEPTORS_RPC_OPTIONS_H_
+
+#include <grpcpp/support/status_code_enum.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "core/retry_policy.h"
+
+namespace forbear::rpc {
+
+struct MethodRule {
+  // "/package.Service/Method", "/package.Service/*", or "*". The most specific
+  // rule that fits is the method's only one: rules do not add up.
+  std::string method;
+
+  // After these codes it may be sent again, whether or not the server acted on
+  // it: listing a code says that repeating the method is harmless. Not OK.
+  // RESOURCE_EXHAUSTED need not be listed.
+  std::vector<grpc::StatusCode> retryable;
+
+  // How long one attempt may take. Absent: as `retry`, or as the client says,
+  // which is no limit by default. An attempt that it ends is made again if
+  // `retryable` lists any code. 1 ms … infinite.
+  std::optional<absl::Duration> attempt_timeout = std::nullopt;
+
+  // Instead of the client's ClientOptions::retry.
+  std::optional<RetryOptions> retry = std::nullopt;
+};
+
+struct RpcOptions {
+  // Who is limited together: a name for the credential, never the credential.
+  // Channels with the same name share gate, pace and queue. Default: `target`.
+  std::string quota_id;
+
+  // host:port, or whatever names the server: the key of the breaker, and a word
+  // of records and logs. CreateChannel puts its own target here if it is empty;
+  // MakeInterceptorFactory cannot know it, and demands it.
+  std::string target;
+
+  std::vector<MethodRule> methods;
+};
+
+// INVALID_ARGUMENT with all faults, each with its field, its value and what
+// would be right.
+absl::Status ValidateRpcOptions(const RpcOptions& options);
+
+}  // namespace forbear::rpc
+
+#endif  // FORBEAR_INTERCEPTORS_RPC_OPTIONS_H_

@@ -1,0 +1,520 @@
+#include "interceptors/unary_call.h"
+
+#include <grpcpp/impl/codegen/client_callback.h>
+#include <grpcpp/impl/codegen/rpc_method.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "core/call_record.h"
+#include "core/outcome.h"
+#include "core/shared_state.h"
+#include "core/stop_reason.h"
+#include "interceptors/classify.h"
+#include "interceptors/grpc_time.h"
+#include "interceptors/private_access.h"
+#include "runtime/clock.h"
+
+namespace forbear::rpc {
+namespace {
+
+using Hook = grpc::experimental::InterceptionHookPoints;
+using Metadata = std::multimap<grpc::string_ref, grpc::string_ref>;
+
+constexpr char kPushback[] = "grpc-retry-pushback-ms";
+constexpr char kPreviousAttempts[] = "grpc-previous-rpc-attempts";
+constexpr char kStopReason[] = "forbear-stop-reason";
+constexpr char kRetryAtMs[] = "forbear-retry-at-ms";
+
+// gRPC counts in milliseconds, and a server that knows the deadline may be the
+// first to say that it has passed.
+constexpr absl::Duration kTimerSlack = absl::Milliseconds(5);
+
+// The context of the attempt that this thread is starting.
+thread_local const grpc::ClientContext* starting = nullptr;
+// The call whose first attempt this thread is cancelling.
+thread_local const UnaryCall* cancelling = nullptr;
+
+template <typename T>
+class Scoped {
+ public:
+  Scoped(T* variable, T value) : variable_(variable), before_(*variable) {
+    *variable = value;
+  }
+  ~Scoped() { *variable_ = before_; }
+  Scoped(const Scoped&) = delete;
+  Scoped& operator=(const Scoped&) = delete;
+
+ private:
+  T* const variable_;
+  const T before_;
+};
+
+std::optional<absl::string_view> PushbackIn(const Metadata& trailers) {
+  const auto it = trailers.find(kPushback);
+  if (it == trailers.end()) return std::nullopt;
+  return absl::string_view(it->second.data(), it->second.size());
+}
+
+void CopyMetadata(const Metadata& from, Metadata* to) {
+  to->clear();
+  to->insert(from.begin(), from.end());
+}
+
+// What the application gets when no answer of a server tells it what happened.
+grpc::StatusCode CodeOf(StopReason reason, WaitPlace::Where holder) {
+  switch (reason) {
+    case StopReason::kCancelled:
+      return grpc::StatusCode::CANCELLED;
+    case StopReason::kDeadlineExceeded:
+      return grpc::StatusCode::DEADLINE_EXCEEDED;
+    default:
+      return holder == WaitPlace::Where::kQuota
+                 ? grpc::StatusCode::RESOURCE_EXHAUSTED
+                 : grpc::StatusCode::UNAVAILABLE;
+  }
+}
+
+grpc::Status StatusOf(const Action& finish, WaitPlace::Where holder) {
+  std::string message =
+      absl::StrCat("forbear: ", StopReasonSentence(finish.reason));
+  if (finish.retry_at) {
+    absl::StrAppend(&message, " The next send is allowed in ",
+                    FormatShort(*finish.retry_at - MonotonicNow()), ".");
+  }
+  return grpc::Status(CodeOf(finish.reason, holder), message);
+}
+
+}  // namespace
+
+bool UnaryCall::IsAttempt(const grpc::ClientContext* context) {
+  return context == starting;
+}
+
+UnaryCall::UnaryCall(std::shared_ptr<const ChannelPolicy> policy,
+                     grpc::experimental::ClientRpcInfo* info)
+    : policy_(std::move(policy)),
+      context_(info->client_context()),
+      method_(info->method()),
+      suffix_for_stats_(info->suffix_for_stats()),
+      method_policy_(policy_->methods.Find(method_)),
+      deadline_(FromGrpcTime(context_->raw_deadline())),
+      timer_(std::make_shared<AlarmTimer>()) {}
+
+void UnaryCall::Intercept(Batch* batch) {
+  if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_CANCEL)) {
+    OnCallerCancel();
+  } else if (batch->QueryInterceptionHookPoint(Hook::POST_RECV_STATUS)) {
+    OnStatus(batch);
+  } else if (batch->QueryInterceptionHookPoint(Hook::POST_SEND_MESSAGE) ||
+             batch->QueryInterceptionHookPoint(
+                 Hook::POST_RECV_INITIAL_METADATA)) {
+    batch->Proceed();
+  } else {
+    OnGoingDown(batch);
+  }
+}
+
+void UnaryCall::OnGoingDown(Batch* batch) {
+  Lock lock(mutex_);
+  switch (phase_) {
+    case Phase::kNew:
+      phase_ = Phase::kHolding;
+      Remember(batch);
+      held_.push_back(batch);
+      {
+        CallRequest request;
+        request.quota_key = policy_->quota_id;
+        request.endpoint_key = policy_->target;
+        request.target = policy_->target;
+        request.method = method_;
+        request.protocol = Protocol::kGrpc;
+        request.deadline = deadline_;
+        request.retry = method_policy_.retry;
+        call_.emplace(policy_->client, request, timer_);
+      }
+      // Drain sees to it if it has been cancelled already.
+      if (!cancelled_) call_->Begin();
+      break;
+    case Phase::kHolding:
+      Remember(batch);
+      held_.push_back(batch);
+      break;
+    case Phase::kSent:
+    case Phase::kOver:
+      Remember(batch);
+      lock.unlock();
+      batch->Proceed();
+      return;
+    case Phase::kRefused:
+      // On its first way down, or hijacked and to be filled.
+      FillRefusal(batch);
+      lock.unlock();
+      batch->Proceed();
+      return;
+  }
+  Drain(std::move(lock));
+}
+
+void UnaryCall::Remember(Batch* batch) {
+  if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_INITIAL_METADATA)) {
+    metadata_ = batch->GetSendInitialMetadata();
+  }
+  const bool sends = batch->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE);
+  // A reference to its bytes, not a copy of them.
+  if (sends) request_ = *batch->GetSerializedSendMessage();
+  // There before the message is: no hook says so, but the pointer is set.
+  if (void* response = batch->GetRecvMessage()) {
+    response_ = response;
+    if (!sends) response_type_ = TypeGoingDown(batch);
+  }
+}
+
+void UnaryCall::OnStatus(Batch* batch) {
+  Lock lock(mutex_);
+  if (phase_ != Phase::kSent || in_flight_ != 1) {
+    lock.unlock();
+    batch->Proceed();
+    return;
+  }
+  answer_ = batch;
+  const grpc::Status& status = *batch->GetRecvStatus();
+  if (status.ok()) {
+    Report(1, status, std::nullopt, false);
+  } else {
+    response_type_ = TypeGoingUp(batch, response_type_, &got_message_);
+    channel_ = batch->GetInterceptedChannel();
+    if (response_type_ == MessageType::kUnknown || response_ == nullptr ||
+        metadata_ == nullptr || !request_.Valid() || channel_ == nullptr) {
+      call_->SetNotReplayable();
+    }
+    const Metadata& trailers = *batch->GetRecvTrailingMetadata();
+    Report(1, status, PushbackIn(trailers),
+           timed_out_first_ || MonotonicNow() + kTimerSlack >= first_end_by_);
+  }
+  Drain(std::move(lock));
+}
+
+void UnaryCall::Report(int number, const grpc::Status& status,
+                       std::optional<absl::string_view> pushback,
+                       bool timed_out) {
+  const std::string& message = status.error_message();
+  RpcResult result;
+  result.code = status.error_code();
+  result.message = message;
+  result.pushback = pushback;
+  result.timed_out = timed_out;
+  result.cancelled_by_caller = cancelled_;
+  in_flight_ = 0;
+  waiting_ = false;
+  call_->OnAttemptDone(number, Classify(result, method_policy_.retryable));
+}
+
+void UnaryCall::OnCallerCancel() {
+  // Our own, of an attempt that takes too long.
+  if (cancelling == this) return;
+  std::shared_ptr<Attempt> attempt;
+  {
+    const Lock lock(mutex_);
+    cancelled_ = true;
+    if (in_flight_ > 1) attempt = attempt_;
+  }
+  if (attempt != nullptr) {
+    // Not here: the lock of the application's context is held. Nor is what may
+    // be the last reference dropped here.
+    RunSoon([attempt = std::move(attempt)] { attempt->context.TryCancel(); });
+  }
+  timer_->Wake();
+}
+
+void UnaryCall::OnTimer() {
+  Lock lock(mutex_);
+  if (phase_ == Phase::kOver || phase_ == Phase::kRefused) return;
+  call_->OnTimer();
+  Drain(std::move(lock));
+}
+
+void UnaryCall::OnAttemptTimeout() {
+  Lock lock(mutex_);
+  if (phase_ != Phase::kSent || in_flight_ != 1) return;
+  cancel_first_ = true;
+  Drain(std::move(lock));
+}
+
+void UnaryCall::OnAttemptDone(std::shared_ptr<Attempt> attempt,
+                              grpc::Status status) {
+  Lock lock(mutex_);
+  if (attempt != attempt_) {
+    // The application's context is gone, and this may be the channel's last
+    // reference: not on a callback thread.
+    lock.unlock();
+    RunSoon([attempt = std::move(attempt)] {});
+    return;
+  }
+  attempt.reset();  // attempt_ has it; nobody may hold it beyond Finish
+  attempt_->status = std::move(status);
+  std::optional<absl::string_view> pushback;
+  if (!attempt_->status.ok()) {
+    pushback = PushbackIn(attempt_->context.GetServerTrailingMetadata());
+  }
+  Report(in_flight_, attempt_->status, pushback,
+         MonotonicNow() + kTimerSlack >= attempt_->end_by);
+  Drain(std::move(lock));
+}
+
+void UnaryCall::Drain(Lock lock) {
+  if (draining_) return;  // whoever does it comes round again
+  draining_ = true;
+  for (;;) {
+    // While an attempt is out gRPC ends it, and its end is the news.
+    if (cancelled_ && in_flight_ == 0 && !call_->finished()) {
+      call_->OnCancel();
+    }
+    if (cancel_first_ && in_flight_ == 1) {
+      CancelFirst(&lock);
+      continue;
+    }
+    Action action;
+    if (!call_->NextAction(&action)) break;
+    switch (action.type) {
+      case Action::Type::kStartAttempt:
+        waiting_ = false;
+        in_flight_ = action.attempt;
+        if (action.attempt == 1) {
+          SendFirst(action, &lock);
+        } else {
+          SendAgain(action, &lock);
+        }
+        break;
+      case Action::Type::kWaitUntil: {
+        waiting_ = waited_ = true;
+        Call::Aftermath aftermath = call_->TakeAftermath();
+        lock.unlock();
+        aftermath.Deliver();
+        timer_->Arm(action.time,
+                    [self = shared_from_this()] { self->OnTimer(); });
+        lock.lock();
+        break;
+      }
+      case Action::Type::kCancelAttempt:
+        break;  // of a call that is detached: that cancels it
+      case Action::Type::kFinish:
+        Finish(action, std::move(lock));
+        return;
+    }
+  }
+  draining_ = false;
+  Call::Aftermath aftermath = call_->TakeAftermath();
+  lock.unlock();
+  aftermath.Deliver();
+}
+
+void UnaryCall::SendFirst(const Action& action, Lock* lock) {
+  phase_ = Phase::kSent;
+  first_end_by_ = action.time;
+  const absl::InlinedVector<Batch*, 2> batches = std::move(held_);
+  held_.clear();
+  // gRPC itself watches the call's deadline.
+  const bool limited = action.time < deadline_;
+  if (limited) attempt_timer_ = std::make_shared<AlarmTimer>();
+  const std::shared_ptr<AlarmTimer> timer = attempt_timer_;
+  Call::Aftermath aftermath = call_->TakeAftermath();
+  lock->unlock();
+  aftermath.Deliver();
+  if (limited) {
+    timer->Arm(action.time,
+               [self = shared_from_this()] { self->OnAttemptTimeout(); });
+  }
+  for (Batch* batch : batches) batch->Proceed();
+  lock->lock();
+}
+
+void UnaryCall::CancelFirst(Lock* lock) {
+  cancel_first_ = false;
+  timed_out_first_ = true;
+  lock->unlock();
+  {
+    const Scoped<const UnaryCall*> scope(&cancelling, this);
+    context_->TryCancel();
+  }
+  lock->lock();
+}
+
+void UnaryCall::SendAgain(const Action& action, Lock* lock) {
+  auto attempt = std::make_shared<Attempt>();
+  attempt->end_by = action.time;
+  std::shared_ptr<Attempt> before = std::exchange(attempt_, attempt);
+  Call::Aftermath aftermath = call_->TakeAftermath();
+  lock->unlock();
+  aftermath.Deliver();
+  before.reset();
+  StartCall(attempt, action.attempt);
+  attempt.reset();
+  lock->lock();
+}
+
+void UnaryCall::StartCall(const std::shared_ptr<Attempt>& attempt, int number) {
+  grpc::ClientContext* const context = &attempt->context;
+  // With what earlier interceptors added, and the choice of compression.
+  for (const auto& [name, value] : *metadata_) {
+    context->AddMetadata(name, value);
+  }
+  context->AddMetadata(kPreviousAttempts, absl::StrCat(number - 1));
+  context->set_deadline(attempt->end_by < deadline_
+                            ? ToGrpcTime(attempt->end_by)
+                            : context_->raw_deadline());
+  if (auto credentials = context_->credentials()) {
+    context->set_credentials(credentials);
+  }
+  if (context_->census_context() != nullptr) {
+    context->set_census_context(context_->census_context());
+  }
+  CopyHiddenSettings(*context_, context);
+
+  const Scoped<const grpc::ClientContext*> scope(&starting, context);
+  grpc::internal::CallbackUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
+      channel_.get(),
+      grpc::internal::RpcMethod(method_.c_str(), suffix_for_stats_,
+                                grpc::internal::RpcMethod::NORMAL_RPC),
+      context, &request_, &attempt->response,
+      // `attempt = attempt`, or it would be a const member, and std::move a copy
+      // that dies with this lambda: on a callback thread, perhaps as the last.
+      [self = shared_from_this(),
+       attempt = attempt](grpc::Status status) mutable {
+        self->OnAttemptDone(std::move(attempt), std::move(status));
+      });
+}
+
+void UnaryCall::Finish(const Action& action, Lock lock) {
+  // From here on nothing but the record is left of this call; `draining_` stays
+  // set.
+  NoteStop(action);
+  absl::InlinedVector<Batch*, 2> batches;
+  Batch* answer = nullptr;
+  if (phase_ == Phase::kHolding) {
+    phase_ = Phase::kRefused;
+    refusal_ = StatusOf(action, call_->holder());
+    batches.swap(held_);
+  } else if (phase_ == Phase::kSent) {
+    phase_ = Phase::kOver;
+    answer = std::exchange(answer_, nullptr);
+  }
+  request_.Clear();
+  Call::Aftermath aftermath = call_->TakeAftermath();
+  lock.unlock();
+  aftermath.Deliver();
+  if (waited_) timer_->Disarm();
+  if (attempt_timer_ != nullptr) attempt_timer_->Disarm();
+  if (answer != nullptr) {
+    FillAnswer(action, answer);
+    answer->Proceed();
+  } else if (!batches.empty()) {
+    // The first one makes the call a hijacked one; for the others Proceed is
+    // enough then. Each comes back into OnGoingDown to be filled.
+    batches[0]->Hijack();
+    for (size_t i = 1; i < batches.size(); ++i) batches[i]->Proceed();
+  }
+}
+
+void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
+  if (finish.reason == StopReason::kSuccess && attempt_ == nullptr) return;
+  grpc::Status* const status = answer->GetRecvStatus();
+  const grpc::Status& last = attempt_ == nullptr ? *status : attempt_->status;
+  // No server's word: what happened after it.
+  if ((finish.reason == StopReason::kCancelled &&
+       last.error_code() != grpc::StatusCode::CANCELLED) ||
+      (finish.reason == StopReason::kDeadlineExceeded && waiting_)) {
+    *status = StatusOf(finish, WaitPlace::Where::kNowhere);
+    answer->GetRecvTrailingMetadata()->clear();
+  } else if (attempt_ != nullptr) {
+    *status = last.ok() ? FillResponse() : last;
+    CopyMetadata(attempt_->context.GetServerTrailingMetadata(),
+                 answer->GetRecvTrailingMetadata());
+    // A reactor has had the first attempt's already.
+    if (answer->QueryInterceptionHookPoint(Hook::POST_RECV_INITIAL_METADATA)) {
+      CopyMetadata(attempt_->context.GetServerInitialMetadata(),
+                   answer->GetRecvInitialMetadata());
+    }
+    CopyDebugErrorString(attempt_->context, context_);
+  } else if (timed_out_first_ &&
+             last.error_code() == grpc::StatusCode::CANCELLED) {
+    *status = grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED,
+                           "forbear: The attempt took longer than its "
+                           "attempt_timeout.");
+  }
+  if (finish.retry_at) AddStopTrailers(answer);
+}
+
+grpc::Status UnaryCall::FillResponse() {
+  // As gRPC does it: without a message the sync API says UNIMPLEMENTED.
+  if (!attempt_->response.Valid()) return grpc::Status::OK;
+  if (response_type_ == MessageType::kBytes) {
+    static_cast<grpc::ByteBuffer*>(response_)->Swap(&attempt_->response);
+  } else {
+    const grpc::Status parsed =
+        grpc::SerializationTraits<grpc::protobuf::MessageLite>::Deserialize(
+            &attempt_->response,
+            static_cast<grpc::protobuf::MessageLite*>(response_));
+    if (!parsed.ok()) {
+      return grpc::Status(grpc::StatusCode::INTERNAL,
+                          "forbear: The response could not be parsed.");
+    }
+  }
+  if (got_message_ != nullptr) *got_message_ = true;
+  return grpc::Status::OK;
+}
+
+void UnaryCall::FillRefusal(Batch* batch) const {
+  if (batch->QueryInterceptionHookPoint(Hook::PRE_RECV_MESSAGE)) {
+    batch->FailHijackedRecvMessage();
+  }
+  if (batch->QueryInterceptionHookPoint(Hook::PRE_RECV_STATUS)) {
+    *batch->GetRecvStatus() = refusal_;
+    AddStopTrailers(batch);
+  }
+}
+
+void UnaryCall::NoteStop(const Action& finish) {
+  stop_reason_ = std::string(StopReasonName(finish.reason));
+  if (!finish.retry_at) return;
+  const absl::Duration wait = *finish.retry_at - MonotonicNow();
+  retry_at_ms_ = absl::StrCat(std::max<int64_t>(
+      0, absl::ToInt64Milliseconds(absl::Ceil(wait, absl::Milliseconds(1)))));
+}
+
+void UnaryCall::AddStopTrailers(Batch* batch) const {
+  Metadata* const trailers = batch->GetRecvTrailingMetadata();
+  trailers->emplace(kStopReason, stop_reason_);
+  if (!retry_at_ms_.empty()) trailers->emplace(kRetryAtMs, retry_at_ms_);
+}
+
+std::shared_ptr<UnaryCall::Attempt> UnaryCall::Detach() {
+  Lock lock(mutex_);
+  // A context that goes away before its call has ended: nobody is left to tell.
+  if (call_ && !call_->finished()) call_->OnCancel();
+  phase_ = Phase::kOver;
+  held_.clear();
+  answer_ = nullptr;
+  const bool in_flight = std::exchange(in_flight_, 0) > 1;
+  std::shared_ptr<Attempt> attempt = std::move(attempt_);
+  attempt_ = nullptr;
+  Call::Aftermath aftermath;
+  if (call_) aftermath = call_->TakeAftermath();
+  lock.unlock();
+  aftermath.Deliver();
+  if (waited_) timer_->Disarm();
+  if (attempt_timer_ != nullptr) attempt_timer_->Disarm();
+  if (in_flight && attempt != nullptr) attempt->context.TryCancel();
+  return attempt;
+}
+
+CallRecord UnaryCall::record() const {
+  const Lock lock(mutex_);
+  return call_ ? call_->record() : CallRecord();
+}
+
+}  // namespace forbear::rpc

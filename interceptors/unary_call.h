@@ -1,0 +1,184 @@
+// UnaryCall: drives one unary call of an application. Private.
+//
+// Passive. The application's own call is attempt 1: its batch goes down, and
+// when its status comes up and is the last word, it goes on up. That is all of
+// a call that succeeds. Otherwise
+//
+//   refused      the first batch is kept from the start (or was held until now)
+//                and hijacked: the call ends without having been sent
+//   must wait    the first batch is held; an alarm lets it go, or refuses it
+//   is repeated  the batch with the status is held; further attempts are calls
+//                of our own on the channel below this interceptor, waits are
+//                alarms; then the last attempt's answer is put into the held
+//                batch, and that goes on up
+//
+// gRPC ops come in batches: the sync API, the callback API and a completion
+// queue's Finish make one; a reactor makes two (start; message and status), and
+// both are held, or go.
+//
+// Who calls what. Events come from several threads at once: the application's
+// (Intercept), gRPC's callback threads (attempt ends) and its timer threads
+// (alarms). Each takes `mutex_`, feeds the machine, and leaves. Actions are
+// carried out by one thread at a time, the drainer (Drain), without the lock:
+// Proceed and Hijack come back into Intercept, TryCancel comes back into
+// OnCallerCancel, and the last Proceed may destroy the context and, with it,
+// the interceptor. As all of these are the drainer's, none meets a context that
+// another one has let go.
+//
+// PRE_SEND_CANCEL comes with the lock of the application's context held, at any
+// time: it only notes the fact and wakes the timer.
+//
+// Whose memory. A ClientContext owns a reference to its channel, and gRPC 1.51
+// crashes if a channel's last one is dropped on a callback thread. So attempts
+// are dropped while the application's own context, which has one too, is alive;
+// the last one, whose metadata the application reads, is moved to whoever
+// destroys that context (Detach).
+//
+// Thread rule: thread-safe.
+#ifndef FORBEAR_INTERCEPTORS_UNARY_CALL_H_
+#define FORBEAR_INTERCEPTORS_UNARY_CALL_H_
+
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/support/client_interceptor.h>
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/strings/string_view.h"
+#include "core/action.h"
+#include "core/call_record.h"
+#include "core/time.h"
+#include "interceptors/alarm_timer.h"
+#include "interceptors/message_type.h"
+#include "interceptors/method_table.h"
+#include "runtime/call.h"
+#include "runtime/client.h"
+
+namespace forbear::rpc {
+
+// What the calls of one channel have in common. Immutable.
+struct ChannelPolicy {
+  std::shared_ptr<Client> client;
+  std::string quota_id;
+  std::string target;
+  MethodTable methods;
+};
+
+class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
+ public:
+  using Batch = grpc::experimental::InterceptorBatchMethods;
+
+  // An attempt that is a call of our own.
+  struct Attempt {
+    grpc::ClientContext context;
+    grpc::ByteBuffer response;
+    grpc::Status status;
+    MonotonicTime end_by;
+  };
+
+  // Whether `context` is that of an attempt that this thread is starting: such
+  // a call must not get an interceptor.
+  static bool IsAttempt(const grpc::ClientContext* context);
+
+  UnaryCall(std::shared_ptr<const ChannelPolicy> policy,
+            grpc::experimental::ClientRpcInfo* info);
+  UnaryCall(const UnaryCall&) = delete;
+  UnaryCall& operator=(const UnaryCall&) = delete;
+
+  void Intercept(Batch* batch);
+
+  // The application's context goes away. The caller destroys what it gets.
+  std::shared_ptr<Attempt> Detach();
+
+  CallRecord record() const;
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+
+  enum class Phase {
+    kNew,      // no batch yet
+    kHolding,  // the first batches are held
+    kSent,     // they went down
+    kRefused,  // they were hijacked
+    kOver,     // the status is with the application, or nobody waits for it
+  };
+
+  // Batches, by the way they go.
+  void OnGoingDown(Batch* batch);
+  void OnStatus(Batch* batch);
+  void OnCallerCancel();
+
+  void OnTimer();
+  void OnAttemptTimeout();
+  void OnAttemptDone(std::shared_ptr<Attempt> attempt, grpc::Status status);
+
+  // Carries actions out until there are none.
+  void Drain(Lock lock);
+  // The arms of Drain. Each gets the lock and gives it back before it calls
+  // anything.
+  void SendFirst(const Action& action, Lock* lock);
+  void SendAgain(const Action& action, Lock* lock);
+  void CancelFirst(Lock* lock);
+  void Finish(const Action& action, Lock lock);
+
+  void Remember(Batch* batch);
+  void StartCall(const std::shared_ptr<Attempt>& attempt, int number);
+  void Report(int number, const grpc::Status& status,
+              std::optional<absl::string_view> pushback, bool timed_out);
+  // Puts the end of the call into the batch that waits for it.
+  void FillAnswer(const Action& finish, Batch* answer);
+  grpc::Status FillResponse();
+  void FillRefusal(Batch* batch) const;
+  void NoteStop(const Action& finish);
+  void AddStopTrailers(Batch* batch) const;
+
+  const std::shared_ptr<const ChannelPolicy> policy_;
+  grpc::ClientContext* const context_;
+  // A copy: a generic stub's name dies while its call lives.
+  const std::string method_;
+  const char* const suffix_for_stats_;
+  const MethodPolicy& method_policy_;
+  const MonotonicTime deadline_;
+  const std::shared_ptr<AlarmTimer> timer_;  // its Wake is the call's waiter
+
+  mutable std::mutex mutex_;  // guards all below
+  std::optional<Call> call_;  // from the first batch on
+  Phase phase_ = Phase::kNew;
+  bool draining_ = false;
+  bool cancelled_ = false;  // by the application
+  bool waiting_ = false;    // the last action was a wait
+  bool waited_ = false;     // one was
+  int in_flight_ = 0;       // the number of the attempt that is out; 0: none
+
+  // Of the batches on their way down.
+  absl::InlinedVector<Batch*, 2> held_;
+  std::multimap<std::string, std::string>* metadata_ = nullptr;
+  grpc::ByteBuffer request_;
+  void* response_ = nullptr;
+  MessageType response_type_ = MessageType::kUnknown;
+
+  // Attempt 1.
+  std::shared_ptr<AlarmTimer> attempt_timer_;
+  MonotonicTime first_end_by_;  // its Action::time
+  bool cancel_first_ = false;   // its time is over, and it is to be told
+  bool timed_out_first_ = false;
+
+  // The batch with the status, held after attempt 1.
+  Batch* answer_ = nullptr;
+  bool* got_message_ = nullptr;
+  std::unique_ptr<grpc::ChannelInterface> channel_;  // below this interceptor
+  std::shared_ptr<Attempt> attempt_;  // the last one after the first
+
+  // What a refused call gets, and what trailers refer to.
+  grpc::Status refusal_;
+  std::string stop_reason_;
+  std::string retry_at_ms_;
+};
+
+}  // namespace forbear::rpc
+
+#endif  // FORBEAR_INTERCEPTORS_UNARY_CALL_H_

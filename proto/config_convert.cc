@@ -1,0 +1,431 @@
+#include "proto/config_convert.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/time.h"
+#include "core/backoff.h"
+#include "core/circuit_breaker.h"
+#include "core/duration_text.h"
+#include "core/endpoint.h"
+#include "core/quota.h"
+#include "core/retry_budget.h"
+#include "core/retry_policy.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/io/tokenizer.h"
+#include "google/protobuf/message.h"
+#include "google/protobuf/struct.pb.h"
+#include "google/protobuf/text_format.h"
+#include "google/protobuf/util/json_util.h"
+
+namespace forbear {
+namespace {
+
+namespace pb = google::protobuf;
+using Faults = std::vector<std::string>;
+
+// From the message: sets what it has.
+class FromMessage {
+ public:
+  explicit FromMessage(Faults* faults) : faults_(*faults) {}
+
+  template <typename T, typename V>
+  void Value(const char*, bool has, const V& value, T* to) {
+    if (has) *to = static_cast<T>(value);
+  }
+  void Duration(const char* path, bool has, const std::string& text,
+                absl::Duration* to) {
+    if (!has) return;
+    const std::optional<absl::Duration> d = ParseDurationText(text);
+    if (d) {
+      *to = *d;
+    } else {
+      faults_.push_back(
+          absl::StrCat(path, " is \"", absl::CEscape(text.substr(0, 64)),
+                       "\"; ", DurationGrammar()));
+    }
+  }
+  template <typename T, typename V>
+  void Enum(const char* path, bool has, V value, bool known, T* to) {
+    if (!has) return;
+    if (known) {
+      *to = static_cast<T>(static_cast<int>(value));
+    } else {
+      faults_.push_back(absl::StrCat(path, " is ", static_cast<int>(value),
+                                     ", which this version does not know"));
+    }
+  }
+
+ private:
+  Faults& faults_;
+};
+
+// The enums have the same numbers on both sides.
+static_assert(static_cast<int>(WhenOpen::kWait) == v1::Retry::WAIT, "");
+static_assert(static_cast<int>(WhenOpen::kFail) == v1::Retry::FAIL, "");
+static_assert(static_cast<int>(Jitter::kFull) == v1::Backoff::FULL, "");
+static_assert(static_cast<int>(Jitter::kPlusMinus) == v1::Backoff::PLUS_MINUS,
+              "");
+static_assert(static_cast<int>(Jitter::kNone) == v1::Backoff::NONE, "");
+
+#define FORBEAR_READ(kind, path, message, field, to) \
+  read->kind(path #field, (message).has_##field(), (message).field(), to)
+#define FORBEAR_READ_ENUM(path, message, field, type, to)                  \
+  read->Enum(path #field, (message).has_##field(), (message).field(),      \
+             v1::type##_IsValid((message).field()), to)
+
+void ReadRetry(const v1::Retry& m, FromMessage* read, RetryOptions* to) {
+  FORBEAR_READ(Value, "retry.", m, max_attempts, &to->max_attempts);
+  FORBEAR_READ(Duration, "retry.", m, max_elapsed, &to->max_elapsed);
+  FORBEAR_READ(Duration, "retry.", m, attempt_timeout, &to->attempt_timeout);
+  FORBEAR_READ(Duration, "retry.", m, max_believed_wait,
+               &to->max_believed_wait);
+  FORBEAR_READ_ENUM("retry.", m, when_open, Retry::WhenOpen, &to->when_open);
+  const v1::Backoff& b = m.backoff();
+  FORBEAR_READ(Duration, "retry.backoff.", b, initial, &to->backoff.initial);
+  FORBEAR_READ(Value, "retry.backoff.", b, multiplier,
+               &to->backoff.multiplier);
+  FORBEAR_READ(Duration, "retry.backoff.", b, max, &to->backoff.max);
+  FORBEAR_READ_ENUM("retry.backoff.", b, jitter, Backoff::Jitter,
+                    &to->backoff.jitter);
+}
+
+void ReadEndpoint(const v1::Endpoint& m, FromMessage* read,
+                  EndpointOptions* to) {
+  FORBEAR_READ(Value, "endpoint.", m, max_waiters, &to->max_waiters);
+  const v1::Endpoint::Breaker& b = m.breaker();
+  BreakerOptions* const breaker = &to->breaker;
+  FORBEAR_READ(Value, "endpoint.breaker.", b, enabled, &breaker->enabled);
+  FORBEAR_READ(Value, "endpoint.breaker.", b, failure_ratio,
+               &breaker->failure_ratio);
+  FORBEAR_READ(Value, "endpoint.breaker.", b, min_calls, &breaker->min_calls);
+  FORBEAR_READ(Duration, "endpoint.breaker.", b, window, &breaker->window);
+  FORBEAR_READ(Value, "endpoint.breaker.", b, first_failures,
+               &breaker->first_failures);
+  FORBEAR_READ(Duration, "endpoint.breaker.", b, min_open, &breaker->min_open);
+  FORBEAR_READ(Duration, "endpoint.breaker.", b, max_open, &breaker->max_open);
+  FORBEAR_READ(Value, "endpoint.breaker.", b, successes_to_close,
+               &breaker->successes_to_close);
+  FORBEAR_READ(Duration, "endpoint.breaker.", b, probe_lease,
+               &breaker->probe_lease);
+  const v1::Endpoint::Budget& t = m.budget();
+  BudgetOptions* const budget = &to->budget;
+  FORBEAR_READ(Value, "endpoint.budget.", t, enabled, &budget->enabled);
+  FORBEAR_READ(Value, "endpoint.budget.", t, capacity, &budget->capacity);
+  FORBEAR_READ(Value, "endpoint.budget.", t, transient_cost,
+               &budget->transient_cost);
+  FORBEAR_READ(Value, "endpoint.budget.", t, throttled_cost,
+               &budget->throttled_cost);
+}
+
+Settings ReadConfig(const v1::Config& m, Faults* faults) {
+  Settings to;
+  FromMessage from(faults);
+  FromMessage* const read = &from;
+  FORBEAR_READ(Value, "", m, name, &to.name);
+  FORBEAR_READ(Value, "", m, enabled, &to.enabled);
+  FORBEAR_READ(Value, "", m, max_targets, &to.max_targets);
+  ReadRetry(m.retry(), read, &to.retry);
+  FORBEAR_READ(Value, "quota.", m.quota(), max_waiters, &to.quota.max_waiters);
+  ReadEndpoint(m.endpoint(), read, &to.endpoint);
+  ValidateSettings(to, faults);
+  return to;
+}
+
+#undef FORBEAR_READ
+#undef FORBEAR_READ_ENUM
+
+absl::Status StatusOf(const Faults& faults) {
+  if (faults.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      faults.size(), faults.size() == 1 ? " fault: " : " faults: ",
+      absl::StrJoin(faults, "; ")));
+}
+
+// ---- Text format.
+
+class Collector final : public pb::io::ErrorCollector {
+ public:
+  Collector(const std::string* text, Faults* faults)
+      : text_(*text), faults_(*faults) {}
+  void AddError(int line, int column, const std::string& message) override {
+    // The parser says so when it has read on, maybe beyond the line.
+    constexpr absl::string_view kEnum = "Unknown enumeration value of \"";
+    if (absl::StartsWith(message, kEnum)) {
+      const std::vector<absl::string_view> lines = absl::StrSplit(text_, '\n');
+      absl::string_view value = absl::string_view(message).substr(kEnum.size());
+      value = value.substr(0, value.find('"'));
+      int i = std::min(line, static_cast<int>(lines.size()) - 1);
+      while (i >= 0 && !absl::StrContains(lines[static_cast<size_t>(i)], value)) {
+        --i;
+      }
+      if (i >= 0) {
+        line = i;
+        column = static_cast<int>(lines[static_cast<size_t>(i)].find(value));
+      }
+    }
+    if (error_line_ < 0) error_line_ = line;
+    Add(line, column, message);
+  }
+  // With AllowUnknownField, unknown fields are warnings. To us they are faults,
+  // but the parser goes on and finds the next one.
+  void AddWarning(int line, int column, const std::string& message) override {
+    Add(line, column, message);
+  }
+  // Of the first error, counted from 0; -1: there was none.
+  int error_line() const { return error_line_; }
+
+ private:
+  void Add(int line, int column, const std::string& message) {
+    std::string fault = absl::StrCat("line ", line + 1, ", column ", column + 1,
+                                     ": ", message);
+    // A text that is parsed again says the same again.
+    if (std::find(faults_.begin(), faults_.end(), fault) == faults_.end()) {
+      faults_.push_back(std::move(fault));
+    }
+  }
+
+  const std::string& text_;
+  Faults& faults_;
+  int error_line_ = -1;
+};
+
+// Overwrites a line with blanks, so that the others keep their numbers. False if
+// there is no such line, or one whose brackets the rest may depend on.
+bool BlankLine(int number, std::string* text) {
+  size_t begin = 0;
+  for (int i = 0; i < number; ++i) {
+    begin = text->find('\n', begin);
+    if (begin == std::string::npos) return false;
+    ++begin;
+  }
+  const size_t end = std::min(text->find('\n', begin), text->size());
+  bool blank = true;
+  for (size_t i = begin; i < end; ++i) {
+    if (absl::StrContains("{}<>[]", absl::string_view(&(*text)[i], 1))) {
+      return false;
+    }
+    blank = blank && (*text)[i] == ' ';
+  }
+  if (blank) return false;
+  std::fill(text->begin() + static_cast<ptrdiff_t>(begin),
+            text->begin() + static_cast<ptrdiff_t>(end), ' ');
+  return true;
+}
+
+v1::Config ParseText(absl::string_view text, Faults* faults) {
+  pb::TextFormat::Parser parser;
+  parser.AllowUnknownField(true);
+  std::string rest(text);
+  v1::Config config;
+  // The parser stops at its first error. Take that line out and go on, to find
+  // the others as well.
+  constexpr int kMaxErrors = 100;
+  for (int i = 0; i < kMaxErrors; ++i) {
+    Collector collector(&rest, faults);
+    parser.RecordErrorsTo(&collector);
+    config.Clear();
+    if (parser.ParseFromString(rest, &config)) return config;
+    if (!BlankLine(collector.error_line(), &rest)) break;
+  }
+  faults->push_back("what follows was not read");
+  return config;
+}
+
+// ---- JSON.
+
+std::string MessageOf(const pb::util::Status& status) {
+  return std::string(status.message().data(), status.message().size());
+}
+
+// What a value of a field must be, for people.
+std::string KindOf(const pb::FieldDescriptor& field) {
+  switch (field.cpp_type()) {
+    case pb::FieldDescriptor::CPPTYPE_BOOL:
+      return "true or false";
+    case pb::FieldDescriptor::CPPTYPE_STRING:
+      return "a text in quotes";
+    case pb::FieldDescriptor::CPPTYPE_MESSAGE:
+      return "an object, { … }";
+    case pb::FieldDescriptor::CPPTYPE_ENUM: {
+      std::vector<std::string> names;
+      for (int i = 0; i < field.enum_type()->value_count(); ++i) {
+        names.push_back(
+            absl::StrCat("\"", field.enum_type()->value(i)->name(), "\""));
+      }
+      return absl::StrJoin(names, " or ");
+    }
+    case pb::FieldDescriptor::CPPTYPE_DOUBLE:
+    case pb::FieldDescriptor::CPPTYPE_FLOAT:
+      return "a number";
+    default:
+      return "a whole number of 32 bits";
+  }
+}
+
+// Field by field, each read by protobuf's own JSON reader, so that one fault does
+// not hide the next.
+void ReadJson(const pb::Struct& json, const std::string& prefix,
+              pb::Message* to, Faults* faults) {
+  const pb::Descriptor* const type = to->GetDescriptor();
+  // A map has no order; faults should have one.
+  std::vector<std::string> names;
+  for (const auto& entry : json.fields()) names.push_back(entry.first);
+  std::sort(names.begin(), names.end());
+  for (const std::string& name : names) {
+    const pb::Value& value = json.fields().at(name);
+    const std::string path = prefix + name;
+    const pb::FieldDescriptor* field = type->FindFieldByName(name);
+    for (int i = 0; field == nullptr && i < type->field_count(); ++i) {
+      if (type->field(i)->json_name() == name) field = type->field(i);
+    }
+    if (field == nullptr) {
+      faults->push_back(absl::StrCat(path, ": there is no such field"));
+      continue;
+    }
+    if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE &&
+        value.kind_case() == pb::Value::kStructValue) {
+      ReadJson(value.struct_value(), path + ".",
+               to->GetReflection()->MutableMessage(to, field), faults);
+      continue;
+    }
+    pb::Struct one;
+    (*one.mutable_fields())[name] = value;
+    std::string text;
+    (void)pb::util::MessageToJsonString(one, &text);
+    const std::unique_ptr<pb::Message> read(to->New());
+    const pb::util::Status status =
+        pb::util::JsonStringToMessage(text, read.get());
+    if (status.ok()) {
+      to->MergeFrom(*read);
+    } else {
+      std::string written;
+      (void)pb::util::MessageToJsonString(value, &written);
+      faults->push_back(absl::StrCat(path, " is ", written.substr(0, 64),
+                                     "; it must be ", KindOf(*field)));
+    }
+  }
+}
+
+v1::Config ParseJson(absl::string_view text, Faults* faults) {
+  v1::Config config;
+  pb::Struct json;
+  const pb::util::Status status =
+      pb::util::JsonStringToMessage(std::string(text), &json);
+  if (!status.ok()) {
+    faults->push_back(absl::StrCat("no JSON object: ", MessageOf(status)));
+    return config;
+  }
+  ReadJson(json, "", &config, faults);
+  return config;
+}
+
+}  // namespace
+
+absl::StatusOr<ConfigFormat> ConfigFormatOf(absl::string_view path) {
+  if (absl::EndsWith(path, ".textproto") || absl::EndsWith(path, ".txtpb")) {
+    return ConfigFormat::kTextproto;
+  }
+  if (absl::EndsWith(path, ".json")) return ConfigFormat::kJson;
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, ": a configuration file ends in .textproto or .json"));
+}
+
+absl::StatusOr<Settings> ParseConfig(absl::string_view text,
+                                     ConfigFormat format) {
+  Faults faults;
+  const v1::Config config = format == ConfigFormat::kJson
+                                ? ParseJson(text, &faults)
+                                : ParseText(text, &faults);
+  Settings settings = ReadConfig(config, &faults);
+  absl::Status status = StatusOf(faults);
+  if (!status.ok()) return status;
+  return settings;
+}
+
+absl::StatusOr<Settings> LoadConfig(const std::string& path) {
+  const absl::StatusOr<ConfigFormat> format = ConfigFormatOf(path);
+  if (!format.ok()) return format.status();
+  std::ifstream file(path, std::ios::binary);
+  std::string text(kMaxConfigBytes + 1, '\0');
+  file.read(&text[0], static_cast<std::streamsize>(text.size()));
+  // At the end of the file, read() fails, and says eof.
+  if (!file.eof() && !file) {
+    return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
+  }
+  text.resize(static_cast<size_t>(file.gcount()));
+  if (text.size() > kMaxConfigBytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": larger than ", kMaxConfigBytes, " bytes"));
+  }
+  absl::StatusOr<Settings> settings = ParseConfig(text, *format);
+  if (!settings.ok()) {
+    return absl::Status(
+        settings.status().code(),
+        absl::StrCat(path, ": ", settings.status().message()));
+  }
+  return settings;
+}
+
+absl::StatusOr<Settings> ConfigFromProto(const v1::Config& proto) {
+  Faults faults;
+  Settings settings = ReadConfig(proto, &faults);
+  absl::Status status = StatusOf(faults);
+  if (!status.ok()) return status;
+  return settings;
+}
+
+v1::Config ConfigToProto(const Settings& settings) {
+  v1::Config to;
+  to.set_name(settings.name);
+  to.set_enabled(settings.enabled);
+  to.set_max_targets(settings.max_targets);
+
+  const RetryOptions& r = settings.retry;
+  v1::Retry* const retry = to.mutable_retry();
+  retry->set_max_attempts(r.max_attempts);
+  retry->set_max_elapsed(FormatDurationText(r.max_elapsed));
+  retry->set_attempt_timeout(FormatDurationText(r.attempt_timeout));
+  retry->set_max_believed_wait(FormatDurationText(r.max_believed_wait));
+  retry->set_when_open(static_cast<v1::Retry::WhenOpen>(r.when_open));
+  v1::Backoff* const backoff = retry->mutable_backoff();
+  backoff->set_initial(FormatDurationText(r.backoff.initial));
+  backoff->set_multiplier(r.backoff.multiplier);
+  backoff->set_max(FormatDurationText(r.backoff.max));
+  backoff->set_jitter(static_cast<v1::Backoff::Jitter>(r.backoff.jitter));
+
+  to.mutable_quota()->set_max_waiters(settings.quota.max_waiters);
+
+  const EndpointOptions& e = settings.endpoint;
+  v1::Endpoint* const endpoint = to.mutable_endpoint();
+  endpoint->set_max_waiters(e.max_waiters);
+  v1::Endpoint::Breaker* const breaker = endpoint->mutable_breaker();
+  breaker->set_enabled(e.breaker.enabled);
+  breaker->set_failure_ratio(e.breaker.failure_ratio);
+  breaker->set_min_calls(e.breaker.min_calls);
+  breaker->set_window(FormatDurationText(e.breaker.window));
+  breaker->set_first_failures(e.breaker.first_failures);
+  breaker->set_min_open(FormatDurationText(e.breaker.min_open));
+  breaker->set_max_open(FormatDurationText(e.breaker.max_open));
+  breaker->set_successes_to_close(e.breaker.successes_to_close);
+  breaker->set_probe_lease(FormatDurationText(e.breaker.probe_lease));
+  v1::Endpoint::Budget* const budget = endpoint->mutable_budget();
+  budget->set_enabled(e.budget.enabled);
+  budget->set_capacity(e.budget.capacity);
+  budget->set_transient_cost(e.budget.transient_cost);
+  budget->set_throttled_cost(e.budget.throttled_cost);
+  return to;
+}
+
+}  // namespace forbear

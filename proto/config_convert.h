@@ -1,0 +1,51 @@
+// Configuration: core/policy.h's Settings to and from proto/config.proto, and
+// files of it in text format or JSON.
+//
+//   absl::StatusOr<Settings> settings = LoadConfig("forbear.textproto");
+//   if (!settings.ok()) …settings.status() lists every fault of the file…
+//   auto client = Client::Create(ClientOptions(*std::move(settings)));
+//
+// Every fault is reported at once: names that no field has, values of the wrong
+// type, durations that are none, numbers out of their range. Of JSON each comes
+// with its path ("retry.backoff.initial"); of text format what the parser itself
+// refuses comes with line and column, one for each line, and the rest with its
+// path. Where a line cannot be left out, because it has brackets, reading ends,
+// and the error says so.
+//
+// Thread rule: pure functions, and one that reads a file; call from anywhere.
+#ifndef FORBEAR_PROTO_CONFIG_CONVERT_H_
+#define FORBEAR_PROTO_CONFIG_CONVERT_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "core/policy.h"
+#include "proto/config.pb.h"
+
+namespace forbear {
+
+enum class ConfigFormat { kTextproto, kJson };
+
+// By the end of a file's name: .textproto, .txtpb or .json. INVALID_ARGUMENT for
+// others.
+absl::StatusOr<ConfigFormat> ConfigFormatOf(absl::string_view path);
+
+// INVALID_ARGUMENT with all faults. Fields that the text does not have keep their
+// defaults; an empty text (of JSON: {}) is the default configuration.
+absl::StatusOr<Settings> ParseConfig(absl::string_view text,
+                                     ConfigFormat format);
+
+// The file's text, parsed by ConfigFormatOf. NOT_FOUND if it cannot be read;
+// INVALID_ARGUMENT, with the path, also above kMaxConfigBytes.
+absl::StatusOr<Settings> LoadConfig(const std::string& path);
+constexpr int kMaxConfigBytes = 1 << 20;
+
+absl::StatusOr<Settings> ConfigFromProto(const v1::Config& proto);
+
+// Every field, also those that have their default.
+v1::Config ConfigToProto(const Settings& settings);
+
+}  // namespace forbear
+
+#endif  // FORBEAR_PROTO_CONFIG_CONVERT_H_

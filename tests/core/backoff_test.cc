@@ -1,0 +1,133 @@
+#include "core/backoff.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
+#include "core/random.h"
+#include "gtest/gtest.h"
+
+namespace forbear {
+namespace {
+
+double Delay(const BackoffOptions& o, int64_t retry, double random) {
+  return absl::ToDoubleSeconds(BackoffDelay(o, retry, random));
+}
+
+std::string Faults(const BackoffOptions& o) {
+  std::vector<std::string> all;
+  ValidateBackoff(o, "b", &all);
+  return absl::StrJoin(all, "|");
+}
+
+TEST(BackoffTest, AwsTables) {
+  // smithy-rs rust-runtime/aws-smithy-runtime retries and botocore
+  // tests/unit/retries: the ceilings of retry 2.1 and 2.0, jitter at 1.
+  BackoffOptions v21;
+  v21.jitter = Jitter::kNone;
+  const std::vector<double> table21 = {0.05, 0.1, 0.2,  0.4, 0.8, 1.6,
+                                       3.2,  6.4, 12.8, 20,  20};
+  for (size_t i = 0; i < table21.size(); ++i) {
+    EXPECT_DOUBLE_EQ(Delay(v21, static_cast<int64_t>(i + 1), 0), table21[i]);
+  }
+  for (double initial : {1.0, 3.0, 0.03}) {
+    BackoffOptions v20 = v21;
+    v20.initial = absl::Seconds(initial);
+    EXPECT_NEAR(Delay(v20, 1, 0), initial, 1e-9);
+    EXPECT_NEAR(Delay(v20, 2, 0), 2 * initial, 1e-9);
+    EXPECT_NEAR(Delay(v20, 3, 0), 4 * initial, 1e-9);
+  }
+  BackoffOptions big = v21;
+  big.initial = absl::Seconds(10);
+  EXPECT_DOUBLE_EQ(Delay(big, 100000, 0), 20);
+}
+
+TEST(BackoffTest, GrpcA6Table) {
+  // gRPC A6 (2024): min(initial · multiplier^(n-1), max) · U(0.8, 1.2).
+  BackoffOptions o;
+  o.initial = absl::Milliseconds(100);
+  o.max = absl::Seconds(1);
+  o.jitter = Jitter::kPlusMinus;
+  const double ceilings[] = {0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0};
+  for (int n = 1; n <= 7; ++n) {
+    EXPECT_NEAR(Delay(o, n, 0), 0.8 * ceilings[n - 1], 1e-9);
+    EXPECT_NEAR(Delay(o, n, 0.5), ceilings[n - 1], 1e-9);
+    EXPECT_NEAR(Delay(o, n, 1 - 1e-12), 1.2 * ceilings[n - 1], 1e-9);
+  }
+}
+
+TEST(BackoffTest, WithinItsBoundsForEveryRetryNumber) {
+  for (Jitter jitter : {Jitter::kFull, Jitter::kPlusMinus, Jitter::kNone}) {
+    for (double multiplier : {1.0, 1.6, 2.0, 100.0}) {
+      for (absl::Duration initial : {absl::ZeroDuration(), absl::Nanoseconds(1),
+                                     absl::Milliseconds(50), absl::Hours(1)}) {
+        BackoffOptions o;
+        o.initial = initial;
+        o.multiplier = multiplier;
+        o.max = std::max(initial, absl::Seconds(20));
+        o.jitter = jitter;
+        ASSERT_EQ(Faults(o), "");
+        for (int64_t retry :
+             {std::numeric_limits<int64_t>::min(), int64_t{-1}, int64_t{0},
+              int64_t{1}, int64_t{2}, int64_t{33}, int64_t{1000000},
+              std::numeric_limits<int64_t>::max()}) {
+          for (double random : {0.0, 0.3, 1.0 - 0x1.0p-53}) {
+            const absl::Duration d = BackoffDelay(o, retry, random);
+            EXPECT_GE(d, absl::ZeroDuration());
+            EXPECT_LE(d, o.max * (jitter == Jitter::kPlusMinus ? 1.2 : 1.0));
+            EXPECT_EQ(d, BackoffDelay(o, retry, random));
+            if (retry < 1) {
+              EXPECT_EQ(d, BackoffDelay(o, 1, random));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// Full jitter is uniform: 10,000 samples at the ceiling, 20 bins, each within
+// 20 % (the smithy-rs test's tolerance).
+TEST(BackoffTest, FullJitterIsUniform) {
+  BackoffOptions o;
+  std::vector<int> bins(20, 0);
+  for (uint64_t i = 0; i < 10000; ++i) {
+    ++bins[static_cast<size_t>(Delay(o, 50, UnitRandom(42, i)))];
+  }
+  for (int n : bins) {
+    EXPECT_GE(n, 400);
+    EXPECT_LE(n, 600);
+  }
+}
+
+TEST(BackoffTest, OptionsOutOfRangeAreRefusedWithTheirPath) {
+  EXPECT_EQ(Faults({}), "");
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (double m :
+       {0.0, 0.99, -2.0, 100.1, nan, std::numeric_limits<double>::infinity()}) {
+    BackoffOptions o;
+    o.multiplier = m;
+    EXPECT_EQ(Faults(o).find("b.multiplier is "), 0u) << m;
+  }
+  for (absl::Duration d :
+       {-absl::Nanoseconds(1), absl::Hours(2), absl::InfiniteDuration(),
+        -absl::InfiniteDuration(), absl::Seconds(nan)}) {
+    BackoffOptions o;
+    o.initial = d;
+    EXPECT_NE(Faults(o).find("b.initial is "), std::string::npos) << d;
+  }
+  for (absl::Duration d : {absl::Milliseconds(49), -absl::Seconds(1),
+                           absl::Hours(25), absl::InfiniteDuration()}) {
+    BackoffOptions o;
+    o.max = d;
+    EXPECT_EQ(Faults(o).find("b.max is "), 0u) << d;
+  }
+}
+
+}  // namespace
+}  // namespace forbear

@@ -1,0 +1,112 @@
+#include "core/call_record.h"
+
+#include <string>
+
+#include "absl/time/time.h"
+#include "core/outcome.h"
+#include "core/stop_reason.h"
+#include "core/time.h"
+#include "gtest/gtest.h"
+
+namespace forbear {
+namespace {
+
+MonotonicTime At(double seconds) {
+  return MonotonicTime() + absl::Seconds(seconds);
+}
+
+CallRecord Example() {
+  CallRecord r;
+  r.protocol = Protocol::kHttp;
+  r.target = "127.0.0.1:8080";
+  r.method = "POST";
+  r.begin = At(10);
+  r.end = At(11.02);
+  r.stop_reason = StopReason::kSuccess;
+  r.total_attempts = 2;
+  AttemptRecord a;
+  a.number = 1;
+  a.start = At(10);
+  a.end = At(10.002);
+  a.outcome.kind = ErrorKind::kThrottled;
+  a.outcome.status = 429;
+  a.outcome.pushback = absl::Seconds(1);
+  r.attempts.push_back(a);
+  a = AttemptRecord();
+  a.number = 2;
+  a.start = At(11.007);
+  a.end = At(11.02);
+  a.waited = absl::Milliseconds(1005);
+  a.wait_source = DelaySource::kRetryAfter;
+  a.outcome.status = 200;
+  r.attempts.push_back(a);
+  return r;
+}
+
+TEST(CallRecordTest, ReadsAsAPersonWouldWantIt) {
+  EXPECT_EQ(
+      FormatCallRecord(Example()),
+      "POST 127.0.0.1:8080: success after 2 attempts, 1.02s\n"
+      "   1  at +0        after waiting 0        (none)  HTTP 429 throttled in "
+      "2ms, server asked for 1s\n"
+      "   2  at +1s       after waiting 1s       (retry-after)  HTTP 200 ok in "
+      "13ms\n");
+}
+
+TEST(CallRecordTest, SaysWhatIsNotKeptAndWhenToComeBack) {
+  CallRecord r = Example();
+  r.total_attempts = 20;
+  r.stop_reason = StopReason::kWaitExceedsDeadline;
+  r.retry_at = r.end + absl::Seconds(90);
+  r.attempts[0].outcome.pushback.reset();
+  r.attempts[0].garbage_pushback = true;
+  const std::string text = FormatCallRecord(r);
+  EXPECT_NE(text.find("wait_exceeds_deadline after 20 attempts"),
+            std::string::npos);
+  EXPECT_NE(text.find("retry_at +1m30s"), std::string::npos);
+  EXPECT_NE(text.find("(18 earlier attempts not kept)"), std::string::npos);
+  EXPECT_NE(text.find("an unbelievable wait"), std::string::npos);
+  r = CallRecord();
+  r.total_attempts = 1;
+  EXPECT_NE(FormatCallRecord(r).find("after 1 attempt,"), std::string::npos);
+}
+
+TEST(CallRecordTest, Status) {
+  Outcome o;
+  EXPECT_EQ(FormatStatus(Protocol::kHttp, o), "no answer");
+  EXPECT_EQ(FormatStatus(Protocol::kNone, o), "-");
+  EXPECT_EQ(FormatStatus(Protocol::kGrpc, o), "gRPC 0");
+  o.status = 503;
+  EXPECT_EQ(FormatStatus(Protocol::kHttp, o), "HTTP 503");
+  EXPECT_EQ(FormatStatus(Protocol::kNone, o), "503");
+  o.transport_error = 7;
+  EXPECT_EQ(FormatStatus(Protocol::kHttp, o), "curl error 7");
+}
+
+TEST(CallRecordTest, ShortDurations) {
+  EXPECT_EQ(FormatShort(absl::ZeroDuration()), "0");
+  EXPECT_EQ(FormatShort(absl::Nanoseconds(1)), "1ns");
+  EXPECT_EQ(FormatShort(absl::Nanoseconds(1234)), "1us");
+  EXPECT_EQ(FormatShort(absl::Microseconds(1234)), "1.2ms");
+  EXPECT_EQ(FormatShort(absl::Milliseconds(250)), "250ms");
+  EXPECT_EQ(FormatShort(absl::Milliseconds(1026)), "1.02s");
+  EXPECT_EQ(FormatShort(absl::Milliseconds(12345)), "12.3s");
+  EXPECT_EQ(FormatShort(absl::Hours(24)), "24h");
+  EXPECT_EQ(FormatShort(-absl::Milliseconds(1026)), "-1.02s");
+  EXPECT_EQ(FormatShort(absl::InfiniteDuration()), "inf");
+  EXPECT_EQ(FormatShort(-absl::InfiniteDuration()), "-inf");
+}
+
+TEST(CallRecordTest, WastedSends) {
+  for (int i = 0; i < kStopReasonCount; ++i) {
+    CallRecord r;
+    r.total_attempts = 3;
+    r.stop_reason = static_cast<StopReason>(i);
+    const bool answered = r.stop_reason == StopReason::kSuccess ||
+                          r.stop_reason == StopReason::kPermanentError;
+    EXPECT_EQ(r.wasted_sends(), answered ? 2 : 3);
+  }
+}
+
+}  // namespace
+}  // namespace forbear

@@ -1,0 +1,1005 @@
+// Execution against a twin: every short sequence of events, fed to both.
+//
+// The twin (class Twin) is written from the table in core/execution.h and the
+// rules in docs/design.md, not from execution.cc: naive, slow, and without a
+// thought for how it is done there. Both have the same model of the shared
+// states (class Model), which counts what is given and what comes back.
+//
+// A failure prints the events of the sequence in order, and the options.
+
+#include "core/execution.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "core/action.h"
+#include "core/call_record.h"
+#include "core/outcome.h"
+#include "core/retry_policy.h"
+#include "core/shared_state.h"
+#include "core/stop_reason.h"
+#include "core/time.h"
+#include "gtest/gtest.h"
+
+namespace forbear {
+namespace {
+
+using Phase = Execution::Phase;
+using Head = Execution::HeadDecision;
+
+constexpr absl::Duration kBackoff = absl::Milliseconds(100);
+constexpr absl::Duration kLimit = absl::Seconds(20);
+constexpr absl::Duration kAttempt = absl::Seconds(6);
+
+// What both calls share with nobody: a gate, a breaker, a queue in front, and a
+// budget. The same rules as SharedState's, the least code.
+class Model final : public SharedState {
+ public:
+  explicit Model(int budget) : level(budget), full(budget) {}
+
+  DispatchAnswer Dispatch(WaitPlace* place, const std::shared_ptr<Waiter>&,
+                          MonotonicTime now, MonotonicTime limit,
+                          WhenOpen when_open, WakeList*) override {
+    DispatchAnswer a;
+    asked_with = place->ticket;
+    const MonotonicTime until = Later(gate, open);
+    queued = false;
+    if (until <= now && !others_first) {
+      ++out;
+      ++given;
+      return a;
+    }
+    a.until = until <= now ? MonotonicTime::Infinite() : until;
+    a.source = gate > now   ? DelaySource::kGate
+               : open > now ? DelaySource::kBreaker
+                            : DelaySource::kQueue;
+    if ((until > now && until >= limit) ||
+        (open > now && when_open == WhenOpen::kFail)) {
+      a.verdict = Verdict::kRefuse;
+      a.until = until;
+      a.reason = open > now && (when_open == WhenOpen::kFail || open > gate)
+                     ? StopReason::kCircuitOpen
+                     : StopReason::kWaitExceedsDeadline;
+      return a;
+    }
+    if (full_queue) {
+      a.verdict = Verdict::kRefuse;
+      a.reason = StopReason::kQueueFull;
+      return a;
+    }
+    queued = true;
+    a.verdict = Verdict::kWait;
+    return a;
+  }
+
+  void Leave(WaitPlace*, WakeList*) override { queued = false; }
+
+  void OnAnswerHead(AttemptPermit* permit, const Outcome& outcome,
+                    MonotonicTime now, WakeList*) override {
+    permit->head_seen = true;
+    ++heads;
+    Shut(outcome, now);
+  }
+
+  NotBefore OnAttemptDone(AttemptPermit* permit, const Outcome& outcome,
+                          MonotonicTime now, double, WakeList*) override {
+    --out;
+    if (!permit->head_seen) Shut(outcome, now);
+    NotBefore n;
+    n.time = now;
+    if (gate > n.time) n = {gate, DelaySource::kGate};
+    if (open > n.time) n = {open, DelaySource::kBreaker};
+    return n;
+  }
+
+  bool Withdraw(int cost) override {
+    if (level < cost) return false;
+    level -= cost;
+    return true;
+  }
+  void Deposit(int tokens) override { level = std::min(full, level + tokens); }
+  const BudgetOptions& budget_options() const override { return costs; }
+
+  void Shut(const Outcome& o, MonotonicTime now) {
+    if (o.pushback &&
+        (o.kind == ErrorKind::kThrottled || o.kind == ErrorKind::kTransient)) {
+      gate = Later(gate, now + *o.pushback);
+    }
+  }
+
+  bool operator==(const Model& o) const {
+    return out == o.out && given == o.given && queued == o.queued &&
+           level == o.level && heads == o.heads && gate == o.gate &&
+           asked_with == o.asked_with;
+  }
+  std::string Text() const {
+    return absl::StrCat("out ", out, " given ", given, " queued ", queued,
+                        " level ", level, " heads ", heads, " gate ",
+                        gate.nanos(), " ticket ", asked_with.arrived.nanos());
+  }
+
+  MonotonicTime gate = MonotonicTime::InfinitePast();
+  MonotonicTime open = MonotonicTime::InfinitePast();
+  bool others_first = false;
+  bool full_queue = false;
+  bool queued = false;
+  int out = 0;
+  int given = 0;
+  int heads = 0;
+  int level;
+  int full;
+  Ticket asked_with;
+  BudgetOptions costs;
+};
+
+Outcome Cancelled() {
+  Outcome o;
+  o.kind = ErrorKind::kCancelled;
+  return o;
+}
+
+struct Options {
+  bool deadline = true;
+  bool idempotent = true;
+  bool replayable = true;
+  int max_attempts = 2;
+  WhenOpen when_open = WhenOpen::kWait;
+  int budget = 500;
+  bool attempt_timeout = false;
+
+  std::string Text() const {
+    return absl::StrCat("deadline ", deadline, " idempotent ", idempotent,
+                        " replayable ", replayable, " max_attempts ",
+                        max_attempts, " fail ", when_open == WhenOpen::kFail,
+                        " budget ", budget, " timeout ", attempt_timeout);
+  }
+};
+
+// The machine once more, from its table.
+class Twin {
+ public:
+  Twin(const Options& o, MonotonicTime deadline)
+      : o_(o), deadline_(deadline), model(o.budget) {}
+
+  void Begin(MonotonicTime now) {
+    if (phase != Phase::kNew) return;
+    limit = o_.deadline ? deadline_ : now + kLimit;
+    ticket_ = now;
+    wait_began_ = now;
+    begin = now;
+    if (now >= deadline_) return Finish(StopReason::kDeadlineExceeded, {}, now);
+    Dispatch(now);
+  }
+
+  Head OnHead(int n, Outcome outcome, MonotonicTime now) {
+    if (in_flight != n || n == 0 || head_seen_) return Head::kCommit;
+    head_seen_ = true;
+    Believe(&outcome);
+    permit_.head_seen = false;
+    WakeList none;
+    model.OnAnswerHead(&permit_, outcome, now, &none);
+    const bool never_seen = outcome.processed == Processed::kNo && !free_used_;
+    if (!Retryable(outcome, failures_ + (never_seen ? 0 : 1))) {
+      return Head::kCommit;
+    }
+    const MonotonicTime back =
+        now + outcome.pushback.value_or(absl::ZeroDuration());
+    return back < limit ? Head::kHold : Head::kCommit;
+  }
+
+  void OnDone(int n, Outcome outcome, MonotonicTime now) {
+    if (in_flight != n || n == 0) return;
+    const bool garbage = Believe(&outcome);
+    records[n].end = now;
+    records[n].outcome = outcome;
+    records[n].garbage_pushback = garbage;
+    in_flight = 0;
+    permit_.head_seen = head_seen_;
+    WakeList none;
+    const SharedState::NotBefore known =
+        model.OnAttemptDone(&permit_, outcome, now, 0, &none);
+
+    switch (outcome.kind) {
+      case ErrorKind::kOk:
+        model.Deposit(sent == 1 ? 1 : paid_);
+        return Finish(StopReason::kSuccess, {}, now);
+      case ErrorKind::kPermanent:
+        return Finish(StopReason::kPermanentError, {}, now);
+      case ErrorKind::kCancelled:
+        return Finish(StopReason::kCancelled, {}, now);
+      default:
+        break;
+    }
+    const bool transient = outcome.kind == ErrorKind::kTransient;
+    const bool free =
+        transient && outcome.processed == Processed::kNo && !free_used_;
+    if (free) free_used_ = true;
+    if (transient && !free) ++failures_;
+    // A transport's timer may be 10 ms early.
+    const MonotonicTime at_most =
+        outcome.timed_out ? now + absl::Milliseconds(10) : now;
+    if (at_most >= limit && !outcome.committed) return Late(now, {});
+    // Why not, in the order of core/retry_policy.h.
+    if (outcome.committed) return Finish(StopReason::kCommitted, {}, now);
+    if (outcome.retry_forbidden)
+      return Finish(StopReason::kServerSaidNo, {}, now);
+    if (outcome.processed != Processed::kNo && !o_.idempotent &&
+        !outcome.repeatable) {
+      return Finish(StopReason::kNotIdempotent, {}, now);
+    }
+    if (!o_.replayable) return Finish(StopReason::kNotReplayable, {}, now);
+    if (transient && failures_ >= o_.max_attempts) {
+      return Finish(StopReason::kAttemptsExhausted, {}, now);
+    }
+    // The earliest next send.
+    const absl::Duration own =
+        transient ? kBackoff * (1 << (std::max(1, failures_) - 1))
+                  : absl::ZeroDuration();
+    const MonotonicTime earliest = Later(known.time, now + own);
+    const bool breaker = model.open > now && model.open > model.gate;
+    if (breaker && o_.when_open == WhenOpen::kFail) {
+      return Finish(known.time >= now + own ? StopReason::kCircuitOpen
+                                            : StopReason::kWaitExceedsDeadline,
+                    earliest, now);
+    }
+    if (earliest >= limit) {
+      return Finish(breaker && model.open >= now + own
+                        ? StopReason::kCircuitOpen
+                        : StopReason::kWaitExceedsDeadline,
+                    earliest, now);
+    }
+    const int cost = free ? 0 : transient ? 14 : 5;
+    if (!model.Withdraw(cost)) {
+      return Finish(StopReason::kBudgetExhausted, {}, now);
+    }
+    owed_ = cost;
+    wait_began_ = now;
+    if (outcome.pushback) told_by_ = outcome.pushback_source;
+    if (transient) {
+      phase = Phase::kBackoff;
+      back_ = now + own;
+      Wait(back_, DelaySource::kBackoff);
+    } else {
+      Dispatch(now);
+    }
+  }
+
+  void OnTimer(MonotonicTime now) {
+    if (phase == Phase::kBackoff) {
+      if (now >= limit) return Late(now, back_);
+      if (now < back_) return Wait(back_, DelaySource::kBackoff);
+      ticket_ = now;
+      return Dispatch(now);
+    }
+    if (phase == Phase::kQueued) {
+      if (now >= limit) return Late(now, waits_for_);
+      Dispatch(now);
+    }
+  }
+
+  void OnCancel(MonotonicTime now) { Finish(StopReason::kCancelled, {}, now); }
+
+  // Undelivered actions, oldest first.
+  std::deque<Action> actions;
+  Phase phase = Phase::kNew;
+  int in_flight = 0;
+  int sent = 0;  // attempts, those that were taken back not counted
+  std::map<int, AttemptRecord> records;
+  StopReason reason = StopReason::kNone;
+  std::optional<MonotonicTime> retry_at;
+  MonotonicTime begin;
+  MonotonicTime limit = MonotonicTime::Infinite();
+
+ private:
+  // A wait above 24 h is none.
+  static bool Believe(Outcome* o) {
+    if (o->pushback && *o->pushback > absl::Hours(24)) {
+      o->pushback.reset();
+      o->pushback_source = DelaySource::kNone;
+      return true;
+    }
+    return false;
+  }
+
+  bool Retryable(const Outcome& o, int failures) const {
+    if (o.kind != ErrorKind::kTransient && o.kind != ErrorKind::kThrottled) {
+      return false;
+    }
+    if (o.committed || o.retry_forbidden || !o_.replayable) return false;
+    if (o.processed != Processed::kNo && !o_.idempotent && !o.repeatable) {
+      return false;
+    }
+    return o.kind == ErrorKind::kThrottled || failures < o_.max_attempts;
+  }
+
+  void Dispatch(MonotonicTime now) {
+    phase = Phase::kQueued;
+    WaitPlace place;
+    place.ticket = {ticket_, 1};
+    WakeList none;
+    const DispatchAnswer a =
+        model.Dispatch(&place, nullptr, now, limit, o_.when_open, &none);
+    if (a.verdict == Verdict::kRefuse) {
+      if (a.reason == StopReason::kQueueFull) return Finish(a.reason, {}, now);
+      return Finish(a.reason, a.until, now);
+    }
+    if (a.verdict == Verdict::kWait) {
+      waits_for_ = a.until;
+      const bool told =
+          a.source == DelaySource::kGate && told_by_ != DelaySource::kNone;
+      return Wait(a.until, told ? told_by_ : a.source);
+    }
+    phase = Phase::kInFlight;
+    in_flight = ++sent;
+    head_seen_ = false;
+    paid_ = owed_;
+    owed_ = 0;
+    AttemptRecord r;
+    r.number = in_flight;
+    r.start = r.end = now;
+    r.waited = now - wait_began_;
+    r.wait_source = waited_for_;
+    waited_for_ = told_by_ = DelaySource::kNone;
+    records[in_flight] = r;
+    Action start;
+    start.type = Action::Type::kStartAttempt;
+    start.attempt = in_flight;
+    start.time = deadline_;
+    if (o_.attempt_timeout) start.time = Earlier(deadline_, now + kAttempt);
+    Add(start);
+  }
+
+  void Wait(MonotonicTime until, DelaySource source) {
+    waited_for_ = source;
+    Action wait;
+    wait.type = Action::Type::kWaitUntil;
+    wait.time = Earlier(until, limit);
+    wait.source = source;
+    Add(wait);
+  }
+
+  void Late(MonotonicTime now, std::optional<MonotonicTime> known) {
+    if (known && (*known <= now || known->is_infinite())) known.reset();
+    Finish(
+        o_.deadline ? StopReason::kDeadlineExceeded : StopReason::kMaxElapsed,
+        known, now);
+  }
+
+  void Finish(StopReason why, std::optional<MonotonicTime> at,
+              MonotonicTime now) {
+    if (phase == Phase::kFinished) return;
+    phase = Phase::kFinished;
+    model.queued = false;
+    model.Deposit(owed_);
+    owed_ = 0;
+    if (in_flight != 0) {
+      WakeList none;
+      model.OnAttemptDone(&permit_, Cancelled(), now, 0, &none);
+      const auto start =
+          std::find_if(actions.begin(), actions.end(), [this](const Action& a) {
+            return a.type == Action::Type::kStartAttempt &&
+                   a.attempt == in_flight;
+          });
+      if (start != actions.end()) {
+        // Never sent: no cancel, no record, and its token comes back.
+        actions.erase(start);
+        records.erase(in_flight);
+        --sent;
+        model.Deposit(paid_);
+      } else {
+        records[in_flight].end = now;
+        records[in_flight].outcome = Cancelled();
+        Action cancel;
+        cancel.type = Action::Type::kCancelAttempt;
+        cancel.attempt = in_flight;
+        Add(cancel);
+      }
+      in_flight = 0;
+    }
+    reason = why;
+    retry_at = at;
+    Action finish;
+    finish.type = Action::Type::kFinish;
+    finish.reason = why;
+    finish.retry_at = at;
+    Add(finish);
+  }
+
+  // A newer action makes an undelivered wait void.
+  void Add(const Action& a) {
+    actions.erase(std::remove_if(actions.begin(), actions.end(),
+                                 [](const Action& x) {
+                                   return x.type == Action::Type::kWaitUntil;
+                                 }),
+                  actions.end());
+    actions.push_back(a);
+  }
+
+  const Options o_;
+  const MonotonicTime deadline_;
+  MonotonicTime ticket_;
+  MonotonicTime wait_began_;
+  MonotonicTime back_;
+  std::optional<MonotonicTime> waits_for_;
+  DelaySource waited_for_ = DelaySource::kNone;
+  DelaySource told_by_ = DelaySource::kNone;
+  AttemptPermit permit_;
+  bool head_seen_ = false;
+  bool free_used_ = false;
+  int failures_ = 0;
+  int owed_ = 0;
+  int paid_ = 0;
+
+ public:
+  Model model;
+};
+
+class NoWaiter final : public Waiter {
+ public:
+  void Wake() override {}
+};
+
+// One event of the alphabet.
+struct Letter {
+  enum class What {
+    kBegin,
+    kHead,
+    kDone,
+    kTimerOnTime,
+    kTimerEarly,
+    kWake,
+    kCancel,
+    kDrain,
+    kPass,    // 7 s go by
+    kNear,    // all but 12 ms of the limit go by
+    kGate,    // another call shuts the gate for 3 s
+    kOpen,    // the breaker opens for 2 s
+    kQueue,   // others come first, or no longer
+    kLetter,  // a late letter: attempt 1 ends once more
+  };
+  What what;
+  Outcome outcome;
+  std::string name;
+};
+
+std::string Text(const Action& a) {
+  return absl::StrCat("{", static_cast<int>(a.type), " n", a.attempt, " t",
+                      a.time.is_infinite() ? -1 : a.time.nanos() / 1000000,
+                      " s", static_cast<int>(a.source), " ",
+                      StopReasonName(a.reason), " r",
+                      a.retry_at ? a.retry_at->nanos() / 1000000 : -1, "}");
+}
+
+std::string Text(const AttemptRecord& r) {
+  return absl::StrCat(
+      r.number, " ", r.start.nanos(), "-", r.end.nanos(), " kind ",
+      static_cast<int>(r.outcome.kind), " push ",
+      r.outcome.pushback ? absl::FormatDuration(*r.outcome.pushback) : "-",
+      " waited ", absl::FormatDuration(r.waited), " ",
+      DelaySourceName(r.wait_source), r.garbage_pushback ? " garbage" : "");
+}
+
+bool Same(const Action& a, const Action& b) {
+  return a.type == b.type && a.attempt == b.attempt && a.time == b.time &&
+         a.source == b.source && a.reason == b.reason &&
+         a.retry_at == b.retry_at;
+}
+
+bool Same(const AttemptRecord& a, const AttemptRecord& b) {
+  return a.number == b.number && a.start == b.start && a.end == b.end &&
+         a.outcome.kind == b.outcome.kind &&
+         a.outcome.pushback == b.outcome.pushback && a.waited == b.waited &&
+         a.wait_source == b.wait_source &&
+         a.garbage_pushback == b.garbage_pushback;
+}
+
+// Runs one sequence through both. Returns what differs, or nothing.
+class Pair {
+ public:
+  explicit Pair(const Options& o)
+      : options_(o),
+        now_(MonotonicTime::FromNanos(5000000000)),
+        deadline_(o.deadline ? now_ + kLimit : MonotonicTime::Infinite()),
+        twin_(o, deadline_),
+        model_(o.budget) {
+    retry_.max_attempts = o.max_attempts;
+    retry_.max_elapsed = kLimit;
+    retry_.when_open = o.when_open;
+    retry_.backoff.initial = kBackoff;
+    retry_.backoff.jitter = Jitter::kNone;
+    if (o.attempt_timeout) retry_.attempt_timeout = kAttempt;
+    CallSpec spec;
+    spec.call_id = 1;
+    spec.deadline = deadline_;
+    spec.idempotent = o.idempotent;
+    spec.replayable = o.replayable;
+    static const auto* const waiter =
+        new std::shared_ptr<Waiter>(std::make_shared<NoWaiter>());
+    call_.emplace(spec, &retry_, &model_, *waiter);
+  }
+
+  std::string Feed(const Letter& letter) {
+    using What = Letter::What;
+    switch (letter.what) {
+      case What::kBegin:
+        call_->Begin(now_);
+        twin_.Begin(now_);
+        break;
+      case What::kHead: {
+        now_ = now_ + absl::Milliseconds(5);
+        const int n = std::max(1, delivered_);
+        const Head a = call_->OnAnswerHead(n, letter.outcome, now_);
+        if (a != twin_.OnHead(n, letter.outcome, now_)) {
+          return absl::StrCat("head decision ", static_cast<int>(a));
+        }
+        break;
+      }
+      case What::kDone:
+        now_ = now_ + absl::Milliseconds(5);
+        call_->OnAttemptDone(std::max(1, delivered_), letter.outcome, now_);
+        twin_.OnDone(std::max(1, delivered_), letter.outcome, now_);
+        break;
+      case What::kLetter:
+        call_->OnAttemptDone(1, letter.outcome, now_);
+        twin_.OnDone(1, letter.outcome, now_);
+        break;
+      case What::kTimerOnTime:
+        if (wait_ && *wait_ > now_) now_ = *wait_;
+        call_->OnTimer(now_);
+        twin_.OnTimer(now_);
+        break;
+      case What::kTimerEarly:
+        now_ = now_ + absl::Milliseconds(1);
+        call_->OnTimer(now_);
+        twin_.OnTimer(now_);
+        break;
+      case What::kWake:
+        call_->OnWake(now_);
+        twin_.OnTimer(now_);
+        break;
+      case What::kCancel:
+        call_->OnCancel(now_);
+        twin_.OnCancel(now_);
+        break;
+      case What::kDrain: {
+        const std::string bad = Drain();
+        if (!bad.empty()) return bad;
+        break;
+      }
+      case What::kPass:
+        now_ = now_ + absl::Seconds(7);
+        break;
+      case What::kNear:
+        if (!call_->limit().is_infinite()) {
+          now_ = Later(now_, call_->limit() - absl::Milliseconds(12));
+        }
+        break;
+      case What::kGate:
+        model_.gate = twin_.model.gate =
+            Later(model_.gate, now_ + absl::Seconds(3));
+        break;
+      case What::kOpen:
+        model_.open = twin_.model.open = now_ + absl::Seconds(2);
+        break;
+      case What::kQueue:
+        model_.others_first = twin_.model.others_first = !model_.others_first;
+        break;
+    }
+    call_->TakeWakes();
+    return Compare();
+  }
+
+  // The end of every sequence: whatever is left is delivered, then the call is
+  // cancelled, and everything must be back.
+  std::string End() {
+    std::string bad = Drain();
+    if (!bad.empty()) return bad;
+    if (call_->phase() != Phase::kFinished) {
+      call_->OnCancel(now_);
+      twin_.OnCancel(now_);
+      bad = Drain();
+      if (!bad.empty()) return bad;
+    }
+    if (!finished_) return "no kFinish";
+    if (model_.out != 0) return "a permit was kept";
+    if (model_.queued) return "left in the queue";
+    return Compare();
+  }
+
+ private:
+  std::string Drain() {
+    Action a;
+    while (call_->NextAction(&a)) {
+      if (twin_.actions.empty())
+        return "more actions than the twin: " + Text(a);
+      const Action b = twin_.actions.front();
+      twin_.actions.pop_front();
+      if (!Same(a, b)) return absl::StrCat(Text(a), " twin ", Text(b));
+      // What holds without a twin.
+      if (finished_) return "an action after kFinish";
+      switch (a.type) {
+        case Action::Type::kStartAttempt:
+          if (a.attempt != delivered_ + 1) return "attempts out of order";
+          delivered_ = a.attempt;
+          wait_.reset();
+          if (a.time > deadline_) return "an attempt beyond the deadline";
+          break;
+        case Action::Type::kWaitUntil:
+          if (a.time > call_->limit()) return "a wait beyond the limit";
+          wait_ = a.time;
+          break;
+        case Action::Type::kCancelAttempt:
+          if (a.attempt > delivered_) return "a cancel of what was never sent";
+          break;
+        case Action::Type::kFinish:
+          finished_ = true;
+          break;
+      }
+    }
+    return twin_.actions.empty() ? "" : "fewer actions than the twin";
+  }
+
+  std::string Compare() const {
+    const CallRecord& r = call_->record();
+    if (call_->phase() != twin_.phase) {
+      return absl::StrCat("phase ", static_cast<int>(call_->phase()), " twin ",
+                          static_cast<int>(twin_.phase));
+    }
+    if (!(model_ == twin_.model)) {
+      return absl::StrCat(model_.Text(), " twin ", twin_.model.Text());
+    }
+    if (model_.out < 0 || model_.out > 1) return "permits";
+    if (r.total_attempts != twin_.sent) {
+      return absl::StrCat("attempts ", r.total_attempts, " twin ", twin_.sent);
+    }
+    size_t kept = 0;
+    for (const AttemptRecord& a : r.attempts) {
+      const auto it = twin_.records.find(a.number);
+      if (it == twin_.records.end()) return "a record of no attempt";
+      if (!Same(a, it->second)) {
+        return absl::StrCat(Text(a), " twin ", Text(it->second));
+      }
+      ++kept;
+    }
+    if (kept !=
+        std::min<size_t>(twin_.records.size(), CallRecord::kMaxAttempts)) {
+      return "records lost";
+    }
+    if (twin_.phase == Phase::kFinished &&
+        (r.stop_reason != twin_.reason || r.retry_at != twin_.retry_at)) {
+      return absl::StrCat("ends ", StopReasonName(r.stop_reason), " twin ",
+                          StopReasonName(twin_.reason));
+    }
+    // Conservation: what is missing from the budget is owed for one retry that
+    // is under way, or was spent on retries that were sent.
+    if (model_.level < 0 || model_.level > model_.full) return "budget";
+    return "";
+  }
+
+  const Options options_;
+  MonotonicTime now_;
+  const MonotonicTime deadline_;
+  Twin twin_;
+  Model model_;
+  RetryOptions retry_;
+  std::optional<Execution> call_;
+  int delivered_ = 0;
+  std::optional<MonotonicTime> wait_;
+  bool finished_ = false;
+};
+
+Letter L(Letter::What what, std::string name) { return {what, {}, name}; }
+
+Letter WithOutcome(Letter::What what, ErrorKind kind, Processed processed,
+                   std::optional<absl::Duration> pushback) {
+  Letter l;
+  l.what = what;
+  l.outcome.kind = kind;
+  l.outcome.processed = processed;
+  l.outcome.pushback = pushback;
+  if (pushback) l.outcome.pushback_source = DelaySource::kRetryAfter;
+  l.name = absl::StrCat(what == Letter::What::kHead ? "head(" : "done(",
+                        ErrorKindName(kind), ",", ProcessedName(processed), ",",
+                        pushback ? absl::FormatDuration(*pushback) : "-", ")");
+  return l;
+}
+
+const std::vector<std::optional<absl::Duration>>& Pushbacks() {
+  static const auto* const all = new std::vector<std::optional<absl::Duration>>{
+      std::nullopt, absl::ZeroDuration(), absl::Seconds(1),
+      // The first attempt ends after 5 ms: exactly at the limit.
+      kLimit - absl::Milliseconds(5), absl::Seconds(100), absl::Hours(87600)};
+  return *all;
+}
+
+std::vector<Letter> Misc() {
+  using What = Letter::What;
+  Letter stale = L(What::kLetter, "stale");
+  stale.outcome.kind = ErrorKind::kOk;
+  return {L(What::kBegin, "begin"),      L(What::kTimerOnTime, "timer"),
+          L(What::kTimerEarly, "early"), L(What::kWake, "wake"),
+          L(What::kCancel, "cancel"),    L(What::kDrain, "drain"),
+          L(What::kPass, "pass"),        L(What::kGate, "gate"),
+          L(What::kNear, "near"),        L(What::kOpen, "open"),
+          L(What::kQueue, "queue"),      stale};
+}
+
+// Every outcome there is.
+std::vector<Letter> AllOutcomes(Letter::What what) {
+  std::vector<Letter> all;
+  for (ErrorKind kind :
+       {ErrorKind::kOk, ErrorKind::kTransient, ErrorKind::kThrottled,
+        ErrorKind::kPermanent, ErrorKind::kCancelled}) {
+    for (Processed p : {Processed::kNo, Processed::kUnknown, Processed::kYes}) {
+      for (const auto& pushback : Pushbacks()) {
+        all.push_back(WithOutcome(what, kind, p, pushback));
+      }
+    }
+  }
+  for (ErrorKind kind : {ErrorKind::kTransient, ErrorKind::kThrottled}) {
+    Letter committed = WithOutcome(what, kind, Processed::kNo, std::nullopt);
+    committed.outcome.committed = true;
+    committed.name += "committed";
+    all.push_back(committed);
+    Letter forbidden = WithOutcome(what, kind, Processed::kNo, std::nullopt);
+    forbidden.outcome.retry_forbidden = true;
+    forbidden.name += "forbidden";
+    all.push_back(forbidden);
+    for (Processed p : {Processed::kNo, Processed::kUnknown, Processed::kYes}) {
+      Letter repeatable = WithOutcome(what, kind, p, std::nullopt);
+      repeatable.outcome.repeatable = true;
+      repeatable.name += "repeatable";
+      all.push_back(repeatable);
+      Letter late = WithOutcome(what, kind, p, std::nullopt);
+      late.outcome.timed_out = true;
+      late.name += "timed-out";
+      all.push_back(late);
+    }
+  }
+  return all;
+}
+
+// The ones that tell branches apart, for longer sequences.
+std::vector<Letter> FewOutcomes() {
+  using What = Letter::What;
+  const auto t = ErrorKind::kTransient;
+  const auto h = ErrorKind::kThrottled;
+  return {WithOutcome(What::kDone, ErrorKind::kOk, Processed::kYes, {}),
+          WithOutcome(What::kDone, t, Processed::kNo, {}),
+          WithOutcome(What::kDone, t, Processed::kUnknown, {}),
+          WithOutcome(What::kDone, t, Processed::kUnknown, absl::Seconds(1)),
+          WithOutcome(What::kDone, h, Processed::kNo, {}),
+          WithOutcome(What::kDone, h, Processed::kNo, absl::Seconds(1)),
+          WithOutcome(What::kDone, h, Processed::kNo, absl::Seconds(100)),
+          WithOutcome(What::kHead, h, Processed::kNo, absl::Seconds(1))};
+}
+
+// All sequences prefix · letters^length, on every set of options.
+int64_t Exhaust(const std::vector<Letter>& prefix,
+                const std::vector<Letter>& letters, int length,
+                const std::vector<Options>& options) {
+  int64_t sequences = 0;
+  for (const Options& o : options) {
+    std::vector<size_t> digits(static_cast<size_t>(length), 0);
+    bool more = true;
+    while (more) {
+      ++sequences;
+      Pair pair(o);
+      std::string bad;
+      size_t fed = 0;
+      for (const Letter& l : prefix) {
+        bad = pair.Feed(l);
+        if (!bad.empty()) break;
+      }
+      for (; bad.empty() && fed < digits.size(); ++fed) {
+        bad = pair.Feed(letters[digits[fed]]);
+      }
+      if (bad.empty()) bad = pair.End();
+      if (!bad.empty()) {
+        std::string text;
+        for (const Letter& l : prefix) absl::StrAppend(&text, l.name, " ");
+        for (size_t i = 0; i < fed; ++i) {
+          absl::StrAppend(&text, letters[digits[i]].name, " ");
+        }
+        ADD_FAILURE() << bad << "\n  sequence: " << text
+                      << "\n  options: " << o.Text();
+        return sequences;
+      }
+      // The next number in base letters.size(). A sequence whose prefix
+      // already ended needs no special case: Finished has its column too.
+      more = false;
+      for (size_t i = digits.size(); i-- > 0;) {
+        if (++digits[i] < letters.size()) {
+          more = true;
+          break;
+        }
+        digits[i] = 0;
+      }
+    }
+  }
+  return sequences;
+}
+
+std::vector<Options> AllOptions() {
+  std::vector<Options> all;
+  for (bool deadline : {true, false}) {
+    for (bool idempotent : {true, false}) {
+      for (bool replayable : {true, false}) {
+        for (int attempts : {1, 2}) {
+          for (WhenOpen w : {WhenOpen::kWait, WhenOpen::kFail}) {
+            for (int budget : {500, 3}) {
+              all.push_back({deadline, idempotent, replayable, attempts, w,
+                             budget, budget == 3});
+            }
+          }
+        }
+      }
+    }
+  }
+  return all;
+}
+
+std::vector<Letter> Join(std::vector<Letter> a, const std::vector<Letter>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+TEST(ExecutionTest, EveryOutcomeOnEveryOption) {
+  using What = Letter::What;
+  const std::vector<Letter> started = {L(What::kBegin, "begin"),
+                                       L(What::kDrain, "drain")};
+  int64_t n = 0;
+  for (What what : {What::kDone, What::kHead}) {
+    n += Exhaust(started, Join(AllOutcomes(What::kDone), Misc()), 1,
+                 AllOptions());
+    for (const Letter& first : AllOutcomes(what)) {
+      std::vector<Letter> prefix = started;
+      prefix.push_back(first);
+      n += Exhaust(prefix, Join(AllOutcomes(What::kDone), Misc()), 1,
+                   AllOptions());
+      if (HasFailure()) return;
+    }
+  }
+  std::printf("%lld sequences\n", static_cast<long long>(n));
+}
+
+TEST(ExecutionTest, EveryOutcomeNearTheLimit) {
+  using What = Letter::What;
+  const int64_t n =
+      Exhaust({L(What::kBegin, "begin"), L(What::kDrain, "drain"),
+               L(What::kNear, "near")},
+              Join(AllOutcomes(What::kDone), Misc()), 2,
+              {{}, {false, false, true, 2, WhenOpen::kWait, 500, true}});
+  std::printf("%lld sequences\n", static_cast<long long>(n));
+}
+
+TEST(ExecutionTest, EverySecondOutcome) {
+  using What = Letter::What;
+  // Attempt 1 failed in each way that may be retried; the retry went out, and
+  // ended in every way.
+  int64_t n = 0;
+  for (const Letter& first : AllOutcomes(What::kDone)) {
+    if (first.outcome.kind != ErrorKind::kTransient &&
+        first.outcome.kind != ErrorKind::kThrottled) {
+      continue;
+    }
+    const std::vector<Letter> prefix = {L(What::kBegin, "begin"),
+                                        L(What::kDrain, "drain"),
+                                        first,
+                                        L(What::kDrain, "drain"),
+                                        L(What::kTimerOnTime, "timer"),
+                                        L(What::kDrain, "drain"),
+                                        L(What::kTimerOnTime, "timer"),
+                                        L(What::kDrain, "drain")};
+    n += Exhaust(prefix, Join(AllOutcomes(What::kDone), Misc()), 1,
+                 AllOptions());
+    if (HasFailure()) return;
+  }
+  std::printf("%lld sequences\n", static_cast<long long>(n));
+}
+
+// Everything may happen at any time, with what is undelivered left lying.
+TEST(ExecutionTest, EverySequenceOfFive) {
+  using What = Letter::What;
+  const std::vector<Letter> letters = Join(Misc(), FewOutcomes());
+  int64_t n = Exhaust({}, letters, 4, {{}});
+  n += Exhaust({L(What::kBegin, "begin")}, letters, 4,
+               {{}, {false, true, true, 2, WhenOpen::kFail, 20, true}});
+  // A second begin is ignored: seen above.
+  const std::vector<Letter> after(letters.begin() + 1, letters.end());
+  n += Exhaust({L(What::kBegin, "begin"), L(What::kDrain, "drain")}, after, 5,
+               {{true, true, true, 3, WhenOpen::kWait, 20, false}});
+  std::printf("%lld sequences\n", static_cast<long long>(n));
+}
+
+TEST(ExecutionTest, EverySequenceOfFourAfterAFailure) {
+  using What = Letter::What;
+  int64_t n = 0;
+  for (const Letter& first : FewOutcomes()) {
+    if (first.what != What::kDone || first.outcome.kind == ErrorKind::kOk ||
+        first.outcome.pushback > absl::Seconds(1)) {
+      continue;  // ends the call
+    }
+    const std::vector<Letter> prefix = {L(What::kBegin, "begin"),
+                                        L(What::kDrain, "drain"), first};
+    const std::vector<Letter> letters = Join(Misc(), FewOutcomes());
+    n += Exhaust(prefix, letters, 4,
+                 {{true, true, true, 3, WhenOpen::kWait, 20, false}});
+    n += Exhaust(prefix, letters, 3,
+                 {{false, true, true, 2, WhenOpen::kFail, 500, true}});
+    if (HasFailure()) return;
+  }
+  std::printf("%lld sequences\n", static_cast<long long>(n));
+}
+
+// A driver that goes away in the middle takes nothing along.
+TEST(ExecutionTest, DroppedCallGivesBackWhatItHolds) {
+  const auto waiter = std::make_shared<NoWaiter>();
+  RetryOptions retry;
+  retry.backoff.initial = absl::ZeroDuration();
+  CallSpec spec;
+  spec.idempotent = true;
+  Outcome failed;
+  failed.kind = ErrorKind::kTransient;
+  const MonotonicTime now = MonotonicTime::FromNanos(1000);
+  // 0: new. 1: queued. 2: a start undelivered. 3: in flight. 4: in backoff.
+  // 5: a retry undelivered. 6: a retry in flight.
+  for (int stage = 0; stage <= 6; ++stage) {
+    Model model(100);
+    {
+      Execution call(spec, &retry, &model, waiter);
+      model.others_first = stage == 1;
+      if (stage >= 1) call.Begin(now);
+      Action action;
+      if (stage >= 3) call.NextAction(&action);
+      if (stage >= 4) call.OnAttemptDone(1, failed, now);
+      if (stage >= 4) call.NextAction(&action);
+      if (stage >= 5) call.OnTimer(now);
+      if (stage >= 6) call.NextAction(&action);
+    }
+    EXPECT_EQ(model.out, 0) << stage;
+    EXPECT_FALSE(model.queued) << stage;
+    // A retry that was sent has been paid for.
+    EXPECT_EQ(model.level, stage == 6 ? 100 - 14 : 100) << stage;
+  }
+}
+
+TEST(ExecutionTest, KeepsTheLastSixteenAttemptsAndCountsAll) {
+  const auto waiter = std::make_shared<NoWaiter>();
+  RetryOptions retry;
+  Model model(100000);
+  CallSpec spec;
+  Execution call(spec, &retry, &model, waiter);
+  MonotonicTime now = MonotonicTime::FromNanos(1000);
+  call.Begin(now);
+  Outcome throttled;
+  throttled.kind = ErrorKind::kThrottled;
+  throttled.processed = Processed::kNo;
+  Action action;
+  for (int n = 1; n <= 40; ++n) {
+    ASSERT_TRUE(call.NextAction(&action));
+    ASSERT_EQ(action.type, Action::Type::kStartAttempt);
+    ASSERT_EQ(action.attempt, n);
+    now = now + absl::Milliseconds(1);
+    call.OnAttemptDone(n, n < 40 ? throttled : Outcome(), now);
+  }
+  const CallRecord& r = call.record();
+  EXPECT_EQ(r.stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(r.total_attempts, 40);
+  ASSERT_EQ(r.attempts.size(), static_cast<size_t>(CallRecord::kMaxAttempts));
+  EXPECT_EQ(r.attempts.front().number, 25);
+  EXPECT_EQ(r.attempts.back().number, 40);
+  EXPECT_EQ(r.wasted_sends(), 39);
+}
+
+}  // namespace
+}  // namespace forbear

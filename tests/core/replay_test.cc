@@ -1,0 +1,345 @@
+// Calls of a simulation, made again from their records alone.
+
+#include "core/replay.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "core/action.h"
+#include "core/call_record.h"
+#include "core/endpoint.h"
+#include "core/execution.h"
+#include "core/outcome.h"
+#include "core/quota.h"
+#include "core/random.h"
+#include "core/retry_budget.h"
+#include "core/retry_policy.h"
+#include "core/shared_state.h"
+#include "core/stop_reason.h"
+#include "core/time.h"
+#include "core/verdict.h"
+#include "core/wait_queue.h"
+#include "gtest/gtest.h"
+#include "tests/testing/simulation.h"
+
+namespace forbear::testing {
+namespace {
+
+class Dice {
+ public:
+  explicit Dice(uint64_t seed) : seed_(seed) {}
+  double Unit() { return UnitRandom(seed_, n_++); }
+  bool Chance(double p) { return Unit() < p; }
+  int Below(int n) { return static_cast<int>(Unit() * n); }
+  absl::Duration Upto(absl::Duration d) { return d * Unit(); }
+
+ private:
+  const uint64_t seed_;
+  uint64_t n_ = 0;
+};
+
+SimServer MoodyServer(uint64_t seed) {
+  auto dice = std::make_shared<Dice>(seed);
+  return [dice](const SimSend&) {
+    SimReply r;
+    r.head = absl::Milliseconds(1) + dice->Upto(absl::Milliseconds(300));
+    if (dice->Chance(0.3)) r.body = dice->Upto(absl::Milliseconds(300));
+    const double weather = dice->Unit();
+    std::optional<absl::Duration> wait;
+    if (dice->Chance(0.4)) wait = dice->Upto(absl::Seconds(3));
+    if (dice->Chance(0.1)) wait = absl::Hours(87600);
+    if (weather < 0.35) {
+      r.outcome = ThrottledOutcome(wait);
+    } else if (weather < 0.7) {
+      r.outcome = TransientOutcome(
+          dice->Chance(0.4) ? Processed::kNo : Processed::kUnknown, wait);
+      r.outcome.committed = dice->Chance(0.1);
+      r.outcome.retry_forbidden = dice->Chance(0.05);
+      r.outcome.repeatable = dice->Chance(0.5);
+      r.headless = dice->Chance(0.5);
+    } else if (weather < 0.75) {
+      r.outcome.kind = ErrorKind::kPermanent;
+    } else if (weather < 0.8) {
+      r.head = absl::InfiniteDuration();
+    } else {
+      r.outcome = OkOutcome();
+    }
+    r.outcome.bytes_sent = dice->Below(1000);
+    r.outcome.bytes_received = dice->Below(1000);
+    return r;
+  };
+}
+
+std::unique_ptr<Simulation> RunMoody(uint64_t seed) {
+  Dice dice(seed);
+  SimOptions options;
+  options.seed = seed;
+  options.quotas = options.endpoints = 2;
+  if (dice.Chance(0.5)) options.preempt = 0.3;
+  if (dice.Chance(0.5)) options.late = absl::Milliseconds(20);
+  if (dice.Chance(0.3)) options.endpoint.breaker.enabled = false;
+  if (dice.Chance(0.3)) options.endpoint.budget.capacity = 30;
+  if (dice.Chance(0.2)) options.quota.max_waiters = 1 + dice.Below(5);
+  auto sim = std::make_unique<Simulation>(options);
+  sim->SetServer(MoodyServer(seed));
+  const int calls = 2 + dice.Below(40);
+  for (int i = 0; i < calls; ++i) {
+    SimCallOptions call;
+    call.start = dice.Upto(absl::Seconds(10));
+    call.deadline = dice.Chance(0.1) ? absl::ZeroDuration()
+                                     : dice.Upto(absl::Seconds(40));
+    if (dice.Chance(0.3)) {
+      call.deadline = absl::InfiniteDuration();
+      call.retry.attempt_timeout = absl::Seconds(2);
+      call.retry.max_elapsed = dice.Upto(absl::Seconds(60));
+    }
+    if (dice.Chance(0.3)) call.cancel = dice.Upto(absl::Seconds(5));
+    if (dice.Chance(0.1)) call.cancel = absl::ZeroDuration();
+    if (dice.Chance(0.2)) call.retry.when_open = WhenOpen::kFail;
+    call.retry.max_attempts = 1 + dice.Below(6);
+    call.idempotent = dice.Chance(0.7);
+    call.quota = static_cast<size_t>(dice.Below(2));
+    call.endpoint = static_cast<size_t>(dice.Below(2));
+    sim->AddCall(call);
+  }
+  sim->Run();
+  return sim;
+}
+
+uint64_t FirstSeed(uint64_t otherwise) {
+  const char* const text = std::getenv("FORBEAR_SEED");
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+TEST(ReplayTest, EveryCallOfManySimulations) {
+  int64_t calls = 0;
+  int64_t incomplete = 0;
+  size_t most_answers = 0;
+  std::map<StopReason, int64_t> reasons;
+  for (uint64_t seed = FirstSeed(1); seed < FirstSeed(1) + 500; ++seed) {
+    const std::unique_ptr<Simulation> sim = RunMoody(seed);
+    for (const Simulation::Call& call : sim->calls()) {
+      const CallRecord& record = call.record();
+      ++calls;
+      ++reasons[record.stop_reason];
+      most_answers = std::max(most_answers, record.dispatches.size());
+      const absl::StatusOr<CallRecord> again =
+          Replay(record, call.options().retry);
+      if (record.dropped_dispatches > 0 ||
+          record.total_attempts > CallRecord::kMaxAttempts) {
+        ++incomplete;
+        EXPECT_EQ(again.status().code(), absl::StatusCode::kFailedPrecondition);
+        continue;
+      }
+      ASSERT_TRUE(again.ok()) << "FORBEAR_SEED=" << seed << " "
+                              << again.status() << "\n"
+                              << FormatCallRecord(record);
+      ASSERT_EQ(*again, record)
+          << "FORBEAR_SEED=" << seed << "\n"
+          << FormatCallRecord(record) << FormatCallRecord(*again);
+    }
+  }
+  std::printf("%lld calls, %lld not complete, at most %zu answers\n",
+              static_cast<long long>(calls), static_cast<long long>(incomplete),
+              most_answers);
+  // All the ends that this weather can bring.
+  for (int i = 1; i < kStopReasonCount; ++i) {
+    const auto reason = static_cast<StopReason>(i);
+    if (reason == StopReason::kNotReplayable) continue;
+    EXPECT_GT(reasons[reason], 0) << StopReasonName(reason);
+  }
+}
+
+// A change of the options is found wherever it changes a decision.
+TEST(ReplayTest, OtherOptionsOtherDecisions) {
+  int64_t different = 0;
+  int64_t same = 0;
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    const std::unique_ptr<Simulation> sim = RunMoody(seed);
+    for (const Simulation::Call& call : sim->calls()) {
+      const CallRecord& record = call.record();
+      RetryOptions options = call.options().retry;
+      options.max_attempts = 1;
+      const absl::StatusOr<CallRecord> again = Replay(record, options);
+      int counted = 0;
+      bool free = false;
+      for (const AttemptRecord& a : record.attempts) {
+        if (a.outcome.kind != ErrorKind::kTransient) continue;
+        if (a.outcome.processed == Processed::kNo && !free) {
+          free = true;
+        } else if (a.number < record.total_attempts) {
+          ++counted;
+        }
+      }
+      if (counted > 0) {
+        ++different;
+        EXPECT_NE(again.status(), absl::OkStatus());
+      } else if (again.ok() && *again == record) {
+        ++same;
+      }
+    }
+  }
+  EXPECT_GT(different, 100);
+  EXPECT_GT(same, 100);
+}
+
+TEST(ReplayTest, RefusesWhatIsNotWhole) {
+  CallRecord record;
+  EXPECT_EQ(Replay(record, {}).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  record.stop_reason = StopReason::kSuccess;
+  record.total_attempts = 1;
+  record.attempts.resize(1);
+  record.attempts[0].number = 1;
+  // A call that was passed through.
+  EXPECT_EQ(Replay(record, {}).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  record.dispatches.resize(1);
+  EXPECT_EQ(Replay(record, {}).value(), record);
+  record.dropped_dispatches = 1;
+  EXPECT_EQ(Replay(record, {}).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  record.dropped_dispatches = 0;
+  record.total_attempts = 2;
+  EXPECT_EQ(Replay(record, {}).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+class Deaf final : public Waiter {
+ public:
+  void Wake() override {}
+};
+
+// What the simulation's driver does not do.
+TEST(ReplayTest, NotReplayableAndTakenBackUnseen) {
+  const MonotonicTime start = MonotonicTime::FromNanos(5);
+  Guarded<Quota, NoMutex> quota(QuotaOptions{});
+  Guarded<Endpoint, NoMutex> endpoint(EndpointOptions{}, start);
+  BasicSharedState<NoMutex> shared(&quota, &endpoint);
+  RetryOptions options;
+  CallSpec spec;
+  spec.idempotent = true;
+  spec.target = "https://user:secret@host/?key=secret";
+
+  Execution one(spec, &options, &shared, std::make_shared<Deaf>());
+  Action action;
+  one.Begin(start);
+  while (one.NextAction(&action)) {
+  }
+  one.OnAttemptDone(1, TransientOutcome(Processed::kUnknown),
+                    start + absl::Seconds(1));
+  while (one.NextAction(&action)) {
+  }
+  one.OnTimer(action.time);
+  while (one.NextAction(&action)) {
+  }
+  one.SetNotReplayable();
+  one.OnAttemptDone(2, TransientOutcome(Processed::kUnknown),
+                    start + absl::Seconds(2));
+  EXPECT_EQ(one.record().stop_reason, StopReason::kNotReplayable);
+  EXPECT_TRUE(one.record().attempts[0].replayable);
+  EXPECT_FALSE(one.record().attempts[1].replayable);
+  EXPECT_EQ(one.record().target, "(hidden)");
+  EXPECT_EQ(Replay(one.record(), options).value(), one.record());
+
+  Execution unseen(spec, &options, &shared, std::make_shared<Deaf>());
+  unseen.Begin(start);
+  unseen.OnCancel(start + absl::Seconds(1));
+  EXPECT_EQ(unseen.record().total_attempts, 0);
+  EXPECT_EQ(unseen.record().dispatches.size(), 1u);
+  EXPECT_EQ(Replay(unseen.record(), options).value(), unseen.record());
+
+  Execution never(spec, &options, &shared, std::make_shared<Deaf>());
+  never.OnCancel(start);
+  EXPECT_EQ(Replay(never.record(), options).value(), never.record());
+}
+
+// Says "wait" a hundred times, each time for longer; every answer twice.
+class Procrastinator final : public SharedState {
+ public:
+  DispatchAnswer Dispatch(WaitPlace*, const std::shared_ptr<Waiter>&,
+                          MonotonicTime, MonotonicTime, WhenOpen,
+                          WakeList*) override {
+    DispatchAnswer a;
+    a.verdict = asked < 200 ? Verdict::kWait : Verdict::kGo;
+    a.until = MonotonicTime::FromNanos(1000000 + asked++ / 2);
+    a.source = DelaySource::kQueue;
+    a.holder = Holder::kEndpoint;
+    return a;
+  }
+  void Leave(WaitPlace*, WakeList*) override {}
+  void OnAnswerHead(AttemptPermit*, const Outcome&, MonotonicTime,
+                    WakeList*) override {}
+  NotBefore OnAttemptDone(AttemptPermit*, const Outcome&, MonotonicTime now,
+                          double, WakeList*) override {
+    return {now, DelaySource::kNone};
+  }
+  bool Withdraw(int) override { return false; }
+  void Deposit(int) override {}
+  const BudgetOptions& budget_options() const override { return budget; }
+
+  int asked = 0;
+  BudgetOptions budget;
+};
+
+TEST(ReplayTest, AnswersAreBoundedAndNotWrittenTwice) {
+  Procrastinator shared;
+  RetryOptions options;
+  CallSpec spec;
+  spec.idempotent = true;
+  Execution call(spec, &options, &shared, std::make_shared<Deaf>());
+  MonotonicTime now;
+  call.Begin(now);
+  while (call.phase() == Execution::Phase::kQueued) {
+    now = now + absl::Nanoseconds(1);
+    call.OnWake(now);
+  }
+  const CallRecord& record = call.record();
+  // A hundred waits and one go.
+  EXPECT_EQ(record.dispatches.size(), size_t{CallRecord::kMaxDispatches});
+  EXPECT_EQ(record.dropped_dispatches, 101 - CallRecord::kMaxDispatches);
+  EXPECT_EQ(record.dispatches.back().verdict, Verdict::kGo);
+  EXPECT_EQ(record.dispatches.back().until, now);
+  EXPECT_EQ(record.dispatches[0].holder, Holder::kEndpoint);
+  EXPECT_EQ(record.dispatches[0].source, DelaySource::kQueue);
+
+  call.OnAttemptDone(1, TransientOutcome(Processed::kUnknown), now);
+  ASSERT_EQ(record.stop_reason, StopReason::kBudgetExhausted);
+  EXPECT_EQ(record.attempts[0].budget, BudgetAnswer::kRefused);
+  EXPECT_EQ(record.attempts[0].budget_cost, shared.budget.transient_cost);
+  EXPECT_EQ(record.attempts[0].not_before, now);
+  EXPECT_EQ(Replay(record, options).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+// Nonsense ends, with an error.
+TEST(ReplayTest, NonsenseIsNoTrap) {
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    const std::unique_ptr<Simulation> sim = RunMoody(seed);
+    Dice dice(seed);
+    for (const Simulation::Call& call : sim->calls()) {
+      CallRecord record = call.record();
+      for (DispatchRecord& d : record.dispatches) {
+        if (dice.Chance(0.3)) d.verdict = static_cast<Verdict>(dice.Below(3));
+        if (dice.Chance(0.3)) d.at = d.at + dice.Upto(absl::Seconds(2));
+      }
+      for (AttemptRecord& a : record.attempts) {
+        if (dice.Chance(0.3)) a.number = dice.Below(4);
+        if (dice.Chance(0.3)) a.outcome.kind = static_cast<ErrorKind>(dice.Below(5));
+      }
+      (void)Replay(record, call.options().retry);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace forbear::testing

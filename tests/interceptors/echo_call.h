@@ -1,0 +1,137 @@
+// One call of the echo service, through either API, so that a test is written
+// once. Counts are taken at the server.
+//
+//   EchoCall call(Api::kCallback, channel);
+//   call.context().AddMetadata("x", "y");
+//   call.Start();
+//   call.Cancel();
+//   EXPECT_EQ(call.Wait().error_code(), …);
+//
+// Thread rule: Cancel from anywhere; the rest from one thread.
+#ifndef FORBEAR_TESTS_INTERCEPTORS_ECHO_CALL_H_
+#define FORBEAR_TESTS_INTERCEPTORS_ECHO_CALL_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/time/time.h"
+#include "core/call_record.h"
+#include "core/time.h"
+#include "interceptors/interceptor.h"
+#include "runtime/clock.h"
+#include "tests/testing/echo.grpc.pb.h"
+
+namespace forbear::rpc {
+
+enum class Api { kSync, kCallback };
+
+inline constexpr char kSay[] = "/forbear.testing.Echo/Say";
+
+class EchoCall {
+ public:
+  EchoCall(Api api, const std::shared_ptr<grpc::Channel>& channel,
+           std::string payload = "hello")
+      : api_(api),
+        stub_(testing::Echo::NewStub(channel)),
+        context_(std::make_unique<grpc::ClientContext>()) {
+    request_.set_payload(std::move(payload));
+  }
+  ~EchoCall() {
+    if (begin_ != MonotonicTime()) Wait();
+  }
+
+  grpc::ClientContext& context() { return *context_; }
+  void SetDeadline(absl::Duration d) {
+    context_->set_deadline(std::chrono::system_clock::now() +
+                           absl::ToChronoNanoseconds(d));
+  }
+
+  void Start() {
+    begin_ = MonotonicNow();
+    if (api_ == Api::kSync) {
+      thread_ = std::thread(
+          [this] { Done(stub_->Say(context_.get(), request_, &response_)); });
+    } else {
+      stub_->async()->Say(
+          context_.get(), &request_, &response_,
+          [this](grpc::Status status) { Done(std::move(status)); });
+    }
+  }
+
+  void Cancel() { context_->TryCancel(); }
+
+  const grpc::Status& Wait() {
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      changed_.wait(lock, [this] { return done_; });
+    }
+    if (thread_.joinable()) thread_.join();
+    return status_;
+  }
+  const grpc::Status& Run() {
+    Start();
+    return Wait();
+  }
+
+  // After Wait.
+  const grpc::Status& status() const { return status_; }
+  const std::string& payload() const { return response_.payload(); }
+  // From Start to the moment at which the application had the status.
+  absl::Duration took() const { return end_ - begin_; }
+  MonotonicTime end() const { return end_; }
+  CallRecord record() const {
+    const std::optional<CallRecord> record = RecordOf(*context_);
+    if (record) return *record;
+    return CallRecord();
+  }
+  std::optional<std::string> Initial(const std::string& name) const {
+    return Find(context_->GetServerInitialMetadata(), name);
+  }
+  std::optional<std::string> Trailing(const std::string& name) const {
+    return Find(context_->GetServerTrailingMetadata(), name);
+  }
+  void DestroyContext() { context_.reset(); }
+
+ private:
+  static std::optional<std::string> Find(
+      const std::multimap<grpc::string_ref, grpc::string_ref>& metadata,
+      const std::string& name) {
+    const auto it = metadata.find(name);
+    if (it == metadata.end()) return std::nullopt;
+    return std::string(it->second.data(), it->second.size());
+  }
+
+  void Done(grpc::Status status) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    end_ = MonotonicNow();
+    status_ = std::move(status);
+    done_ = true;
+    changed_.notify_all();
+  }
+
+  const Api api_;
+  const std::unique_ptr<testing::Echo::Stub> stub_;
+  std::unique_ptr<grpc::ClientContext> context_;
+  testing::EchoMessage request_;
+  testing::EchoMessage response_;
+  MonotonicTime begin_;
+  std::thread thread_;
+
+  std::mutex mutex_;  // guards the four below
+  std::condition_variable changed_;
+  bool done_ = false;
+  grpc::Status status_;
+  MonotonicTime end_;
+};
+
+}  // namespace forbear::rpc
+
+#endif  // FORBEAR_TESTS_INTERCEPTORS_ECHO_CALL_H_

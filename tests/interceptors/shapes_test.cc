@@ -1,0 +1,339 @@
+// Which calls are Forbear's, and which pass through untouched.
+
+#include <grpcpp/generic/generic_stub.h>
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "interceptors/interceptor.h"
+#include "runtime/client.h"
+#include "tests/interceptors/echo_call.h"
+#include "tests/testing/echo.grpc.pb.h"
+#include "tests/testing/echo2.grpc.pb.h"
+#include "tests/testing/grpc_reply.h"
+#include "tests/testing/grpc_server.h"
+
+namespace forbear::rpc {
+namespace {
+
+using grpc::StatusCode;
+using testing::Echo;
+using testing::EchoMessage;
+using testing::GrpcReply;
+using testing::GrpcServer;
+
+std::string Bytes(const std::string& payload) {
+  EchoMessage message;
+  message.set_payload(payload);
+  return message.SerializeAsString();
+}
+
+class ShapesTest : public ::testing::Test {
+ protected:
+  ShapesTest() : server_(*GrpcServer::Create()) {
+    options_.methods = {{"*", {StatusCode::UNAVAILABLE}}};
+  }
+  std::shared_ptr<grpc::Channel> Channel(std::shared_ptr<Client> client) {
+    return CreateChannel(server_->address(), grpc::InsecureChannelCredentials(),
+                         std::move(client), options_);
+  }
+  std::shared_ptr<grpc::Channel> Channel() {
+    return Channel(*Client::Create({}));
+  }
+  void FailTwice() {
+    server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE),
+                     GrpcReply::Error(StatusCode::UNAVAILABLE),
+                     GrpcReply::Ok(Bytes("at last"))});
+  }
+
+  const std::unique_ptr<GrpcServer> server_;
+  RpcOptions options_;
+};
+
+TEST_F(ShapesTest, StreamsPassThrough) {
+  server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE, "down"),
+                   GrpcReply::Ok(Bytes("message"))});
+  const auto stub = Echo::NewStub(Channel());
+  EchoMessage message;
+  {
+    grpc::ClientContext context;
+    const auto reader = stub->Pull(&context, message);
+    EXPECT_FALSE(reader->Read(&message));
+    EXPECT_EQ(reader->Finish().error_code(), StatusCode::UNAVAILABLE);
+    EXPECT_EQ(server_->log().Count(), 1);
+    EXPECT_EQ(RecordOf(context), std::nullopt);
+  }
+  {
+    grpc::ClientContext context;
+    const auto reader = stub->Pull(&context, message);
+    EXPECT_TRUE(reader->Read(&message));
+    EXPECT_EQ(message.payload(), "message");
+    EXPECT_FALSE(reader->Read(&message));
+    EXPECT_TRUE(reader->Finish().ok());
+  }
+  {
+    grpc::ClientContext context;
+    const auto writer = stub->Push(&context, &message);
+    EXPECT_TRUE(writer->Write(message));
+    EXPECT_TRUE(writer->WritesDone());
+    EXPECT_TRUE(writer->Finish().ok());
+  }
+  {
+    grpc::ClientContext context;
+    const auto stream = stub->Chat(&context);
+    EXPECT_TRUE(stream->Write(message));
+    EXPECT_TRUE(stream->Read(&message));
+    stream->WritesDone();
+    EXPECT_TRUE(stream->Finish().ok());
+  }
+  EXPECT_EQ(server_->log().Count(), 4);
+}
+
+TEST_F(ShapesTest, DisabledClientPassesCallsThrough) {
+  ClientOptions options;
+  options.enabled = false;
+  FailTwice();
+  EchoCall call(Api::kSync, Channel(*Client::Create(options)));
+  EXPECT_EQ(call.Run().error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(RecordOf(call.context()), std::nullopt);
+  EXPECT_EQ(server_->log().Count(), 1);
+}
+
+TEST_F(ShapesTest, ForbearOffPassesCallsThrough) {
+  ASSERT_EQ(setenv("FORBEAR_OFF", "1", 1), 0);
+  const auto channel = Channel();
+  ASSERT_EQ(unsetenv("FORBEAR_OFF"), 0);
+  FailTwice();
+  EchoCall call(Api::kCallback, channel);
+  EXPECT_EQ(call.Run().error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(RecordOf(call.context()), std::nullopt);
+  EXPECT_EQ(server_->log().Count(), 1);
+}
+
+TEST_F(ShapesTest, MethodsOfTwoServicesWithTheSameNames) {
+  options_.methods = {
+      {"/forbear.testing.other.Echo/*", {StatusCode::UNAVAILABLE}},
+      {"/forbear.testing.Echo/Other", {StatusCode::UNAVAILABLE}}};
+  const auto channel = Channel();
+  const auto echo = Echo::NewStub(channel);
+  const auto other = testing::other::Echo::NewStub(channel);
+  const auto sends = [&](auto call) {
+    const int64_t before = server_->log().Count();
+    server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE),
+                     GrpcReply::Ok(Bytes("ok"))});
+    grpc::ClientContext context;
+    EchoMessage request;
+    EchoMessage response;
+    call(&context, request, &response);
+    return server_->log().Count() - before;
+  };
+  EXPECT_EQ(sends([&](auto* c, auto& q, auto* a) { echo->Say(c, q, a); }), 1);
+  EXPECT_EQ(sends([&](auto* c, auto& q, auto* a) { echo->Other(c, q, a); }), 2);
+  EXPECT_EQ(sends([&](auto* c, auto& q, auto* a) { other->Say(c, q, a); }), 2);
+  EXPECT_EQ(server_->log().Snapshot().back().path,
+            "/forbear.testing.other.Echo/Say");
+}
+
+TEST_F(ShapesTest, FactoryOnAChannelOfOnesOwn) {
+  options_.target = "the echo service";
+  std::vector<
+      std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>>
+      factories;
+  factories.push_back(MakeInterceptorFactory(*Client::Create({}), options_));
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  const auto channel = grpc::experimental::CreateCustomChannelWithInterceptors(
+      server_->address(), grpc::InsecureChannelCredentials(), arguments,
+      std::move(factories));
+  FailTwice();
+  EchoCall call(Api::kSync, channel);
+  EXPECT_TRUE(call.Run().ok());
+  EXPECT_EQ(call.record().target, "the echo service");
+  EXPECT_EQ(server_->log().Count(), 3);
+}
+
+// An interceptor that makes gRPC take ours for another one: it is not there for
+// the calls of the test, so that positions shift (the reason for IsAttempt).
+class Absent final
+    : public grpc::experimental::ClientInterceptorFactoryInterface {
+ public:
+  grpc::experimental::Interceptor* CreateClientInterceptor(
+      grpc::experimental::ClientRpcInfo*) override {
+    return nullptr;
+  }
+};
+
+TEST_F(ShapesTest, AnEarlierFactoryThatDeclines) {
+  options_.target = "t";
+  std::vector<
+      std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>>
+      factories;
+  factories.push_back(std::make_unique<Absent>());
+  factories.push_back(MakeInterceptorFactory(*Client::Create({}), options_));
+  const auto channel = grpc::experimental::CreateCustomChannelWithInterceptors(
+      server_->address(), grpc::InsecureChannelCredentials(), {},
+      std::move(factories));
+  server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE)});
+  EchoCall call(Api::kCallback, channel);
+  EXPECT_EQ(call.Run().error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(server_->log().Count(), 3);
+  EXPECT_EQ(call.record().total_attempts, 3);
+}
+
+TEST_F(ShapesTest, CompletionQueue) {
+  FailTwice();
+  const auto stub = Echo::NewStub(Channel());
+  for (const bool initial_metadata_first : {false, true}) {
+    const int64_t before = server_->log().Count();
+    if (initial_metadata_first) FailTwice();
+    grpc::CompletionQueue queue;
+    grpc::ClientContext context;
+    EchoMessage request;
+    EchoMessage response;
+    grpc::Status status(StatusCode::UNKNOWN, "");
+    const auto reader = stub->AsyncSay(&context, request, &queue);
+    void* tag = nullptr;
+    bool ok = false;
+    if (initial_metadata_first) {
+      reader->ReadInitialMetadata(&context);
+      ASSERT_TRUE(queue.Next(&tag, &ok));
+    }
+    reader->Finish(&response, &status, &status);
+    ASSERT_TRUE(queue.Next(&tag, &ok));
+    EXPECT_TRUE(ok);
+    EXPECT_EQ(tag, &status);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(response.payload(), "at last");
+    EXPECT_EQ(server_->log().Count() - before, 3);
+    queue.Shutdown();
+    EXPECT_FALSE(queue.Next(&tag, &ok));
+  }
+}
+
+class Reactor final : public grpc::ClientUnaryReactor {
+ public:
+  void OnDone(const grpc::Status& status) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    status_ = status;
+    done_ = true;
+    changed_.notify_all();
+  }
+  grpc::Status Wait() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return done_; });
+    return status_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool done_ = false;
+  grpc::Status status_;
+};
+
+TEST_F(ShapesTest, ReactorMakesTwoBatches) {
+  FailTwice();
+  const auto channel = Channel();
+  const auto stub = Echo::NewStub(channel);
+  {
+    grpc::ClientContext context;
+    EchoMessage request;
+    EchoMessage response;
+    Reactor reactor;
+    stub->async()->Say(&context, &request, &response, &reactor);
+    reactor.StartCall();
+    EXPECT_TRUE(reactor.Wait().ok());
+    EXPECT_EQ(response.payload(), "at last");
+    EXPECT_EQ(server_->log().Count(), 3);
+  }
+  // Refused before it is sent: both batches are held, then hijacked.
+  server_->Script(
+      {GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED).Pushback("60000")});
+  for (const int64_t sends : {4, 4}) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() +
+                         std::chrono::seconds(20));
+    EchoMessage request;
+    EchoMessage response;
+    Reactor reactor;
+    stub->async()->Say(&context, &request, &response, &reactor);
+    reactor.StartCall();
+    EXPECT_EQ(reactor.Wait().error_code(), StatusCode::RESOURCE_EXHAUSTED);
+    EXPECT_EQ(server_->log().Count(), sends);
+  }
+  // Held, then cancelled.
+  grpc::ClientContext context;
+  EchoMessage request;
+  EchoMessage response;
+  Reactor reactor;
+  context.set_deadline(std::chrono::system_clock::now() +
+                       std::chrono::seconds(100));
+  stub->async()->Say(&context, &request, &response, &reactor);
+  reactor.StartCall();
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  context.TryCancel();
+  EXPECT_EQ(reactor.Wait().error_code(), StatusCode::CANCELLED);
+  EXPECT_EQ(server_->log().Count(), 4);
+}
+
+TEST_F(ShapesTest, ReactorHeldThenSent) {
+  server_->Script(
+      {GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED).Pushback("1000"),
+       GrpcReply::Ok(Bytes("ok"))});
+  const auto channel = Channel();
+  const auto stub = Echo::NewStub(channel);
+  EchoCall first(Api::kCallback, channel);
+  first.Start();
+  ASSERT_TRUE(server_->log().WaitForCount(1, absl::Seconds(5)));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  grpc::ClientContext context;
+  EchoMessage request;
+  EchoMessage response;
+  Reactor reactor;
+  stub->async()->Say(&context, &request, &response, &reactor);
+  reactor.StartCall();
+  EXPECT_TRUE(reactor.Wait().ok());
+  EXPECT_EQ(response.payload(), "ok");
+  EXPECT_GE(RecordOf(context)->attempts[0].waited, absl::Milliseconds(500));
+  EXPECT_TRUE(first.Wait().ok());
+  EXPECT_EQ(server_->log().Count(), 3);
+}
+
+TEST_F(ShapesTest, GenericStub) {
+  FailTwice();
+  grpc::GenericStub stub(Channel());
+  grpc::ClientContext context;
+  const std::string bytes = Bytes("generic");
+  grpc::Slice slice(bytes);
+  grpc::ByteBuffer request(&slice, 1);
+  grpc::ByteBuffer response;
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool done = false;
+  grpc::Status status;
+  stub.UnaryCall(&context, kSay, grpc::StubOptions(), &request, &response,
+                 [&](grpc::Status s) {
+                   const std::lock_guard<std::mutex> lock(mutex);
+                   status = s;
+                   done = true;
+                   changed.notify_all();
+                 });
+  {
+    std::unique_lock<std::mutex> lock(mutex);
+    changed.wait(lock, [&] { return done; });
+  }
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  grpc::Slice answer;
+  ASSERT_TRUE(response.DumpToSingleSlice(&answer).ok());
+  EXPECT_EQ(std::string(answer.begin(), answer.end()), Bytes("at last"));
+  EXPECT_EQ(server_->log().Count(), 3);
+  EXPECT_EQ(RecordOf(context)->method, kSay);
+}
+
+}  // namespace
+}  // namespace forbear::rpc

@@ -1,0 +1,177 @@
+#include "runtime/client.h"
+
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/time/time.h"
+#include "core/outcome.h"
+#include "core/time.h"
+#include "core/wait_queue.h"
+#include "gtest/gtest.h"
+#include "tests/testing/simulation.h"
+
+namespace forbear {
+namespace {
+
+// Sets an environment variable for a while.
+class Env {
+ public:
+  Env(const char* name, const char* value) : name_(name) {
+    setenv(name, value, 1);
+  }
+  ~Env() { unsetenv(name_); }
+
+ private:
+  const char* const name_;
+};
+
+class Waker final : public Waiter {
+ public:
+  void Wake() override { ++woken; }
+  int woken = 0;
+};
+
+TEST(ClientTest, DefaultsAreValid) {
+  const auto client = Client::Create();
+  ASSERT_TRUE(client.ok()) << client.status();
+  EXPECT_TRUE((*client)->enabled());
+  EXPECT_FALSE((*client)->logs());
+  EXPECT_EQ(Client::Default(), Client::Default());
+}
+
+TEST(ClientTest, EveryFaultIsListedWithItsPathAtOnce) {
+  ClientOptions o;
+  o.retry.max_attempts = 0;
+  o.retry.max_elapsed = -absl::Seconds(1);
+  o.retry.attempt_timeout = absl::ZeroDuration();
+  o.retry.max_believed_wait = absl::ZeroDuration();
+  o.retry.backoff.initial = -absl::Seconds(1);
+  o.retry.backoff.multiplier = std::numeric_limits<double>::quiet_NaN();
+  o.retry.backoff.max = absl::InfiniteDuration();
+  o.quota.max_waiters = 0;
+  o.endpoint.max_waiters = -1;
+  o.endpoint.breaker.failure_ratio = std::numeric_limits<double>::quiet_NaN();
+  o.endpoint.breaker.min_calls = 0;
+  o.endpoint.breaker.window = absl::ZeroDuration();
+  o.endpoint.breaker.first_failures = 0;
+  o.endpoint.breaker.min_open = absl::ZeroDuration();
+  o.endpoint.breaker.max_open = -absl::Seconds(1);
+  o.endpoint.breaker.successes_to_close = 0;
+  o.endpoint.breaker.probe_lease = absl::ZeroDuration();
+  o.endpoint.budget.capacity = 0;
+  o.endpoint.budget.transient_cost = -1;
+  o.endpoint.budget.throttled_cost = -1;
+  o.max_targets = 0;
+  const auto client = Client::Create(o);
+  ASSERT_FALSE(client.ok());
+  EXPECT_EQ(client.status().code(), absl::StatusCode::kInvalidArgument);
+  const std::string text(client.status().message());
+  for (const char* path : {"retry.max_attempts is 0",
+                           "retry.max_elapsed is -1s",
+                           "retry.attempt_timeout is 0",
+                           "retry.max_believed_wait is 0",
+                           "retry.backoff.initial is -1s",
+                           "retry.backoff.multiplier is nan",
+                           "retry.backoff.max is inf",
+                           "quota.max_waiters is 0",
+                           "endpoint.max_waiters is -1",
+                           "endpoint.breaker.failure_ratio is nan",
+                           "endpoint.breaker.min_calls is 0",
+                           "endpoint.breaker.window is 0",
+                           "endpoint.breaker.first_failures is 0",
+                           "endpoint.breaker.min_open is 0",
+                           "endpoint.breaker.max_open is -1s",
+                           "endpoint.breaker.successes_to_close is 0",
+                           "endpoint.breaker.probe_lease is 0",
+                           "endpoint.budget.capacity is 0",
+                           "endpoint.budget.transient_cost is -1",
+                           "endpoint.budget.throttled_cost is -1",
+                           "max_targets is 0"}) {
+    EXPECT_TRUE(absl::StrContains(text, path)) << path << " not in: " << text;
+  }
+  // Each says what would be right.
+  EXPECT_TRUE(absl::StrContains(text, "it must be 1 … 100")) << text;
+}
+
+TEST(ClientTest, OffFromOutsideAndFromInside) {
+  {
+    const Env off("FORBEAR_OFF", "1");
+    EXPECT_FALSE((*Client::Create())->enabled());
+  }
+  for (const char* no : {"0", ""}) {
+    const Env off("FORBEAR_OFF", no);
+    EXPECT_TRUE((*Client::Create())->enabled()) << no;
+  }
+  ClientOptions o;
+  o.enabled = false;
+  EXPECT_FALSE((*Client::Create(o))->enabled());
+  // Faults are faults also when it is off.
+  o.max_targets = 0;
+  EXPECT_FALSE(Client::Create(o).ok());
+}
+
+TEST(ClientTest, LogFromOutside) {
+  const Env log("FORBEAR_LOG", "1");
+  EXPECT_TRUE((*Client::Create())->logs());
+  // The application's own log wins.
+  ClientOptions o;
+  int lines = 0;
+  o.log = [&](absl::string_view) { ++lines; };
+  const auto client = *Client::Create(o);
+  client->options().log("x");
+  EXPECT_EQ(lines, 1);
+}
+
+TEST(ClientTest, KeysShareAndDoNotMix) {
+  const auto client = *Client::Create();
+  const MonotonicTime now;
+  EXPECT_EQ(client->QuotaOf("a", now), client->QuotaOf("a", now));
+  EXPECT_NE(client->QuotaOf("a", now), client->QuotaOf("b", now));
+  EXPECT_EQ(client->EndpointOf("a", now), client->EndpointOf("a", now));
+  EXPECT_NE((*Client::Create())->QuotaOf("a", now), client->QuotaOf("a", now));
+}
+
+TEST(ClientTest, CallIdsAreUniqueAcrossThreads) {
+  const auto client = *Client::Create();
+  std::vector<std::vector<uint64_t>> ids(4);
+  std::vector<std::thread> threads;
+  for (auto& mine : ids) {
+    threads.emplace_back([&client, &mine] {
+      for (int i = 0; i < 2000; ++i) mine.push_back(client->NextCallId());
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  std::set<uint64_t> all;
+  for (const auto& mine : ids) all.insert(mine.begin(), mine.end());
+  EXPECT_EQ(all.size(), 8000u);
+  EXPECT_EQ(all.count(0), 0u);
+}
+
+TEST(ClientTest, ClearGateWakesAndOpens) {
+  const auto client = *Client::Create();
+  const MonotonicTime now = MonotonicTime::FromNanos(1000);
+  const auto quota = client->QuotaOf("q", now);
+  WakeList wakes;
+  const auto waker = std::make_shared<Waker>();
+  const MonotonicTime limit = now + absl::Hours(2);
+  const Quota::Answer a = quota->value.Ask({now, 1}, waker, now, limit, &wakes);
+  quota->value.OnAnswer(a.permit, testing::ThrottledOutcome(absl::Hours(1)),
+                        now, &wakes);
+  ASSERT_EQ(quota->value.Ask({now, 2}, waker, now, limit, &wakes).verdict,
+            Verdict::kWait);
+  EXPECT_FALSE(client->ClearGate("unknown"));
+  EXPECT_TRUE(client->ClearGate("q"));
+  EXPECT_EQ(waker->woken, 1);
+  EXPECT_EQ(quota->value.Ask({now, 2}, waker, now, limit, &wakes).verdict,
+            Verdict::kGo);
+}
+
+}  // namespace
+}  // namespace forbear
