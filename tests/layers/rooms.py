@@ -80,6 +80,8 @@ REPOSITORIES = {
 ABSL = {
     "algorithm/algorithm": "algorithm:algorithm",
     "base/call_once": "base:base",
+    "base/config": "base:config",
+    "base/options": "base:config",
     "base/casts": "base:base",
     "base/attributes": "base:core_headers",
     "base/const_init": "base:core_headers",
