@@ -19,7 +19,6 @@ _ABSL = {
     "absl/base:base": ["absl_base"],
     "absl/base:config": ["absl_config"],
     "absl/base:core_headers": ["absl_core_headers"],
-    "absl/base:dynamic_annotations": ["absl_dynamic_annotations"],
     "absl/cleanup:cleanup": ["absl_cleanup"],
     "absl/container:btree": ["absl_btree"],
     "absl/container:fixed_array": ["absl_fixed_array"],

@@ -3,10 +3,13 @@
 // comes out. Without this, whatever gRPC's inline code, or ours, puts into a
 // batch on one thread and takes out on another would be reported.
 //
-// From a batch to its own completion is all the order that it tells of. Two
-// callbacks, or a callback and the application, stay as unordered as they are.
+// From a batch to its own completion is nearly all the order that it tells of.
+// Two callbacks, or a callback and the application, stay as unordered as they
+// are. One more: what a credentials plugin has done is known to every completion
+// that comes later.
 #include <dlfcn.h>
 #include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
 #include <link.h>
 #include <sanitizer/tsan_interface.h>
 
@@ -16,6 +19,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <utility>
 
 namespace {
@@ -40,9 +44,16 @@ using Run = void (*)(Functor*, int);
 constexpr size_t kKinds = 16;
 std::array<std::atomic<Run>, kKinds> originals;
 
+char credentials;  // only its address is used
+
+void Completed(void* tag) {
+  __tsan_acquire(tag);
+  __tsan_acquire(&credentials);
+}
+
 template <size_t kind>
 void RunReplaced(Functor* functor, int ok) {
-  __tsan_acquire(functor);
+  Completed(functor);
   originals[kind].load(std::memory_order_relaxed)(functor, ok);
 }
 
@@ -94,7 +105,61 @@ void Replace(Functor* functor) {
   std::abort();
 }
 
+// A credentials plugin answers at once, or later by a callback.
+struct PluginAnswer {
+  grpc_credentials_plugin_metadata_cb real;
+  void* user_data;
+};
+
+void OnPluginAnswer(void* user_data, const grpc_metadata* metadata, size_t count,
+                    grpc_status_code status, const char* details) {
+  const std::unique_ptr<PluginAnswer> answer(
+      static_cast<PluginAnswer*>(user_data));
+  __tsan_release(&credentials);
+  answer->real(answer->user_data, metadata, count, status, details);
+}
+
+int GetMetadata(void* state, grpc_auth_metadata_context context,
+                grpc_credentials_plugin_metadata_cb callback, void* user_data,
+                grpc_metadata metadata[GRPC_METADATA_CREDENTIALS_PLUGIN_SYNC_MAX],
+                size_t* count, grpc_status_code* status, const char** details) {
+  const auto& real = *static_cast<grpc_metadata_credentials_plugin*>(state);
+  auto* const later = new PluginAnswer{callback, user_data};
+  const int at_once = real.get_metadata(real.state, context, OnPluginAnswer,
+                                        later, metadata, count, status, details);
+  if (at_once != 0) {
+    delete later;
+    __tsan_release(&credentials);
+  }
+  return at_once;
+}
+
+char* DebugString(void* state) {
+  const auto& real = *static_cast<grpc_metadata_credentials_plugin*>(state);
+  return real.debug_string(real.state);
+}
+
+void Destroy(void* state) {
+  const std::unique_ptr<grpc_metadata_credentials_plugin> real(
+      static_cast<grpc_metadata_credentials_plugin*>(state));
+  real->destroy(real->state);
+}
+
 }  // namespace
+
+extern "C" grpc_call_credentials* grpc_metadata_credentials_create_from_plugin(
+    grpc_metadata_credentials_plugin plugin, grpc_security_level level,
+    void* reserved) {
+  static auto* const real =
+      Real<decltype(grpc_metadata_credentials_create_from_plugin)>(
+          "grpc_metadata_credentials_create_from_plugin");
+  grpc_metadata_credentials_plugin ours = plugin;
+  ours.get_metadata = GetMetadata;
+  if (plugin.debug_string != nullptr) ours.debug_string = DebugString;
+  ours.destroy = Destroy;
+  ours.state = new grpc_metadata_credentials_plugin(plugin);
+  return real(ours, level, reserved);
+}
 
 extern "C" grpc_call_error grpc_call_start_batch(grpc_call* call,
                                                  const grpc_op* ops,
@@ -115,7 +180,7 @@ extern "C" grpc_event grpc_completion_queue_next(grpc_completion_queue* queue,
   static auto* const real =
       Real<decltype(grpc_completion_queue_next)>("grpc_completion_queue_next");
   const grpc_event event = real(queue, deadline, reserved);
-  if (event.type == GRPC_OP_COMPLETE) __tsan_acquire(event.tag);
+  if (event.type == GRPC_OP_COMPLETE) Completed(event.tag);
   return event;
 }
 
@@ -126,6 +191,6 @@ extern "C" grpc_event grpc_completion_queue_pluck(grpc_completion_queue* queue,
   static auto* const real = Real<decltype(grpc_completion_queue_pluck)>(
       "grpc_completion_queue_pluck");
   const grpc_event event = real(queue, tag, deadline, reserved);
-  if (event.type == GRPC_OP_COMPLETE) __tsan_acquire(tag);
+  if (event.type == GRPC_OP_COMPLETE) Completed(tag);
   return event;
 }
