@@ -139,5 +139,9 @@ def forbear_system_deps():
         system_package,
         "libevent",
         apt = ["libevent-dev"],
-        targets = {":libevent": ["libevent", "libevent_pthreads"]},
+        targets = {
+            ":event_core": ["libevent_core"],
+            ":event_extra": ["libevent_extra"],
+        },
+        deps = {":event_extra": [":event_core"]},
     )
