@@ -175,7 +175,8 @@ void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
     limits.max_held_bytes = options.max_held_bytes;
     limits.max_hold = options.max_hold_time;
     limits.at_most_once = !request.idempotent;
-    HttpTransport transport(easy, multi, &settings, own_parker.get(), limits);
+    HttpTransport transport(easy, multi, &settings, own_parker.get(), limits,
+                            &client->options().classify_http);
     RunBlocking(&call, own_parker.get(), &transport);
     result->code = transport.Conclude(call.record());
     result->record = call.record();
