@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/execution.h"
 #include "core/stop_reason.h"
+#include "curl_wrap/byte_count.h"
 #include "runtime/clock.h"
 
 namespace forbear::curl {
@@ -221,6 +222,7 @@ void HttpTransport::Attempt(Call* call, int n, MonotonicTime deadline) {
   }
   Outcome outcome = Classify(facts);
   outcome.transport_error = code_;
+  CountBytes(easy_, settings_, &outcome);
   // Not if the application itself ended it, nor of what it already has.
   if ((mode_ == Mode::kHead || mode_ == Mode::kHold) && !application_failed_ &&
       outcome.kind != ErrorKind::kCancelled) {
@@ -422,7 +424,8 @@ bool HttpTransport::Decide() {
   facts.status = status_;
   facts.sent = true;
   facts.retry_after = head_.retry_after();
-  const Outcome outcome = Classify(facts);
+  Outcome outcome = Classify(facts);
+  CountBytes(easy_, settings_, &outcome);
   if (IsFailure(outcome)) CheckReplay(/*rewind=*/false);
   if (AsksClassifier()) {
     // A refusal stops the others now. What counts as an answer may yet turn
@@ -461,6 +464,7 @@ bool HttpTransport::DecideEarly() {
     facts.sent = true;
     facts.retry_after = head_.retry_after();
     Outcome outcome = Classify(facts);
+    CountBytes(easy_, settings_, &outcome);
     if (AsksClassifier()) {
       AskClassifier(&outcome);
       if (IsFailure(outcome)) CheckReplay(/*rewind=*/false);
