@@ -64,7 +64,8 @@ void Quota::OnAnswer(const Pacer::Permit& permit, const Outcome& outcome,
   switch (outcome.kind) {
     case ErrorKind::kOk:
     case ErrorKind::kPermanent:
-      sooner = pacer_.OnAdmitted(permit, now);
+      sooner = IsSilent(outcome) ? pacer_.OnNeutral(permit)
+                                 : pacer_.OnAdmitted(permit, now);
       break;
     case ErrorKind::kThrottled:
       sooner = OnRefused(permit, outcome, now, wakes);

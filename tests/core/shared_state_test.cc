@@ -1,5 +1,5 @@
 // What the two shared states make of an answer whose body says something else
-// than its head.
+// than its head, and of failures that say nothing about the server.
 #include "core/shared_state.h"
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "absl/time/time.h"
+#include "core/circuit_breaker.h"
 #include "core/endpoint.h"
 #include "core/outcome.h"
 #include "core/quota.h"
@@ -107,6 +108,96 @@ TEST_F(SharedStateTest, AnUnwellServerThatOnlyTheBodyTellsOf) {
   EXPECT_GE(EndpointGate(), At(5));
   EXPECT_EQ(QuotaGate(), MonotonicTime::InfinitePast());
   EXPECT_TRUE(endpoint_.value.IsIdle(At(6)));
+}
+
+// A certificate that is not trusted, say.
+Outcome Local() {
+  Outcome outcome;
+  outcome.kind = ErrorKind::kPermanent;
+  outcome.processed = Processed::kNo;
+  outcome.transport_error = 60;
+  return outcome;
+}
+
+TEST(IsSilentTest, OnlyWhatBroughtNothing) {
+  EXPECT_TRUE(IsSilent(Local()));
+  EXPECT_TRUE(IsSilent(Of(ErrorKind::kCancelled)));
+  Outcome outcome = Local();
+  outcome.status = 429;  // no wait cures it, but the server spoke
+  EXPECT_FALSE(IsSilent(outcome));
+  outcome = Local();
+  outcome.processed = Processed::kUnknown;
+  EXPECT_FALSE(IsSilent(outcome));
+  outcome = Local();
+  outcome.kind = ErrorKind::kTransient;  // refused: evidence
+  EXPECT_FALSE(IsSilent(outcome));
+}
+
+// The same attempts, answered, are what makes this mean something.
+TEST_F(SharedStateTest, LocalFailuresAreNoAnswers) {
+  for (const bool answered : {false, true}) {
+    SCOPED_TRACE(answered);
+    Guarded<Quota, NoMutex> quota{QuotaOptions{}};
+    Guarded<Endpoint, NoMutex> endpoint{EndpointOptions{}, At(0)};
+    BasicSharedState<NoMutex> shared(&quota, &endpoint);
+    const auto call = [&](const Outcome& outcome, double now) {
+      WaitPlace place;
+      place.ticket = {At(now), ++calls_};
+      DispatchAnswer answer =
+          shared.Dispatch(&place, std::make_shared<Silent>(), At(now), At(1000),
+                          WhenOpen::kWait, &wakes_);
+      EXPECT_EQ(answer.verdict, Verdict::kGo);
+      shared.OnAttemptDone(&answer.permit, outcome, At(now), 0, &wakes_);
+    };
+    const Outcome outcome = answered ? Of(ErrorKind::kPermanent) : Local();
+    // One is refused; whoever comes next confirms, for all of them.
+    call(Of(ErrorKind::kThrottled, absl::Seconds(1)), 0);
+    call(outcome, 2);
+    EXPECT_EQ(quota.value.pacer().rate().has_value(), answered);
+    // Slow start goes on: three may be out, and one more per answer.
+    for (int i = 0; i < 20; ++i) call(outcome, 10 + i);
+    int out = 0;
+    for (; out < 30; ++out) {
+      WaitPlace place;
+      place.ticket = {At(40), ++calls_};
+      if (shared
+              .Dispatch(&place, std::make_shared<Silent>(), At(40 + 0.2 * out),
+                        At(1000), WhenOpen::kWait, &wakes_)
+              .verdict != Verdict::kGo) {
+        break;
+      }
+    }
+    EXPECT_GE(out, answered ? 20 : 1);
+    if (!answered) {
+      EXPECT_LE(out, 5);
+    }
+  }
+}
+
+TEST_F(SharedStateTest, LocalFailuresDoNotCloseABreaker) {
+  double now = 0;
+  while (endpoint_.value.breaker().state() == CircuitBreaker::State::kClosed) {
+    AttemptPermit permit = Send(now);
+    shared_.OnAttemptDone(&permit, Of(ErrorKind::kTransient), At(now), 0,
+                          &wakes_);
+    now += 0.5;
+    ASSERT_LT(now, 60);
+  }
+  for (int i = 0; i < 10; ++i) {
+    now += 60;
+    AttemptPermit permit = Send(now);
+    shared_.OnAttemptDone(&permit, Local(), At(now), 0, &wakes_);
+    EXPECT_NE(endpoint_.value.breaker().state(),
+              CircuitBreaker::State::kClosed);
+  }
+  now += 60;
+  for (int i = 0; i < 10; ++i) {
+    now += 1;
+    AttemptPermit permit = Send(now);
+    shared_.OnAttemptDone(&permit, Of(ErrorKind::kPermanent), At(now), 0,
+                          &wakes_);
+  }
+  EXPECT_EQ(endpoint_.value.breaker().state(), CircuitBreaker::State::kClosed);
 }
 
 }  // namespace
