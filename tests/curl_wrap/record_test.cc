@@ -81,6 +81,37 @@ TEST(RecordTest, NoBytesWithoutAConnection) {
   EXPECT_EQ(result.record.attempts.back().outcome.bytes_received, 0);
 }
 
+// What fails on this side says nothing about the server (core/outcome.h).
+TEST(RecordTest, LocalFailuresAreSilent) {
+  const std::unique_ptr<HttpServer> server = StartServer();
+  std::string url = server->Url();
+  url.replace(0, 4, "https");
+  App tls(NewClient(), url);
+  CallResult result = tls.Perform(kLong);
+  EXPECT_EQ(result.stop_reason, StopReason::kPermanentError);
+  ASSERT_EQ(result.record.attempts.size(), 1u);
+  EXPECT_TRUE(IsSilent(result.record.attempts[0].outcome))
+      << FormatCallRecord(result.record);
+
+  App certificate(NewClient(), url);
+  certificate.curl.SetOpt(CURLOPT_CAINFO, "/nonexistent");
+  result = certificate.Perform(kLong);
+  EXPECT_EQ(result.stop_reason, StopReason::kPermanentError);
+  ASSERT_EQ(result.record.attempts.size(), 1u);
+  EXPECT_TRUE(IsSilent(result.record.attempts[0].outcome))
+      << FormatCallRecord(result.record);
+
+  // A write error comes after the server has spoken.
+  App full(NewClient(), server->Url());
+  server->Script({Reply::Of(200, "x")});
+  full.curl.SetOpt(
+      CURLOPT_WRITEFUNCTION,
+      +[](char*, size_t, size_t, void*) -> size_t { return 0; });
+  result = full.Perform(kLong);
+  EXPECT_EQ(result.code, CURLE_WRITE_ERROR);
+  EXPECT_FALSE(IsSilent(result.record.attempts[0].outcome));
+}
+
 // A call that passes through has a record like any other.
 TEST(RecordTest, OfACallThatPassesThrough) {
   const std::unique_ptr<HttpServer> server = StartServer();
