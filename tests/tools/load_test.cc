@@ -101,6 +101,20 @@ TEST_F(LoadTest, AServerThatIsDown) {
   EXPECT_THAT(result.err, HasSubstr("curl error 7"));
 }
 
+// … or do not, without any deadline, if they are told not to.
+TEST_F(LoadTest, AServerThatIsDownAndNobodyWaits) {
+  http_->Stop();
+  const std::string config = TempPath("config.textproto");
+  WriteFile(config, "retry { when_open: FAIL }");
+  const ProgramResult result =
+      Http({"--requests", "20", "--config", config, "--json"});
+  EXPECT_EQ(result.exit_code, 1);
+  const LoadSummary summary = ParseSummary(result.out);
+  EXPECT_LT(summary.wall_s, 10);
+  EXPECT_GT(summary.stop_reasons.at("circuit_open"), 15);
+  EXPECT_THAT(result.err, HasSubstr("circuit_open: "));
+}
+
 TEST_F(LoadTest, WhatTheHttpServerSees) {
   const std::string body(100000, 'b');
   const std::string path = TempPath("body");
@@ -242,12 +256,14 @@ TEST_F(LoadTest, AttemptTimeout) {
   const std::string config = TempPath("config.textproto");
   // That is of this option, not of the file.
   WriteFile(config, "retry { attempt_timeout: \"50s\" }");
-  const ProgramResult r =
-      Grpc({"--requests", "1", "--attempt-timeout", "200ms", "--records", grpc,
-            "--idempotent", "--config", config});
+  EXPECT_EQ(Grpc({"--requests", "1", "--attempt-timeout", "200ms", "--records",
+                  grpc, "--idempotent", "--config", config})
+                .exit_code,
+            0);
   for (const std::string& path : {http, grpc}) {
     const std::vector<CallRecord> records = ReadRecords(path);
     ASSERT_EQ(records.size(), 1);
+    EXPECT_EQ(records[0].total_attempts, 2);
     const AttemptRecord& first = records[0].attempts.front();
     EXPECT_TRUE(first.outcome.timed_out) << path;
     EXPECT_GE(first.end - first.start, absl::Milliseconds(199)) << path;
