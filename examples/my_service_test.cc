@@ -109,18 +109,18 @@ TEST_F(PriceServiceTest, GetsThroughABadMoment) {
 TEST_F(PriceServiceTest, DoesNotWaitLongerThanItsCallerCan) {
   server_->Script({Reply::Of(429).With("Retry-After", "3600")});
   EXPECT_EQ(service_.Price(absl::Seconds(5)), std::nullopt);
-  EXPECT_THAT(service_.last().record,
-              AllOf(StoppedWith(StopReason::kWaitExceedsDeadline),
-                    HasAttempts(1)));
+  EXPECT_THAT(
+      service_.last().record,
+      AllOf(StoppedWith(StopReason::kWaitExceedsDeadline), HasAttempts(1)));
   EXPECT_GT(service_.last().retry_at, absl::Minutes(59));
 }
 
 TEST_F(PriceServiceTest, GivesUpAfterFourAttempts) {
   server_->Script({Reply::Of(500)});
   EXPECT_EQ(service_.Price(absl::Seconds(30)), std::nullopt);
-  EXPECT_THAT(service_.last().record,
-              AllOf(StoppedWith(StopReason::kAttemptsExhausted),
-                    HasAttempts(Le(4))));
+  EXPECT_THAT(
+      service_.last().record,
+      AllOf(StoppedWith(StopReason::kAttemptsExhausted), HasAttempts(Le(4))));
 }
 
 // ---- 2. In virtual time: 600 callers, a limit of one call a second.

@@ -36,9 +36,12 @@ namespace {
 constexpr char kUsage[] =
     "usage: forbear demo [--calls N] [--seed N] [--json]\n"
     "\n"
-    "Starts a rate-limited, flaky service on this machine, for HTTP and for gRPC.\n"
-    "Ten workers make 100 calls each way: with two retry loops as people write\n"
-    "them, and through Forbear. Takes under a minute. The table on stdout counts\n"
+    "Starts a rate-limited, flaky service on this machine, for HTTP and for "
+    "gRPC.\n"
+    "Ten workers make 100 calls each way: with two retry loops as people "
+    "write\n"
+    "them, and through Forbear. Takes under a minute. The table on stdout "
+    "counts\n"
     "sends at the service's own door; progress goes to stderr.\n"
     "\n"
     "  --calls N  how many each client makes, 1 … 100000 (default 100). Takes\n"
@@ -46,7 +49,8 @@ constexpr char kUsage[] =
     "  --seed N   which arrivals fail (default: a new one each time, printed)\n"
     "  --json     one JSON object on stdout instead of the table\n"
     "\n"
-    "exit code: 0 all clients ran, 1 the service did not start, 2 wrong usage\n";
+    "exit code: 0 all clients ran, 1 the service did not start, 2 wrong "
+    "usage\n";
 
 constexpr int kWorkers = 10;
 constexpr double kRate = 3;
@@ -187,11 +191,10 @@ std::optional<int> Parse(const std::vector<std::string>& args,
       continue;
     }
     if (arg == "--seed" || arg == "--calls") {
-      absl::FPrintF(stderr,
-                    "forbear demo: %s is '%s'; it must be a number%s\n\n%s", arg,
-                    has_value ? args[i + 1] : "",
-                    arg == "--calls" ? " from 1 to 100000" : ", 0 or more",
-                    kUsage);
+      absl::FPrintF(
+          stderr, "forbear demo: %s is '%s'; it must be a number%s\n\n%s", arg,
+          has_value ? args[i + 1] : "",
+          arg == "--calls" ? " from 1 to 100000" : ", 0 or more", kUsage);
       return 2;
     }
     absl::FPrintF(stderr, "forbear demo: '%s' is not understood\n\n%s", arg,
@@ -235,8 +238,9 @@ int RunDemo(const std::vector<std::string>& args) {
       lane->provider = *std::move(provider);
 
       const bool http = protocol == "http";
-      const std::string where = http ? lane->provider->http().Url("/v1/complete")
-                                     : lane->provider->grpc().address();
+      const std::string where = http
+                                    ? lane->provider->http().Url("/v1/complete")
+                                    : lane->provider->grpc().address();
       const auto plain = [http, where] {
         return http ? PlainHttp(where) : PlainGrpc(where);
       };
@@ -265,10 +269,14 @@ int RunDemo(const std::vector<std::string>& args) {
 
   if (!options.json) {
     absl::PrintF(
-        "A service that takes %g calls a second (%g at once), refuses the rest with\n"
-        "429 and Retry-After (gRPC: RESOURCE_EXHAUSTED and a pushback), fails %g %% of\n"
-        "those it takes, and loses the answer of %d. %d workers make %d POSTs with\n"
-        "idempotency keys, each client against a service of its own. No client can\n"
+        "A service that takes %g calls a second (%g at once), refuses the rest "
+        "with\n"
+        "429 and Retry-After (gRPC: RESOURCE_EXHAUSTED and a pushback), fails "
+        "%g %% of\n"
+        "those it takes, and loses the answer of %d. %d workers make %d POSTs "
+        "with\n"
+        "idempotency keys, each client against a service of its own. No client "
+        "can\n"
         "be done before %.1fs. Seed %d.\n\n",
         kRate, kBurst, 100 * kErrors, resets, kWorkers, options.calls,
         std::max(0.0, (options.calls - kBurst) / kRate), options.seed);
@@ -292,7 +300,8 @@ int RunDemo(const std::vector<std::string>& args) {
   }
   PrintTable(lanes);
   absl::PrintF(
-      "\nwasted: sends that brought no answer to the caller, counted by the service.\n");
+      "\nwasted: sends that brought no answer to the caller, counted by the "
+      "service.\n");
   for (BestRecord* best : {&best_http, &best_grpc}) {
     if (auto record = best->Take()) {
       absl::PrintF("\nOne call through Forbear, attempt by attempt:\n%s",

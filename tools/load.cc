@@ -191,11 +191,12 @@ class Summary {
     std::string reasons;
     for (const auto& [reason, count] : stop_reasons_) {
       absl::StrAppendFormat(&reasons, "%s\"%s\": %d",
-                            reasons.empty() ? "" : ", ",
-                            StopReasonName(reason), count);
+                            reasons.empty() ? "" : ", ", StopReasonName(reason),
+                            count);
     }
     return absl::StrFormat(
-        "{\"requests\": %d, \"succeeded\": %d, \"failed\": %d, \"attempts\": %d, "
+        "{\"requests\": %d, \"succeeded\": %d, \"failed\": %d, \"attempts\": "
+        "%d, "
         "\"wall_s\": %.3f, \"latency_ms\": {\"p50\": %.3f, \"p95\": %.3f, "
         "\"p99\": %.3f, \"max\": %.3f}, \"stop_reasons\": {%s}}",
         latencies_.size(), succeeded_, Failed(), attempts_,
@@ -262,9 +263,8 @@ class RecordFile {
       const std::string& path) {
     std::FILE* file = std::fopen(path.c_str(), "w");
     if (file == nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--records ", path,
-                       " cannot be written: ", std::strerror(errno)));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--records ", path, " cannot be written: ", std::strerror(errno)));
     }
     return std::unique_ptr<RecordFile>(new RecordFile(file));
   }
@@ -310,8 +310,8 @@ absl::Status CheckUrl(const std::string& url) {
   curl_url_cleanup(parsed);
   if (code == CURLUE_OK) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("--url is '", url, "', which libcurl cannot use: ",
-                   curl_url_strerror(code)));
+      absl::StrCat("--url is '", url,
+                   "', which libcurl cannot use: ", curl_url_strerror(code)));
 }
 
 absl::StatusOr<std::shared_ptr<Client>> MakeClient(const LoadOptions& options) {
@@ -357,13 +357,11 @@ int RunLoad(const std::vector<std::string>& args) {
   if (options.url.empty()) {
     rpc::RpcOptions rpc_options;
     if (options.idempotent) {
-      rpc_options.methods = {
-          {options.rpc, {grpc::StatusCode::UNAVAILABLE}}};
+      rpc_options.methods = {{options.rpc, {grpc::StatusCode::UNAVAILABLE}}};
     }
-    channel =
-        rpc::CreateChannel(options.grpc_target,
-                           grpc::InsecureChannelCredentials(), *client,
-                           std::move(rpc_options));
+    channel = rpc::CreateChannel(options.grpc_target,
+                                 grpc::InsecureChannelCredentials(), *client,
+                                 std::move(rpc_options));
   }
 
   Summary summary;

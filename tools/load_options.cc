@@ -25,36 +25,45 @@ constexpr char kUsage[] =
     "       forbear load --grpc HOST:PORT --rpc /pkg.Service/Method\n"
     "                    --requests N --workers W [OPTIONS]\n"
     "\n"
-    "Calls a server that is already there, through Forbear: W workers share one\n"
+    "Calls a server that is already there, through Forbear: W workers share "
+    "one\n"
     "client, and each makes its next call when its last one has ended.\n"
     "\n"
     "what to send\n"
     "  --url URL             an http or https URL\n"
     "  --method M            default: POST with a body, GET without\n"
-    "  --header 'K: V'       one more request header; may be repeated. HTTP: 'K:'\n"
-    "                        removes one that libcurl adds. gRPC: a metadatum; of a\n"
+    "  --header 'K: V'       one more request header; may be repeated. HTTP: "
+    "'K:'\n"
+    "                        removes one that libcurl adds. gRPC: a metadatum; "
+    "of a\n"
     "                        name that ends in -bin, V is base64\n"
     "  --grpc HOST:PORT      a gRPC server, without TLS\n"
-    "  --rpc /pkg.Svc/Meth   a unary method; the request is --body-file's bytes\n"
+    "  --rpc /pkg.Svc/Meth   a unary method; the request is --body-file's "
+    "bytes\n"
     "  --body-file FILE      the request body\n"
-    "  --idempotent          repeating a call is harmless (gRPC: UNAVAILABLE and\n"
+    "  --idempotent          repeating a call is harmless (gRPC: UNAVAILABLE "
+    "and\n"
     "                        attempts that time out are retried too)\n"
     "how much, how long\n"
     "  --requests N          calls in all, 1 … 10,000,000\n"
     "  --workers W           at a time, 1 … 10,000 (default 1)\n"
-    "  --deadline D          for each call, waits included (default: none; a call\n"
-    "                        then gives up waiting after 60s, also for a server\n"
+    "  --deadline D          for each call, waits included (default: none; a "
+    "call\n"
+    "                        then gives up waiting after 60s, also for a "
+    "server\n"
     "                        that is down)\n"
     "  --attempt-timeout D   for each attempt (default: none)\n"
     "                        D is 250ms, 2s, 1m30s, …\n"
     "how\n"
-    "  --config FILE         a forbear.v1.Config, .textproto or .json (default: the\n"
+    "  --config FILE         a forbear.v1.Config, .textproto or .json "
+    "(default: the\n"
     "                        defaults of the README)\n"
     "what to say\n"
     "  --records FILE        each call's record, a JSON object a line\n"
     "  --json                the summary as one JSON object\n"
     "\n"
-    "stdout has the summary and nothing else. If calls failed, stderr has one of\n"
+    "stdout has the summary and nothing else. If calls failed, stderr has one "
+    "of\n"
     "them, attempt by attempt. FORBEAR_LOG=1 prints every decision there.\n"
     "\n"
     "exit code: 0 all calls succeeded, 1 not all, 2 wrong usage\n";
@@ -107,8 +116,8 @@ bool ParseNumber(absl::string_view text, int low, int high, int* value) {
 }
 
 // The message says what is wrong with `text`; empty: nothing.
-std::string ParseAtLeast(const char* name, absl::Duration low,
-                         const char* text, absl::Duration* value) {
+std::string ParseAtLeast(const char* name, absl::Duration low, const char* text,
+                         absl::Duration* value) {
   const std::optional<absl::Duration> d = ParseDurationText(text);
   if (!d) {
     return absl::StrCat(name, " is '", text, "'; ", DurationGrammar());
@@ -134,14 +143,16 @@ bool IsToken(absl::string_view text) {
 
 // As ParseAtLeast. What gRPC would abort the program for must not come by.
 std::string ParseHeader(absl::string_view text, LoadOptions* options) {
-  const std::string shown = absl::StrCat("--header '", absl::CEscape(text), "'");
+  const std::string shown =
+      absl::StrCat("--header '", absl::CEscape(text), "'");
   const size_t colon = text.find(':');
   if (colon == absl::string_view::npos) {
     return absl::StrCat(shown, " has no colon; it must be 'Name: value'");
   }
   LoadOptions::Header header;
   header.name = std::string(text.substr(0, colon));
-  header.value = std::string(absl::StripAsciiWhitespace(text.substr(colon + 1)));
+  header.value =
+      std::string(absl::StripAsciiWhitespace(text.substr(colon + 1)));
   if (!IsToken(header.name)) {
     return absl::StrCat(shown,
                         " has no proper name; it must be 'Name: value', and a "
@@ -167,34 +178,39 @@ std::string MakeMetadata(LoadOptions* options) {
     for (const char c : header.name) {
       if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) &&
           !absl::StrContains("-._", c)) {
-        return absl::StrCat(shown, " has no proper name for gRPC; it has "
-                                   "letters, digits and -._ only");
+        return absl::StrCat(shown,
+                            " has no proper name for gRPC; it has "
+                            "letters, digits and -._ only");
       }
     }
     if (absl::StartsWith(header.name, "grpc-")) {
-      return absl::StrCat(shown, " cannot be sent; names that begin with grpc- "
-                                 "are gRPC's own");
+      return absl::StrCat(shown,
+                          " cannot be sent; names that begin with grpc- "
+                          "are gRPC's own");
     }
     for (const char* own : {"te", "content-type", "user-agent", "host",
                             "content-length", "connection"}) {
       if (header.name == own) {
-        return absl::StrCat(shown, " cannot be sent over gRPC, which sets it "
-                                   "by itself; leave it out");
+        return absl::StrCat(shown,
+                            " cannot be sent over gRPC, which sets it "
+                            "by itself; leave it out");
       }
     }
     if (absl::EndsWith(header.name, "-bin")) {
       std::string bytes;
       if (!absl::Base64Unescape(header.value, &bytes)) {
-        return absl::StrCat(shown, " is no base64; the value of a name that "
-                                   "ends in -bin must be");
+        return absl::StrCat(shown,
+                            " is no base64; the value of a name that "
+                            "ends in -bin must be");
       }
       header.value = std::move(bytes);
       continue;
     }
     for (const char c : header.value) {
       if (!absl::ascii_isprint(static_cast<unsigned char>(c))) {
-        return absl::StrCat(shown, " is not ASCII; gRPC sends other bytes only "
-                                   "as base64 of a name that ends in -bin");
+        return absl::StrCat(shown,
+                            " is not ASCII; gRPC sends other bytes only "
+                            "as base64 of a name that ends in -bin");
       }
     }
   }
@@ -202,7 +218,8 @@ std::string MakeMetadata(LoadOptions* options) {
 }
 
 // Errors: "--body-file x cannot be read: …".
-std::string ReadBody(const std::string& path, std::optional<std::string>* body) {
+std::string ReadBody(const std::string& path,
+                     std::optional<std::string>* body) {
   std::FILE* file = std::fopen(path.c_str(), "rb");
   int error = file == nullptr ? errno : 0;
   std::string text;
@@ -351,7 +368,8 @@ std::optional<int> ParseLoadOptions(const std::vector<std::string>& args,
     wrong = MakeMetadata(options);
     if (!wrong.empty()) return Wrong(wrong);
   }
-  if (options->requests == 0) return Wrong("--requests must be given: how many calls to make");
+  if (options->requests == 0)
+    return Wrong("--requests must be given: how many calls to make");
   return std::nullopt;
 }
 

@@ -32,11 +32,12 @@ TEST(DemoTest, Json) {
     const auto& row = value.struct_value().fields();
     std::set<std::string> names;
     for (const auto& field : row) names.insert(field.first);
-    ASSERT_EQ(names, (std::set<std::string>{"client", "protocol", "asked",
-                                            "answered", "sends", "wasted",
-                                            "wall_s"}));
-    const std::string client = absl::StrCat(row.at("client").string_value(), "/",
-                                            row.at("protocol").string_value());
+    ASSERT_EQ(names,
+              (std::set<std::string>{"client", "protocol", "asked", "answered",
+                                     "sends", "wasted", "wall_s"}));
+    const std::string client =
+        absl::StrCat(row.at("client").string_value(), "/",
+                     row.at("protocol").string_value());
     EXPECT_TRUE(clients.insert(client).second) << client;
     const double answered = row.at("answered").number_value();
     EXPECT_EQ(row.at("asked").number_value(), 4) << client;
@@ -50,10 +51,9 @@ TEST(DemoTest, Json) {
       EXPECT_EQ(answered, 4);
     }
   }
-  EXPECT_EQ(clients,
-            (std::set<std::string>{"sleep-1/http", "exponential/http",
-                                   "forbear/http", "sleep-1/grpc",
-                                   "exponential/grpc", "forbear/grpc"}));
+  EXPECT_EQ(clients, (std::set<std::string>{
+                         "sleep-1/http", "exponential/http", "forbear/http",
+                         "sleep-1/grpc", "exponential/grpc", "forbear/grpc"}));
 }
 
 TEST(DemoTest, Table) {

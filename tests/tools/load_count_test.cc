@@ -77,8 +77,8 @@ TEST_P(LoadCountTest, ManyWorkers) {
   const auto provider = MakeProvider();
   const std::string path = TempPath("records.jsonl");
   const ProgramResult result =
-      Load(To(*provider, GetParam()), {"--requests", "60", "--workers", "8",
-                                       "--json", "--records", path});
+      Load(To(*provider, GetParam()),
+           {"--requests", "60", "--workers", "8", "--json", "--records", path});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.err, "");
   const LoadSummary summary = ParseSummary(result.out);
@@ -104,8 +104,8 @@ TEST_P(LoadCountTest, OneWorkerAttemptByAttempt) {
   const auto provider = MakeProvider();
   const std::string path = TempPath("records.jsonl");
   const ProgramResult result =
-      Load(To(*provider, GetParam()), {"--requests", "40", "--workers", "1",
-                                       "--json", "--records", path});
+      Load(To(*provider, GetParam()),
+           {"--requests", "40", "--workers", "1", "--json", "--records", path});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(ParseSummary(result.out).attempts, provider->stats().sends);
   std::vector<CallRecord> records = ReadRecords(path);
@@ -115,9 +115,8 @@ TEST_P(LoadCountTest, OneWorkerAttemptByAttempt) {
 
   // The comparison can fail. One attempt less, written and read back:
   const auto retried =
-      std::find_if(records.begin(), records.end(), [](const CallRecord& r) {
-        return r.attempts.size() > 1;
-      });
+      std::find_if(records.begin(), records.end(),
+                   [](const CallRecord& r) { return r.attempts.size() > 1; });
   ASSERT_NE(retried, records.end());
   const CallRecord kept = *retried;
   retried->attempts.erase(retried->attempts.begin());
@@ -156,12 +155,11 @@ TEST_P(LoadCountTest, KeyByKey) {
   }
   for (int i = 0; i < kPrograms; ++i) {
     programs.emplace_back([&, i] {
-      exit_codes[i] =
-          Load(To(*provider, GetParam()),
-               {"--requests", "1", "--header",
-                absl::StrCat("Idempotency-Key: call-", i), "--records",
-                paths[i]})
-              .exit_code;
+      exit_codes[i] = Load(To(*provider, GetParam()),
+                           {"--requests", "1", "--header",
+                            absl::StrCat("Idempotency-Key: call-", i),
+                            "--records", paths[i]})
+                          .exit_code;
     });
   }
   for (std::thread& program : programs) program.join();
@@ -173,10 +171,10 @@ TEST_P(LoadCountTest, KeyByKey) {
   EXPECT_EQ(server.size(), kPrograms);
   for (int i = 0; i < kPrograms; ++i) {
     EXPECT_EQ(exit_codes[i], 0);
-    EXPECT_EQ(Disagreement(ReadRecords(paths[i]),
-                           server[absl::StrCat("call-", i)],
-                           /*in_order=*/true),
-              "")
+    EXPECT_EQ(
+        Disagreement(ReadRecords(paths[i]), server[absl::StrCat("call-", i)],
+                     /*in_order=*/true),
+        "")
         << i;
   }
 }
@@ -204,11 +202,10 @@ TEST(LoadCountNginxTest, LimitReq) {
 
   // nginx has one worker, so once it has logged this one, nothing that came
   // before is still to be logged.
-  EXPECT_EQ(Load({"--url", (*nginx)->Url("/marker")}, {"--requests", "1"})
-                .exit_code,
-            0);
-  ASSERT_TRUE(
-      (*nginx)->WaitForCount(summary.attempts + 1, absl::Seconds(5)));
+  EXPECT_EQ(
+      Load({"--url", (*nginx)->Url("/marker")}, {"--requests", "1"}).exit_code,
+      0);
+  ASSERT_TRUE((*nginx)->WaitForCount(summary.attempts + 1, absl::Seconds(5)));
   std::vector<Arrival> arrivals = (*nginx)->Arrivals();
   arrivals.erase(std::remove_if(arrivals.begin(), arrivals.end(),
                                 [](const Arrival& arrival) {

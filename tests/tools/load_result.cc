@@ -44,10 +44,9 @@ LoadSummary ParseSummary(const std::string& text) {
       google::protobuf::util::JsonStringToMessage(text, &object);
   EXPECT_TRUE(status.ok()) << status.ToString() << ": " << text;
   if (!status.ok()) return summary;
-  EXPECT_EQ(Names(object),
-            (std::set<std::string>{"requests", "succeeded", "failed",
-                                   "attempts", "wall_s", "latency_ms",
-                                   "stop_reasons"}));
+  EXPECT_EQ(Names(object), (std::set<std::string>{
+                               "requests", "succeeded", "failed", "attempts",
+                               "wall_s", "latency_ms", "stop_reasons"}));
   summary.requests = static_cast<int64_t>(Number(object, "requests"));
   summary.succeeded = static_cast<int64_t>(Number(object, "succeeded"));
   summary.failed = static_cast<int64_t>(Number(object, "failed"));

@@ -3,7 +3,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -13,7 +12,6 @@ namespace forbear::testing {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 using ::testing::StartsWith;
 
 TEST(UsageTest, Program) {
@@ -83,8 +81,8 @@ TEST(UsageTest, LoadAlone) {
       {{}, {"--url", "--grpc"}},
       {{"--url", "http://127.0.0.1:1/"}, {"--requests must be given"}},
       {{"--requests", "1"}, {"no server", "--url", "--grpc"}},
-      {{"--url", "http://127.0.0.1:1/", "--grpc", "127.0.0.1:1", "--rpc", "/a/b",
-        "--requests", "1"},
+      {{"--url", "http://127.0.0.1:1/", "--grpc", "127.0.0.1:1", "--rpc",
+        "/a/b", "--requests", "1"},
        {"--url and --grpc", "one of them"}},
       {{"--url", "ftp://x/", "--requests", "1"},
        {"--url is 'ftp://x/'", "http://"}},
@@ -134,7 +132,8 @@ TEST(UsageTest, LoadOptions) {
        {"--body-file " + ::testing::TempDir(), "Is a directory"}},
       {{"--records", folder + "/r"}, {"--records " + folder, "No such file"}},
       {{"--records", ::testing::TempDir()}, {"--records", "Is a directory"}},
-      {{"--config", folder + ".json"}, {"--config " + folder, "cannot be read"}},
+      {{"--config", folder + ".json"},
+       {"--config " + folder, "cannot be read"}},
       {{"--config", xml}, {"--config " + xml, ".textproto", ".json"}},
       {{"--nope"}, {"--nope", "--help"}},
       {{"--url"}, {"--url", "argument", "--help"}},
@@ -142,9 +141,8 @@ TEST(UsageTest, LoadOptions) {
       {{"extra"}, {"'extra'", "--help"}},
   };
   for (Wrong wrong : cases) {
-    const std::vector<std::string> good = {"load", "--url",
-                                           "http://127.0.0.1:1/", "--requests",
-                                           "1"};
+    const std::vector<std::string> good = {
+        "load", "--url", "http://127.0.0.1:1/", "--requests", "1"};
     wrong.args.insert(wrong.args.begin(), good.begin(), good.end());
     Check(wrong.args, wrong.said);
   }
