@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/call_record.h"
 #include "core/outcome.h"
@@ -17,6 +19,7 @@
 #include "interceptors/classify.h"
 #include "interceptors/grpc_time.h"
 #include "interceptors/private_access.h"
+#include "runtime/classifier.h"
 #include "runtime/clock.h"
 
 namespace forbear::rpc {
@@ -183,35 +186,70 @@ void UnaryCall::OnStatus(Batch* batch) {
   }
   answer_ = batch;
   const grpc::Status& status = *batch->GetRecvStatus();
-  if (status.ok()) {
-    Report(1, status, std::nullopt, false);
-  } else {
+  // Its response is the application's message already, without its length.
+  Ending ending{&status, nullptr, /*bytes_received=*/0, /*timed_out=*/false};
+  if (!status.ok()) {
     response_type_ = TypeGoingUp(batch, response_type_, &got_message_);
     channel_ = batch->GetInterceptedChannel();
     if (response_type_ == MessageType::kUnknown || response_ == nullptr ||
         metadata_ == nullptr || !request_.Valid() || channel_ == nullptr) {
       call_->SetNotReplayable();
     }
-    const Metadata& trailers = *batch->GetRecvTrailingMetadata();
-    Report(1, status, PushbackIn(trailers),
-           timed_out_first_ || MonotonicNow() + kTimerSlack >= first_end_by_);
+    ending.trailers = batch->GetRecvTrailingMetadata();
+    ending.timed_out =
+        timed_out_first_ || MonotonicNow() + kTimerSlack >= first_end_by_;
   }
+  const Outcome outcome = Read(ending, &lock);
+  if (phase_ != Phase::kSent) return;  // detached meanwhile
+  Report(outcome);
   Drain(std::move(lock));
 }
 
-void UnaryCall::Report(int number, const grpc::Status& status,
-                       std::optional<absl::string_view> pushback,
-                       bool timed_out) {
-  const std::string& message = status.error_message();
+Outcome UnaryCall::Read(const Ending& ending, Lock* lock) {
+  const grpc::Status& status = *ending.status;
+  // Not a temporary: error_message() returns a copy.
+  const std::string message = status.error_message();
   RpcResult result;
   result.code = status.error_code();
   result.message = message;
-  result.pushback = pushback;
-  result.timed_out = timed_out;
+  if (ending.trailers != nullptr)
+    result.pushback = PushbackIn(*ending.trailers);
+  result.timed_out = ending.timed_out;
   result.cancelled_by_caller = cancelled_;
-  in_flight_ = 0;
+  Outcome outcome = Classify(result, method_policy_.retryable);
+  outcome.bytes_sent = request_.Valid() ? request_.Length() : 0;
+  outcome.bytes_received = ending.bytes_received;
+
+  const RpcClassifier& classifier = policy_->client->options().classify_rpc;
+  if (!classifier || status.ok()) return outcome;
+  // in_flight_ stays: until the report, nobody may end the call, and what the
+  // function is given stays where it is.
+  reading_ = true;
+  lock->unlock();
+  const std::string details = status.error_details();
+  std::vector<NameAndValue> trailers;
+  if (ending.trailers != nullptr) {
+    trailers.reserve(ending.trailers->size());
+    for (const auto& [name, value] : *ending.trailers) {
+      trailers.emplace_back(absl::string_view(name.data(), name.size()),
+                            absl::string_view(value.data(), value.size()));
+    }
+  }
+  RpcAnswer answer;
+  answer.code = status.error_code();
+  answer.message = message;
+  answer.details = details;
+  answer.trailers = trailers;
+  Reclassify(classifier, answer, &outcome);
+  lock->lock();
+  reading_ = false;
+  return outcome;
+}
+
+void UnaryCall::Report(const Outcome& outcome) {
+  const int number = std::exchange(in_flight_, 0);
   waiting_ = false;
-  call_->OnAttemptDone(number, Classify(result, method_policy_.retryable));
+  call_->OnAttemptDone(number, outcome);
 }
 
 void UnaryCall::OnCallerCancel() {
@@ -240,7 +278,7 @@ void UnaryCall::OnTimer() {
 
 void UnaryCall::OnAttemptTimeout() {
   Lock lock(mutex_);
-  if (phase_ != Phase::kSent || in_flight_ != 1) return;
+  if (phase_ != Phase::kSent || in_flight_ != 1 || reading_) return;
   cancel_first_ = true;
   Drain(std::move(lock));
 }
@@ -255,14 +293,23 @@ void UnaryCall::OnAttemptDone(std::shared_ptr<Attempt> attempt,
     RunSoon([attempt = std::move(attempt)] {});
     return;
   }
-  attempt.reset();  // attempt_ has it; nobody may hold it beyond Finish
-  attempt_->status = std::move(status);
-  std::optional<absl::string_view> pushback;
-  if (!attempt_->status.ok()) {
-    pushback = PushbackIn(attempt_->context.GetServerTrailingMetadata());
+  attempt->status = std::move(status);
+  Ending ending{&attempt->status, nullptr, /*bytes_received=*/0,
+                MonotonicNow() + kTimerSlack >= attempt->end_by};
+  if (attempt->response.Valid()) {
+    ending.bytes_received = static_cast<int64_t>(attempt->response.Length());
   }
-  Report(in_flight_, attempt_->status, pushback,
-         MonotonicNow() + kTimerSlack >= attempt_->end_by);
+  if (!attempt->status.ok()) {
+    ending.trailers = &attempt->context.GetServerTrailingMetadata();
+  }
+  const Outcome outcome = Read(ending, &lock);
+  if (attempt != attempt_) {  // detached meanwhile
+    lock.unlock();
+    RunSoon([attempt = std::move(attempt)] {});
+    return;
+  }
+  attempt.reset();  // attempt_ has it; nobody may hold it beyond Finish
+  Report(outcome);
   Drain(std::move(lock));
 }
 
@@ -274,7 +321,7 @@ void UnaryCall::Drain(Lock lock) {
     if (cancelled_ && in_flight_ == 0 && !call_->finished()) {
       call_->OnCancel();
     }
-    if (cancel_first_ && in_flight_ == 1) {
+    if (cancel_first_ && in_flight_ == 1 && !reading_) {
       CancelFirst(&lock);
       continue;
     }

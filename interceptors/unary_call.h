@@ -41,16 +41,16 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/support/client_interceptor.h>
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 
 #include "absl/container/inlined_vector.h"
-#include "absl/strings/string_view.h"
 #include "core/action.h"
 #include "core/call_record.h"
+#include "core/outcome.h"
 #include "core/time.h"
 #include "interceptors/alarm_timer.h"
 #include "interceptors/message_type.h"
@@ -127,8 +127,19 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
 
   void Remember(Batch* batch);
   void StartCall(const std::shared_ptr<Attempt>& attempt, int number);
-  void Report(int number, const grpc::Status& status,
-              std::optional<absl::string_view> pushback, bool timed_out);
+  // How the attempt that is out ended.
+  struct Ending {
+    const grpc::Status* status;
+    const std::multimap<grpc::string_ref, grpc::string_ref>*
+        trailers;            // or null
+    int64_t bytes_received;  // 0: not known
+    bool timed_out;
+  };
+  // What that means. The application's classifier may look at it, for which the
+  // lock is given back and taken again: whatever is not the attempt's may have
+  // changed. Nobody ends the call meanwhile, but its context may go away.
+  Outcome Read(const Ending& ending, Lock* lock);
+  void Report(const Outcome& outcome);
   // Puts the end of the call into the batch that waits for it.
   void FillAnswer(const Action& finish, Batch* answer);
   grpc::Status FillResponse();
@@ -153,6 +164,7 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   bool waiting_ = false;    // the last action was a wait
   bool waited_ = false;     // one was
   int in_flight_ = 0;       // the number of the attempt that is out; 0: none
+  bool reading_ = false;    // it has ended, and Read looks at how
 
   // Of the batches on their way down.
   absl::InlinedVector<Batch*, 2> held_;

@@ -53,8 +53,7 @@ class LifetimeTest : public ::testing::TestWithParam<Api> {
   const std::unique_ptr<GrpcServer> server_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Apis, LifetimeTest,
-                         ::testing::Values(Api::kSync, Api::kCallback));
+INSTANTIATE_TEST_SUITE_P(Apis, LifetimeTest, AllApis(), ApiName);
 
 TEST_P(LifetimeTest, ContextDestroyedRightAfterCompletion) {
   const auto channel = Channel(*server_, Fast());
