@@ -128,6 +128,7 @@ void UnaryCall::OnGoingDown(Batch* batch) {
     case Phase::kNew:
       phase_ = Phase::kHolding;
       Remember(batch);
+      takes_ = MayTake(batch);
       held_.push_back(batch);
       {
         CallRequest request;
@@ -147,6 +148,11 @@ void UnaryCall::OnGoingDown(Batch* batch) {
       Remember(batch);
       held_.push_back(batch);
       break;
+    case Phase::kTaking:
+      // Hijacked: it waits for the answer.
+      phase_ = Phase::kSent;
+      answer_ = batch;
+      return;
     case Phase::kSent:
     case Phase::kOver:
       Remember(batch);
@@ -175,6 +181,13 @@ void UnaryCall::Remember(Batch* batch) {
     response_ = response;
     if (!sends) response_type_ = TypeGoingDown(batch);
   }
+}
+
+bool UnaryCall::MayTake(Batch* batch) const {
+  return policy_->take_over != TakeOver::kNever && metadata_ != nullptr &&
+         batch->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE) &&
+         batch->GetRecvMessage() != nullptr &&
+         batch->GetRecvStatus() != nullptr;
 }
 
 void UnaryCall::OnStatus(Batch* batch) {
@@ -259,7 +272,7 @@ void UnaryCall::OnCallerCancel() {
   {
     const Lock lock(mutex_);
     cancelled_ = true;
-    if (in_flight_ > 1) attempt = attempt_;
+    if (in_flight_ > 0) attempt = attempt_;
   }
   if (attempt != nullptr) {
     // Not here: the lock of the application's context is held. Nor is what may
@@ -331,10 +344,12 @@ void UnaryCall::Drain(Lock lock) {
       case Action::Type::kStartAttempt:
         waiting_ = false;
         in_flight_ = action.attempt;
-        if (action.attempt == 1) {
-          SendFirst(action, &lock);
+        if (action.attempt > 1) {
+          SendAgain(action, /*taken=*/nullptr, &lock);
+        } else if (takes_) {
+          Take(action, &lock);
         } else {
-          SendAgain(action, &lock);
+          SendFirst(action, &lock);
         }
         break;
       case Action::Type::kWaitUntil: {
@@ -380,6 +395,17 @@ void UnaryCall::SendFirst(const Action& action, Lock* lock) {
   lock->lock();
 }
 
+void UnaryCall::Take(const Action& action, Lock* lock) {
+  Batch* const batch = held_[0];
+  held_.clear();
+  phase_ = Phase::kTaking;
+  response_type_ = policy_->take_over == TakeOver::kGenericStubs
+                       ? MessageType::kBytes
+                       : MessageType::kProtobuf;
+  channel_ = batch->GetInterceptedChannel();
+  SendAgain(action, batch, lock);
+}
+
 void UnaryCall::CancelFirst(Lock* lock) {
   cancel_first_ = false;
   timed_out_first_ = true;
@@ -391,7 +417,7 @@ void UnaryCall::CancelFirst(Lock* lock) {
   lock->lock();
 }
 
-void UnaryCall::SendAgain(const Action& action, Lock* lock) {
+void UnaryCall::SendAgain(const Action& action, Batch* taken, Lock* lock) {
   auto attempt = std::make_shared<Attempt>();
   attempt->end_by = action.time;
   std::shared_ptr<Attempt> before = std::exchange(attempt_, attempt);
@@ -399,6 +425,7 @@ void UnaryCall::SendAgain(const Action& action, Lock* lock) {
   lock->unlock();
   aftermath.Deliver();
   before.reset();
+  if (taken != nullptr) taken->Hijack();  // comes back into OnGoingDown
   StartCall(attempt, action.attempt);
   attempt.reset();
   lock->lock();
@@ -410,7 +437,9 @@ void UnaryCall::StartCall(const std::shared_ptr<Attempt>& attempt, int number) {
   for (const auto& [name, value] : *metadata_) {
     context->AddMetadata(name, value);
   }
-  context->AddMetadata(kPreviousAttempts, absl::StrCat(number - 1));
+  if (number > 1) {
+    context->AddMetadata(kPreviousAttempts, absl::StrCat(number - 1));
+  }
   context->set_deadline(attempt->end_by < deadline_
                             ? ToGrpcTime(attempt->end_by)
                             : context_->raw_deadline());
@@ -469,6 +498,7 @@ void UnaryCall::Finish(const Action& action, Lock lock) {
 
 void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
   if (finish.reason == StopReason::kSuccess && attempt_ == nullptr) return;
+  bool fails = true;
   grpc::Status* const status = answer->GetRecvStatus();
   const grpc::Status& last = attempt_ == nullptr ? *status : attempt_->status;
   // No server's word: what happened after it.
@@ -478,11 +508,14 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
     *status = StatusOf(finish, WaitPlace::Where::kNowhere);
     answer->GetRecvTrailingMetadata()->clear();
   } else if (attempt_ != nullptr) {
+    fails = !last.ok() || !attempt_->response.Valid();
     *status = last.ok() ? FillResponse() : last;
+    fails = fails || !status->ok();
     CopyMetadata(attempt_->context.GetServerTrailingMetadata(),
                  answer->GetRecvTrailingMetadata());
     // A reactor has had the first attempt's already.
-    if (answer->QueryInterceptionHookPoint(Hook::POST_RECV_INITIAL_METADATA)) {
+    if (answer->QueryInterceptionHookPoint(Hook::POST_RECV_INITIAL_METADATA) ||
+        answer->QueryInterceptionHookPoint(Hook::PRE_RECV_INITIAL_METADATA)) {
       CopyMetadata(attempt_->context.GetServerInitialMetadata(),
                    answer->GetRecvInitialMetadata());
     }
@@ -492,6 +525,10 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
     *status = grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED,
                            "forbear: The attempt took longer than its "
                            "attempt_timeout.");
+  }
+  // Of a batch that was taken.
+  if (fails && answer->QueryInterceptionHookPoint(Hook::PRE_RECV_MESSAGE)) {
+    answer->FailHijackedRecvMessage();
   }
   if (finish.retry_at) AddStopTrailers(answer);
 }
@@ -546,7 +583,7 @@ std::shared_ptr<UnaryCall::Attempt> UnaryCall::Detach() {
   phase_ = Phase::kOver;
   held_.clear();
   answer_ = nullptr;
-  const bool in_flight = std::exchange(in_flight_, 0) > 1;
+  const bool in_flight = std::exchange(in_flight_, 0) > 0;
   std::shared_ptr<Attempt> attempt = std::move(attempt_);
   attempt_ = nullptr;
   Call::Aftermath aftermath;

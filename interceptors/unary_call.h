@@ -12,6 +12,9 @@
 //                alarms; then the last attempt's answer is put into the held
 //                batch, and that goes on up
 //
+// With RpcOptions::take_over the first batch is hijacked when it may go, and held;
+// then attempt 1 is a call of our own, too.
+//
 // gRPC ops come in batches: the sync API, the callback API and a completion
 // queue's Finish make one; a reactor makes two (start; message and status), and
 // both are held, or go.
@@ -55,6 +58,7 @@
 #include "interceptors/alarm_timer.h"
 #include "interceptors/message_type.h"
 #include "interceptors/method_table.h"
+#include "interceptors/rpc_options.h"
 #include "runtime/call.h"
 #include "runtime/client.h"
 
@@ -66,6 +70,7 @@ struct ChannelPolicy {
   std::string quota_id;
   std::string target;
   MethodTable methods;
+  TakeOver take_over = TakeOver::kNever;
 };
 
 class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
@@ -102,7 +107,8 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   enum class Phase {
     kNew,      // no batch yet
     kHolding,  // the first batches are held
-    kSent,     // they went down
+    kTaking,   // the first and only batch is being hijacked, to be answered
+    kSent,     // they went down, or the one that was taken is held
     kRefused,  // they were hijacked
     kOver,     // the status is with the application, or nobody waits for it
   };
@@ -121,11 +127,15 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   // The arms of Drain. Each gets the lock and gives it back before it calls
   // anything.
   void SendFirst(const Action& action, Lock* lock);
-  void SendAgain(const Action& action, Lock* lock);
+  void Take(const Action& action, Lock* lock);
+  // `taken`: to be hijacked before; or null.
+  void SendAgain(const Action& action, Batch* taken, Lock* lock);
   void CancelFirst(Lock* lock);
   void Finish(const Action& action, Lock lock);
 
   void Remember(Batch* batch);
+  // Whether this is all of the call, and ours to make.
+  bool MayTake(Batch* batch) const;
   void StartCall(const std::shared_ptr<Attempt>& attempt, int number);
   // How the attempt that is out ended.
   struct Ending {
@@ -172,6 +182,7 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   grpc::ByteBuffer request_;
   void* response_ = nullptr;
   MessageType response_type_ = MessageType::kUnknown;
+  bool takes_ = false;  // the call, for all of its attempts
 
   // Attempt 1.
   std::shared_ptr<AlarmTimer> attempt_timer_;
@@ -179,11 +190,11 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   bool cancel_first_ = false;   // its time is over, and it is to be told
   bool timed_out_first_ = false;
 
-  // The batch with the status, held after attempt 1.
+  // The batch with the status, held after attempt 1, or hijacked before it.
   Batch* answer_ = nullptr;
   bool* got_message_ = nullptr;
   std::unique_ptr<grpc::ChannelInterface> channel_;  // below this interceptor
-  std::shared_ptr<Attempt> attempt_;  // the last one after the first
+  std::shared_ptr<Attempt> attempt_;  // the last one that is a call of ours
 
   // What a refused call gets, and what trailers refer to.
   grpc::Status refusal_;
