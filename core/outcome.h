@@ -79,6 +79,8 @@ struct Outcome {
   int status = 0;           // HTTP status or gRPC code; 0: none arrived
   int transport_error = 0;  // CURLcode; 0: none
   // Of the request and of the answer, as the driver counts them; 0: not counted.
+  // gRPC: of the messages, serialized and not compressed; the response of an
+  // attempt that is the application's own call (the first) is not counted.
   int64_t bytes_sent = 0;
   int64_t bytes_received = 0;
 };
