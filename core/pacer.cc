@@ -104,7 +104,8 @@ bool Pacer::OnRefused(const Permit& permit, std::optional<absl::Duration> wait,
   }
   ++barren_;
   absl::Duration gate = OwnWait(barren_);
-  if (wait) {
+  // "Retry-After: 0" allows it, and does not ask for it: our own wait applies.
+  if (wait && *wait > absl::ZeroDuration()) {
     // Waits that keep being too short are honoured, and lengthened.
     gate = std::max(WithMargin(*wait),
                     barren_ >= 3 ? gate / 2 : absl::ZeroDuration());
