@@ -54,7 +54,7 @@ forbear::RetryOptions MyRetries() {
 
 class PriceService {
  public:
-  PriceService(std::shared_ptr<forbear::Client> client, std::string url)
+  PriceService(std::shared_ptr<forbear::Client> client, const std::string& url)
       : curl_(forbear::curl::Handle::Create(std::move(client))) {
     curl_.SetOpt(CURLOPT_URL, url.c_str());
     curl_.SetOpt(CURLOPT_WRITEFUNCTION, &Append);

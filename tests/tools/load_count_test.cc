@@ -179,6 +179,38 @@ TEST_P(LoadCountTest, KeyByKey) {
   }
 }
 
+// Answers that are lost with their connection. What may go at most once is counted
+// to the last send. What may be repeated, libcurl itself sends again, unseen, if
+// the connection was a reused one (docs/decisions/0001); but no send that is
+// counted is missing at the server.
+TEST(LoadCountResetTest, LostAnswers) {
+  for (const bool idempotent : {false, true}) {
+    Provider::Options options;
+    options.model.rate = 10000;
+    options.model.burst = 1000;
+    options.model.error_fraction = 0;
+    options.model.lost_answers = 4;
+    options.model.lost_answers_within = 40;
+    const std::unique_ptr<Provider> provider =
+        Provider::Create(options).value();
+    std::vector<std::string> more = {"--requests", "50", "--method", "POST",
+                                     "--json"};
+    if (idempotent) more.push_back("--idempotent");
+    const LoadSummary summary = ParseSummary(
+        Load({"--url", provider->http().Url("/v1/complete")}, more).out);
+    EXPECT_EQ(provider->stats().lost_answers, 4);
+    if (idempotent) {
+      EXPECT_EQ(summary.succeeded, 50);
+      EXPECT_LE(summary.attempts, provider->stats().sends);
+      EXPECT_GE(summary.attempts, provider->stats().sends - 4);
+    } else {
+      EXPECT_EQ(summary.failed, 4);
+      EXPECT_EQ(summary.stop_reasons.at("not_idempotent"), 4);
+      EXPECT_EQ(summary.attempts, provider->stats().sends);
+    }
+  }
+}
+
 TEST(LoadCountNginxTest, LimitReq) {
   Nginx::Options options;
   options.http = "limit_req_zone $binary_remote_addr zone=z:1m rate=20r/s;";

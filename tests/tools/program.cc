@@ -74,7 +74,7 @@ bool ReadBoth(int out, int err, ProgramResult* result) {
     poll(fds.data(), fds.size(), static_cast<int>(left.count()));
     for (pollfd& fd : fds) {
       if (fd.fd < 0 || fd.revents == 0) continue;
-      std::array<char, 4096> buffer;
+      std::array<char, 4096> buffer = {};
       const ssize_t n = read(fd.fd, buffer.data(), buffer.size());
       if (n > 0) {
         (&fd == &fds[0] ? result->out : result->err)
