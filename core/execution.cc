@@ -62,8 +62,8 @@ void Execution::Begin(MonotonicTime now) {
 
 void Execution::Dispatch(MonotonicTime now) {
   phase_ = Phase::kQueued;
-  const DispatchAnswer answer = shared_->Dispatch(
-      &place_, waiter_, now, limit_, options_.when_open, &wakes_);
+  const DispatchAnswer answer = shared_->Dispatch(&place_, waiter_, now, limit_,
+                                                  options_.when_open, &wakes_);
   holder_ = answer.holder;
   Record(answer, now);
   switch (answer.verdict) {
@@ -390,10 +390,9 @@ AttemptRecord* Execution::FindRecord(int n) {
 
 void Execution::Push(const Action& action) {
   const auto undelivered = [this](Action::Type type, int attempt) {
-    return std::find_if(actions_.begin(), actions_.end(),
-                        [=](const Action& a) {
-                          return a.type == type && a.attempt == attempt;
-                        });
+    return std::find_if(actions_.begin(), actions_.end(), [=](const Action& a) {
+      return a.type == type && a.attempt == attempt;
+    });
   };
   // Whatever comes, an undelivered wait is out of date.
   auto wait = undelivered(Action::Type::kWaitUntil, 0);

@@ -59,14 +59,14 @@ Pacer::Permit Pacer::OnSend(MonotonicTime now) {
     const double interval = 1.0 / rate_;
     const absl::Duration late = now - Later(next_, gate_.until());
     // Who confirms waited for others; Learn() looks at that.
-    if (!confirming_ && late > absl::Seconds(interval) + absl::Milliseconds(5)) {
+    if (!confirming_ &&
+        late > absl::Seconds(interval) + absl::Milliseconds(5)) {
       idle_ += late;
     }
     next_ = now + absl::Seconds(interval);
     // The pace grows with the sends that use it, not with idle time.
-    const double doubling = mode_ == Mode::kRamp
-                                ? absl::ToDoubleSeconds(kDoubling)
-                                : kCreepSeconds;
+    const double doubling =
+        mode_ == Mode::kRamp ? absl::ToDoubleSeconds(kDoubling) : kCreepSeconds;
     rate_ *= std::exp2(std::min(1.0, interval / doubling));
     if (rate_ > kFree) {
       mode_ = Mode::kFree;
@@ -177,8 +177,7 @@ void Pacer::Learn(MonotonicTime confirmed_sent, MonotonicTime now) {
     rate_ = kFirstRate;
   }
   // Callers could not leave before now: that they did not is not idleness.
-  next_ = Later(next_,
-                Later(now, confirmed_sent + absl::Seconds(1.0 / rate_)));
+  next_ = Later(next_, Later(now, confirmed_sent + absl::Seconds(1.0 / rate_)));
   // A new spell: the bucket was empty when the refused send left.
   spell_start_ = refused_sent_;
   first_send_ = confirmed_sent;

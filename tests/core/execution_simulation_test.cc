@@ -204,8 +204,7 @@ TEST(ExecutionSimulationTest, WaitersDoNotUseUpTheBudget) {
   sim.SetServer([&](const SimSend& send) {
     SimReply reply;
     const bool first = send.call >= 20 && refused.insert(send.call).second;
-    reply.outcome =
-        first ? ThrottledOutcome(absl::Seconds(1)) : OkOutcome();
+    reply.outcome = first ? ThrottledOutcome(absl::Seconds(1)) : OkOutcome();
     return reply;
   });
   for (int i = 0; i < 20; ++i) sim.AddCall({});  // now it is known
