@@ -17,6 +17,7 @@ load(":system_package.bzl", "system_package")
 _ABSL = {
     "absl/algorithm:container": ["absl_algorithm_container"],
     "absl/base:base": ["absl_base"],
+    "absl/base:config": ["absl_config"],
     "absl/base:core_headers": ["absl_core_headers"],
     "absl/cleanup:cleanup": ["absl_cleanup"],
     "absl/container:btree": ["absl_btree"],

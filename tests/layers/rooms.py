@@ -48,8 +48,8 @@ PLAIN_STD = set("""
     sstream stack stdexcept streambuf string string_view system_error tuple type_traits
     typeindex typeinfo unordered_map unordered_set utility valarray variant vector
 """.split())
-POSIX = r"""(sys|net|netinet|arpa|linux)/\w+\.h|
-    (dirent|dlfcn|errno|execinfo|fcntl|getopt|ifaddrs|limits|malloc|netdb|poll|pthread|pwd|
+POSIX = r"""(sys|net|netinet|arpa|linux|sanitizer)/\w+\.h|
+    (dirent|dlfcn|errno|execinfo|fcntl|getopt|ifaddrs|limits|link|malloc|netdb|poll|pthread|pwd|
     sched|semaphore|signal|spawn|stdint|stdio|stdlib|string|strings|syslog|termios|time|
     unistd|wait)\.h"""
 
@@ -80,6 +80,8 @@ REPOSITORIES = {
 ABSL = {
     "algorithm/algorithm": "algorithm:algorithm",
     "base/call_once": "base:base",
+    "base/config": "base:config",
+    "base/options": "base:config",
     "base/casts": "base:base",
     "base/attributes": "base:core_headers",
     "base/const_init": "base:core_headers",
