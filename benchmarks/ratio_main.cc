@@ -76,8 +76,8 @@ class Reporter : public benchmark::BenchmarkReporter {
     }
     std::printf("%-40s %9s %7s   %s\n", "case", "ns", "ratio", "min … max");
     for (const auto& [index, c] : cases_) {
-      std::printf("%-40s %9.1f %7.2f   %.2f … %.2f\n", c.name.c_str(), Median(c),
-                  Median(c) / unit, c.nanos.front() / unit,
+      std::printf("%-40s %9.1f %7.2f   %.2f … %.2f\n", c.name.c_str(),
+                  Median(c), Median(c) / unit, c.nanos.front() / unit,
                   c.nanos.back() / unit);
     }
     return true;

@@ -23,11 +23,10 @@ absl::Duration BackoffDelay(const BackoffOptions& options, int64_t retry,
   if (options.initial <= absl::ZeroDuration()) return absl::ZeroDuration();
   // In doubles: pow() overflows to infinity, and min() brings that back.
   const double max = absl::ToDoubleSeconds(options.max);
-  const double ceiling =
-      std::min(max, absl::ToDoubleSeconds(options.initial) *
-                        std::pow(options.multiplier,
-                                 static_cast<double>(
-                                     std::max<int64_t>(1, retry) - 1)));
+  const double ceiling = std::min(
+      max, absl::ToDoubleSeconds(options.initial) *
+               std::pow(options.multiplier,
+                        static_cast<double>(std::max<int64_t>(1, retry) - 1)));
   switch (options.jitter) {
     case Jitter::kFull:
       return absl::Seconds(ceiling * random);

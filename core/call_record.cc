@@ -114,11 +114,11 @@ std::string FormatCallRecord(const CallRecord& record) {
   }
   for (const AttemptRecord& a : record.attempts) {
     absl::StrAppendFormat(
-        &text, "  %2d  at +%-8s after waiting %-8s (%s)  %s %s in %s",
-        a.number, FormatShort(a.start - record.begin), FormatShort(a.waited),
+        &text, "  %2d  at +%-8s after waiting %-8s (%s)  %s %s in %s", a.number,
+        FormatShort(a.start - record.begin), FormatShort(a.waited),
         DelaySourceName(a.wait_source),
-        FormatStatus(record.protocol, a.outcome),
-        ErrorKindName(a.outcome.kind), FormatShort(a.end - a.start));
+        FormatStatus(record.protocol, a.outcome), ErrorKindName(a.outcome.kind),
+        FormatShort(a.end - a.start));
     if (a.outcome.pushback) {
       absl::StrAppend(&text, ", server asked for ",
                       FormatShort(*a.outcome.pushback));

@@ -111,10 +111,9 @@ void CircuitBreaker::Enter(State state, MonotonicTime now) {
 
 void CircuitBreaker::Open(MonotonicTime now, double random) {
   Enter(State::kOpen, now);
-  const double doubled =
-      std::min(absl::ToDoubleSeconds(options_.max_open),
-               absl::ToDoubleSeconds(options_.min_open) *
-                   std::pow(2.0, opened_in_a_row_));
+  const double doubled = std::min(absl::ToDoubleSeconds(options_.max_open),
+                                  absl::ToDoubleSeconds(options_.min_open) *
+                                      std::pow(2.0, opened_in_a_row_));
   opened_in_a_row_ = std::min(opened_in_a_row_ + 1, 64);
   open_until_ = now + absl::Seconds(doubled * (1.0 + 0.2 * random));
 }

@@ -10,6 +10,7 @@ namespace forbear {
 namespace {
 
 CircuitBreaker::Result ResultOf(const Outcome& outcome) {
+  if (IsSilent(outcome)) return CircuitBreaker::Result::kNeutral;
   switch (outcome.kind) {
     case ErrorKind::kOk:
     case ErrorKind::kPermanent:
@@ -28,9 +29,9 @@ CircuitBreaker::Result ResultOf(const Outcome& outcome) {
 // and a window of `window`: 0.3 s, and more for those further back, so that a
 // server that is merely slow gets them spread out. Never above 0.5 s.
 absl::Duration Hold(int64_t out, int64_t window) {
-  return absl::Seconds(std::min(
-      0.5, 0.3 + 0.04 * std::log2(static_cast<double>(out + 1) /
-                                  static_cast<double>(window))));
+  return absl::Seconds(
+      std::min(0.5, 0.3 + 0.04 * std::log2(static_cast<double>(out + 1) /
+                                           static_cast<double>(window))));
 }
 
 }  // namespace
@@ -116,6 +117,7 @@ void Endpoint::Leave(const Ticket& ticket, WakeList* wakes) {
 
 bool Endpoint::Pace(const Permit& permit, const Outcome& outcome,
                     MonotonicTime now, WakeList* wakes) {
+  if (IsSilent(outcome)) return pacer_.OnNeutral(permit.pacer);
   switch (outcome.kind) {
     case ErrorKind::kOk:
     case ErrorKind::kPermanent:

@@ -97,10 +97,12 @@ class Endpoint {
   const WaitQueue& queue() const { return queue_; }
   const Pacer& pacer() const { return pacer_; }
   // Whether it may be forgotten (runtime/registry.h): nobody waits, nothing is
-  // out, no server's wait is running, and the breaker is closed.
+  // out, no server's wait is running, and the breaker is closed, or could have
+  // been probed for a minute and nobody cared.
   bool IsIdle(MonotonicTime now) const {
     return queue_.empty() && out_ == 0 && !pacer_.IsGated(now) &&
-           breaker_.state() == CircuitBreaker::State::kClosed;
+           (breaker_.state() == CircuitBreaker::State::kClosed ||
+            breaker_.open_until() + absl::Minutes(1) <= now);
   }
 
   static constexpr int64_t kFirstWindow = 3;

@@ -62,14 +62,18 @@ void Execution::Begin(MonotonicTime now) {
 
 void Execution::Dispatch(MonotonicTime now) {
   phase_ = Phase::kQueued;
-  const DispatchAnswer answer = shared_->Dispatch(
-      &place_, waiter_, now, limit_, options_.when_open, &wakes_);
+  const DispatchAnswer answer = shared_->Dispatch(&place_, waiter_, now, limit_,
+                                                  options_.when_open, &wakes_);
   holder_ = answer.holder;
   Record(answer, now);
   switch (answer.verdict) {
-    case Verdict::kGo:
+    case Verdict::kGo: {
+      const bool paid = PayDue();
       StartAttempt(answer.permit, now);
+      // Nobody has seen the start yet: this takes it back, permits and all.
+      if (!paid) Finish(StopReason::kBudgetExhausted, std::nullopt, now);
       return;
+    }
     case Verdict::kWait:
       Wait(answer.until,
            answer.source == DelaySource::kGate && told_by_ != DelaySource::kNone
@@ -84,6 +88,17 @@ void Execution::Dispatch(MonotonicTime now) {
              now);
       return;
   }
+}
+
+bool Execution::PayDue() {
+  if (due_cost_ == 0) return true;
+  const int cost = std::exchange(due_cost_, 0);
+  const bool paid = shared_->Withdraw(cost);
+  if (paid) pending_cost_ = cost;
+  AttemptRecord& r = record_.attempts.back();  // the one that is retried
+  r.budget = paid ? BudgetAnswer::kPaid : BudgetAnswer::kRefused;
+  r.budget_cost = cost;
+  return paid;
 }
 
 void Execution::Record(const DispatchAnswer& answer, MonotonicTime now) {
@@ -256,12 +271,18 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
     return;
   }
 
-  int cost = 0;
-  if (!free) {
-    const BudgetOptions& costs = shared_->budget_options();
-    cost = outcome.kind == ErrorKind::kThrottled ? costs.throttled_cost
-                                                 : costs.transient_cost;
+  const BudgetOptions& costs = shared_->budget_options();
+  waiting_since_ = now;
+  if (outcome.pushback) told_by_ = outcome.pushback_source;
+  if (outcome.kind == ErrorKind::kThrottled) {
+    // Pays when it leaves: the queue lets callers out one by one, so waiting
+    // in it threatens nobody, and a hundred waiters would empty the bucket.
+    due_cost_ = costs.throttled_cost;
+    Dispatch(now);  // with the ticket it has
+    return;
   }
+
+  const int cost = free ? 0 : costs.transient_cost;
   const bool paid = shared_->Withdraw(cost);
   if (r != nullptr) {
     r->budget = paid ? BudgetAnswer::kPaid : BudgetAnswer::kRefused;
@@ -272,12 +293,6 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
     return;
   }
   pending_cost_ = cost;
-  waiting_since_ = now;
-  if (outcome.pushback) told_by_ = outcome.pushback_source;
-  if (outcome.kind == ErrorKind::kThrottled) {
-    Dispatch(now);  // with the ticket it has
-    return;
-  }
   phase_ = Phase::kBackoff;
   backoff_until_ = now + own;
   Wait(backoff_until_, DelaySource::kBackoff);
@@ -375,10 +390,9 @@ AttemptRecord* Execution::FindRecord(int n) {
 
 void Execution::Push(const Action& action) {
   const auto undelivered = [this](Action::Type type, int attempt) {
-    return std::find_if(actions_.begin(), actions_.end(),
-                        [=](const Action& a) {
-                          return a.type == type && a.attempt == attempt;
-                        });
+    return std::find_if(actions_.begin(), actions_.end(), [=](const Action& a) {
+      return a.type == type && a.attempt == attempt;
+    });
   };
   // Whatever comes, an undelivered wait is out of date.
   auto wait = undelivered(Action::Type::kWaitUntil, 0);

@@ -144,6 +144,8 @@ class Execution {
 
   void Dispatch(MonotonicTime now);
   void Record(const DispatchAnswer& answer, MonotonicTime now);
+  // Withdraws what a throttled retry owes. False: too little is left.
+  bool PayDue();
   void StartAttempt(const AttemptPermit& permit, MonotonicTime now);
   void Wait(MonotonicTime until, DelaySource source);
   void Finish(StopReason reason, std::optional<MonotonicTime> retry_at,
@@ -168,6 +170,7 @@ class Execution {
   absl::InlinedVector<InFlight, 1> in_flight_;
   int counted_failures_ = 0;
   bool free_retry_used_ = false;
+  int due_cost_ = 0;      // to be withdrawn when the next send leaves
   int pending_cost_ = 0;  // withdrawn for a send that has not happened yet
   int last_cost_ = 0;     // of the last retry that was sent
   uint64_t chances_ = 0;

@@ -74,13 +74,26 @@ struct Outcome {
   std::optional<absl::Duration> pushback;
   DelaySource pushback_source = DelaySource::kNone;
 
-  // Facts for the record; no decision reads them.
+  // Facts for the record; no decision reads them, but whether there was a
+  // status at all (IsSilent).
   int status = 0;           // HTTP status or gRPC code; 0: none arrived
   int transport_error = 0;  // CURLcode; 0: none
   // Of the request and of the answer, as the driver counts them; 0: not counted.
+  // gRPC: of the messages, serialized and not compressed; the response of an
+  // attempt that is the application's own call (the first) is not counted.
   int64_t bytes_sent = 0;
   int64_t bytes_received = 0;
 };
+
+// Whether it says nothing about the server: the caller took it back, or it failed
+// on this side, before anything was sent or heard: a bad option, a certificate
+// that is not trusted, a file that cannot be read. No breaker, pace or slow start
+// may take it for an answer.
+inline bool IsSilent(const Outcome& outcome) {
+  return outcome.kind == ErrorKind::kCancelled ||
+         (outcome.kind == ErrorKind::kPermanent &&
+          outcome.processed == Processed::kNo && outcome.status == 0);
+}
 
 bool operator==(const Outcome& a, const Outcome& b);
 inline bool operator!=(const Outcome& a, const Outcome& b) { return !(a == b); }

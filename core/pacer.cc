@@ -59,14 +59,14 @@ Pacer::Permit Pacer::OnSend(MonotonicTime now) {
     const double interval = 1.0 / rate_;
     const absl::Duration late = now - Later(next_, gate_.until());
     // Who confirms waited for others; Learn() looks at that.
-    if (!confirming_ && late > absl::Seconds(interval) + absl::Milliseconds(5)) {
+    if (!confirming_ &&
+        late > absl::Seconds(interval) + absl::Milliseconds(5)) {
       idle_ += late;
     }
     next_ = now + absl::Seconds(interval);
     // The pace grows with the sends that use it, not with idle time.
-    const double doubling = mode_ == Mode::kRamp
-                                ? absl::ToDoubleSeconds(kDoubling)
-                                : kCreepSeconds;
+    const double doubling =
+        mode_ == Mode::kRamp ? absl::ToDoubleSeconds(kDoubling) : kCreepSeconds;
     rate_ *= std::exp2(std::min(1.0, interval / doubling));
     if (rate_ > kFree) {
       mode_ = Mode::kFree;
@@ -104,7 +104,8 @@ bool Pacer::OnRefused(const Permit& permit, std::optional<absl::Duration> wait,
   }
   ++barren_;
   absl::Duration gate = OwnWait(barren_);
-  if (wait) {
+  // "Retry-After: 0" allows it, and does not ask for it: our own wait applies.
+  if (wait && *wait > absl::ZeroDuration()) {
     // Waits that keep being too short are honoured, and lengthened.
     gate = std::max(WithMargin(*wait),
                     barren_ >= 3 ? gate / 2 : absl::ZeroDuration());
@@ -176,8 +177,7 @@ void Pacer::Learn(MonotonicTime confirmed_sent, MonotonicTime now) {
     rate_ = kFirstRate;
   }
   // Callers could not leave before now: that they did not is not idleness.
-  next_ = Later(next_,
-                Later(now, confirmed_sent + absl::Seconds(1.0 / rate_)));
+  next_ = Later(next_, Later(now, confirmed_sent + absl::Seconds(1.0 / rate_)));
   // A new spell: the bucket was empty when the refused send left.
   spell_start_ = refused_sent_;
   first_send_ = confirmed_sent;

@@ -122,9 +122,9 @@ class Pacer {
   void Learn(MonotonicTime confirmed_sent, MonotonicTime now);
 
   Gate gate_;
-  uint64_t sent_ = 0;    // sends so far
+  uint64_t sent_ = 0;     // sends so far
   uint64_t episode_ = 0;  // sends up to this number belong to the last episode
-  int barren_ = 0;       // episodes since the last admitted send
+  int barren_ = 0;        // episodes since the last admitted send
 
   // Confirm: one caller at a time until one is admitted.
   bool confirming_ = false;

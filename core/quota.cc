@@ -61,18 +61,14 @@ void Quota::OnAnswer(const Pacer::Permit& permit, const Outcome& outcome,
   now = Forward(now);
   --out_;
   bool sooner = false;
-  const MonotonicTime before = pacer_.Earliest(now);
   switch (outcome.kind) {
     case ErrorKind::kOk:
     case ErrorKind::kPermanent:
-      sooner = pacer_.OnAdmitted(permit, now);
+      sooner = IsSilent(outcome) ? pacer_.OnNeutral(permit)
+                                 : pacer_.OnAdmitted(permit, now);
       break;
     case ErrorKind::kThrottled:
-      if (pacer_.OnRefused(permit, outcome.pushback, now)) {
-        queue_.CollectDoomed(pacer_.gate_until(), wakes);
-      }
-      // The gate may open before the lease of the caller that was refused.
-      sooner = pacer_.Earliest(now) < before;
+      sooner = OnRefused(permit, outcome, now, wakes);
       break;
     case ErrorKind::kTransient:
       sooner = outcome.processed == Processed::kNo ? pacer_.OnNeutral(permit)
@@ -83,6 +79,23 @@ void Quota::OnAnswer(const Pacer::Permit& permit, const Outcome& outcome,
       break;
   }
   if (sooner) queue_.CollectHead(wakes);
+}
+
+bool Quota::OnRefused(const Pacer::Permit& permit, const Outcome& outcome,
+                      MonotonicTime now, WakeList* wakes) {
+  const MonotonicTime before = pacer_.Earliest(now);
+  if (pacer_.OnRefused(permit, outcome.pushback, now)) {
+    queue_.CollectDoomed(pacer_.gate_until(), wakes);
+  }
+  // The gate may open before the lease of the caller that was refused.
+  return pacer_.Earliest(now) < before;
+}
+
+void Quota::OnRefusedLater(const Pacer::Permit& permit, const Outcome& outcome,
+                           MonotonicTime now, WakeList* wakes) {
+  if (OnRefused(permit, outcome, Forward(now), wakes)) {
+    queue_.CollectHead(wakes);
+  }
 }
 
 void Quota::ClearGate(WakeList* wakes) {

@@ -44,10 +44,10 @@ class Quota {
  public:
   struct Answer {
     Verdict verdict = Verdict::kGo;
-    MonotonicTime until;                     // kWait, kRefuse: not before this
+    MonotonicTime until;                      // kWait, kRefuse: not before this
     DelaySource source = DelaySource::kNone;  // kWait, kRefuse: because of this
     StopReason reason = StopReason::kNone;    // kRefuse
-    Pacer::Permit permit;                    // kGo
+    Pacer::Permit permit;                     // kGo
   };
 
   // REQUIRES: options passed ValidateQuota.
@@ -68,6 +68,11 @@ class Quota {
   void OnAnswer(const Pacer::Permit& permit, const Outcome& outcome,
                 MonotonicTime now, WakeList* wakes);
 
+  // After OnAnswer: the rest of the answer is a refusal, or asks for a longer
+  // wait. Shuts the gate, or keeps it shut.
+  void OnRefusedLater(const Pacer::Permit& permit, const Outcome& outcome,
+                      MonotonicTime now, WakeList* wakes);
+
   // For operators: opens the gate and forgets the pace.
   void ClearGate(WakeList* wakes);
 
@@ -80,9 +85,11 @@ class Quota {
   }
 
  private:
-  MonotonicTime Forward(MonotonicTime now) {
-    return now_ = Later(now_, now);
-  }
+  MonotonicTime Forward(MonotonicTime now) { return now_ = Later(now_, now); }
+
+  // True if callers may leave earlier than before.
+  bool OnRefused(const Pacer::Permit& permit, const Outcome& outcome,
+                 MonotonicTime now, WakeList* wakes);
 
   Pacer pacer_;
   WaitQueue queue_;

@@ -121,7 +121,8 @@ void PlayAttempt(const CallRecord& record, int number, Execution* call,
     if (record.stop_reason == StopReason::kCancelled) {
       call->OnCancel(record.end);
     } else {
-      shared->Part(call->record().attempts.back().start, "it starts an attempt");
+      shared->Part(call->record().attempts.back().start,
+                   "it starts an attempt");
     }
     return;
   }

@@ -1,7 +1,8 @@
 // RetryBudget: how much a failing endpoint may be retried, over all calls.
 //
 // A bucket of tokens (AWS retry 2.1). A retry withdraws its cost before its
-// wait; a call that succeeds after retries gives its last cost back; a call
+// wait (a throttled one when its turn in the queue has come: there may be more
+// waiters than tokens, and they leave one by one); a call that succeeds after retries gives its last cost back; a call
 // that succeeds at once deposits one token. So in an outage 500 / 14 = 35
 // retries go out, and then about one per 14 clean successes: a client that
 // keeps retrying cannot double the load of a service that is down.

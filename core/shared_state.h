@@ -18,8 +18,10 @@
 #define FORBEAR_CORE_SHARED_STATE_H_
 
 #include <memory>
+#include <optional>
 #include <utility>
 
+#include "absl/time/time.h"
 #include "core/endpoint.h"
 #include "core/outcome.h"
 #include "core/quota.h"
@@ -36,7 +38,17 @@ namespace forbear {
 struct AttemptPermit {
   Pacer::Permit quota;
   Endpoint::Permit endpoint;
-  bool head_seen = false;  // OnAnswerHead was called
+  bool head_seen = false;  // OnAnswerHead was called, with these:
+  ErrorKind head_kind = ErrorKind::kOk;
+  std::optional<absl::Duration> head_pushback;
+
+  // The attempt has ended as a refusal that the head did not tell of, or with a
+  // longer wait: who classifies answers has read it in the body.
+  bool RefusedLater(const Outcome& outcome) const {
+    return head_seen && (outcome.kind != head_kind ||
+                         outcome.pushback.value_or(absl::ZeroDuration()) >
+                             head_pushback.value_or(absl::ZeroDuration()));
+  }
 };
 
 // Where a call waits. Kept by the call, changed by SharedState only.
@@ -53,7 +65,7 @@ struct DispatchAnswer {
   StopReason reason = StopReason::kNone;    // kRefuse
   // kWait, kRefuse: the state that said so.
   WaitPlace::Where holder = WaitPlace::Where::kNowhere;
-  AttemptPermit permit;                     // kGo
+  AttemptPermit permit;  // kGo
 };
 
 class SharedState {
@@ -163,6 +175,8 @@ class BasicSharedState final : public SharedState {
   void OnAnswerHead(AttemptPermit* permit, const Outcome& outcome,
                     MonotonicTime now, WakeList* wakes) override {
     permit->head_seen = true;
+    permit->head_kind = outcome.kind;
+    permit->head_pushback = outcome.pushback;
     {
       Lock lock(&quota_->mutex);
       quota_->value.OnAnswer(permit->quota, outcome, now, wakes);
@@ -180,12 +194,19 @@ class BasicSharedState final : public SharedState {
       Lock lock(&quota_->mutex);
       if (!permit->head_seen) {
         quota_->value.OnAnswer(permit->quota, outcome, now, wakes);
+      } else if (outcome.kind == ErrorKind::kThrottled &&
+                 permit->RefusedLater(outcome)) {
+        quota_->value.OnRefusedLater(permit->quota, outcome, now, wakes);
       }
       Keep(quota_->value.pacer().gate_until(), DelaySource::kGate, &result);
     }
     Lock lock(&endpoint_->mutex);
     Endpoint& endpoint = endpoint_->value;
-    endpoint.OnAttemptDone(permit->endpoint, outcome, permit->head_seen, now,
+    const bool known =
+        permit->head_seen &&
+        !(outcome.kind == ErrorKind::kTransient &&
+          outcome.pushback.has_value() && permit->RefusedLater(outcome));
+    endpoint.OnAttemptDone(permit->endpoint, outcome, /*head_seen=*/known, now,
                            random, wakes);
     Keep(endpoint.pacer().gate_until(), DelaySource::kGate, &result);
     Keep(endpoint.NotBefore(now), DelaySource::kBreaker, &result);

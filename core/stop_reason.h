@@ -16,21 +16,21 @@
 namespace forbear {
 
 enum class StopReason : uint8_t {
-  kNone,                // the call has not ended
-  kSuccess,             // an ok answer
-  kPermanentError,      // an answer that sending again does not change
-  kNotIdempotent,       // it may have been acted on, and may not be repeated
-  kNotReplayable,       // the request body cannot be read a second time
-  kCommitted,           // part of the answer is with the application already
-  kServerSaidNo,        // the server forbade a retry
-  kAttemptsExhausted,   // max_attempts transient failures
-  kBudgetExhausted,     // too many retries to this endpoint fail
-  kWaitExceedsDeadline, // the next allowed send lies behind the deadline
-  kDeadlineExceeded,    // the deadline passed
-  kMaxElapsed,          // no deadline was set, and max_elapsed passed
-  kCircuitOpen,         // the circuit breaker is open for longer than we may wait
-  kQueueFull,           // too many callers wait for the same key
-  kCancelled,           // the application cancelled the call
+  kNone,                 // the call has not ended
+  kSuccess,              // an ok answer
+  kPermanentError,       // an answer that sending again does not change
+  kNotIdempotent,        // it may have been acted on, and may not be repeated
+  kNotReplayable,        // the request body cannot be read a second time
+  kCommitted,            // part of the answer is with the application already
+  kServerSaidNo,         // the server forbade a retry
+  kAttemptsExhausted,    // max_attempts transient failures
+  kBudgetExhausted,      // too many retries to this endpoint fail
+  kWaitExceedsDeadline,  // the next allowed send lies behind the deadline
+  kDeadlineExceeded,     // the deadline passed
+  kMaxElapsed,           // no deadline was set, and max_elapsed passed
+  kCircuitOpen,  // the circuit breaker is open for longer than we may wait
+  kQueueFull,    // too many callers wait for the same key
+  kCancelled,    // the application cancelled the call
 };
 
 // All of them, for tables and tests: kNone … kCancelled.

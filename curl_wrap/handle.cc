@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/time.h"
+#include "curl_wrap/byte_count.h"
 #include "curl_wrap/classify.h"
 #include "curl_wrap/http_transport.h"
 #include "curl_wrap/target.h"
@@ -57,7 +58,12 @@ struct Handle::Impl {
     return TargetOf(url, settings.default_protocol, settings.port);
   }
 
-  void PerformPlain(const std::optional<Target>& target, CallResult* result);
+  void PerformPlain(const CallOptions& options,
+                    const std::optional<Target>& target, CallResult* result);
+  bool IsIdempotent(const CallOptions& options) const {
+    return options.idempotent.value_or(settings.MethodIsIdempotent() ||
+                                       settings.HasIdempotencyKey());
+  }
   void PerformCall(const CallOptions& options, const Target& target,
                    CallResult* result);
   void Conclude(CallResult* result) const;
@@ -112,7 +118,7 @@ CallResult Handle::Perform(const CallOptions& options) {
       !impl_->settings.ConnectOnly()) {
     impl_->PerformCall(options, *target, &result);
   } else {
-    impl_->PerformPlain(target, &result);
+    impl_->PerformPlain(options, target, &result);
   }
   impl_->performing = false;
   return result;
@@ -161,8 +167,7 @@ void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
   if (options.deadline == absl::InfiniteDuration()) {
     request.deadline = MonotonicTime::Infinite();
   }
-  request.idempotent = options.idempotent.value_or(
-      settings.MethodIsIdempotent() || settings.HasIdempotencyKey());
+  request.idempotent = IsIdempotent(options);
 
   const auto own_parker = std::make_shared<Parker>();
   {
@@ -175,7 +180,8 @@ void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
     limits.max_held_bytes = options.max_held_bytes;
     limits.max_hold = options.max_hold_time;
     limits.at_most_once = !request.idempotent;
-    HttpTransport transport(easy, multi, &settings, own_parker.get(), limits);
+    HttpTransport transport(easy, multi, &settings, own_parker.get(), limits,
+                            &client->options().classify_http);
     RunBlocking(&call, own_parker.get(), &transport);
     result->code = transport.Conclude(call.record());
     result->record = call.record();
@@ -187,13 +193,15 @@ void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
   Conclude(result);
 }
 
-void Handle::Impl::PerformPlain(const std::optional<Target>& target,
+void Handle::Impl::PerformPlain(const CallOptions& options,
+                                const std::optional<Target>& target,
                                 CallResult* result) {
   CallRecord& record = result->record;
   record.call_id = client->NextCallId();
   record.protocol = Protocol::kHttp;
-  if (target) record.target = target->host_port;
-  record.method = settings.Method();
+  if (target) record.target = NameForRecord(target->host_port);
+  record.method = NameForRecord(settings.Method());
+  record.idempotent = IsIdempotent(options);
   record.policy = client->options().name;
   record.wall_start = WallNow();
   record.begin = MonotonicNow();
@@ -217,6 +225,7 @@ void Handle::Impl::PerformPlain(const std::optional<Target>& target,
   attempt.start = record.begin;
   attempt.end = record.end;
   attempt.outcome = Classify(facts);
+  CountBytes(easy, settings, &attempt.outcome);
   record.attempts.push_back(attempt);
   switch (attempt.outcome.kind) {
     case ErrorKind::kOk:

@@ -35,7 +35,9 @@
 // once, whatever its status. To decide, a refusal that may be retried is held
 // back: at most CallOptions::max_held_bytes and max_hold_time. What is larger
 // or slower is decided upon before its end, and its connection is dropped if
-// another attempt follows. Everything else streams. Once a byte of an answer
+// another attempt follows. With ClientOptions::classify_http, every answer with
+// a status of 400 or more is held back so, and the function is asked once, at
+// the decision. Everything else streams. Once a byte of an answer
 // was given to the application, no other attempt follows
 // (StopReason::kCommitted).
 //

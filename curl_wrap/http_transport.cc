@@ -7,9 +7,13 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/container/inlined_vector.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/execution.h"
 #include "core/stop_reason.h"
+#include "curl_wrap/byte_count.h"
 #include "runtime/clock.h"
 
 namespace forbear::curl {
@@ -21,6 +25,9 @@ constexpr size_t kChunk = CURL_MAX_WRITE_SIZE;
 // Seconds after which an idle connection is too old for a call that must go at
 // most once. libcurl counts whole seconds: below 2 s.
 constexpr long kMaxIdle = 1;
+
+// What a classifier sees of a body.
+constexpr size_t kMaxClassified = size_t{64} << 10;
 
 // TLS libraries write without MSG_NOSIGNAL. libcurl's own remedy changes the
 // signal's handler for the whole process and is off with CURLOPT_NOSIGNAL;
@@ -73,12 +80,14 @@ void HttpTransport::Lines::Add(absl::string_view line) {
 
 HttpTransport::HttpTransport(CURL* easy, CURLM* multi,
                              const EasyOptions* settings, Parker* parker,
-                             const Limits& limits)
+                             const Limits& limits,
+                             const HttpClassifier* classifier)
     : easy_(easy),
       multi_(multi),
       settings_(*settings),
       parker_(parker),
       limits_(limits),
+      classifier_(*classifier),
       takes_body_(settings->body() == EasyOptions::Body::kStream) {
   if (takes_body_ && settings_.read_function == nullptr) {
     file_start_ = ftello(File());
@@ -213,6 +222,12 @@ void HttpTransport::Attempt(Call* call, int n, MonotonicTime deadline) {
   }
   Outcome outcome = Classify(facts);
   outcome.transport_error = code_;
+  CountBytes(easy_, settings_, &outcome);
+  // Not if the application itself ended it, nor of what it already has.
+  if ((mode_ == Mode::kHead || mode_ == Mode::kHold) && !application_failed_ &&
+      outcome.kind != ErrorKind::kCancelled) {
+    AskClassifier(&outcome);
+  }
   if (IsFailure(outcome)) CheckReplay(/*rewind=*/true);
   ReportDone(outcome);
 }
@@ -397,7 +412,9 @@ bool HttpTransport::IsConnectHead() const {
 }
 
 bool HttpTransport::IsLastHead() const {
-  return status_ != 0 && status_ / 100 != 3 && status_ != 401 && status_ != 407;
+  // 417: libcurl sends the request again, without its Expect.
+  return status_ != 0 && status_ / 100 != 3 && status_ != 401 &&
+         status_ != 407 && status_ != 417;
 }
 
 // --- What it means. ---
@@ -407,8 +424,20 @@ bool HttpTransport::Decide() {
   facts.status = status_;
   facts.sent = true;
   facts.retry_after = head_.retry_after();
-  const Outcome outcome = Classify(facts);
+  Outcome outcome = Classify(facts);
+  CountBytes(easy_, settings_, &outcome);
   if (IsFailure(outcome)) CheckReplay(/*rewind=*/false);
+  if (AsksClassifier()) {
+    // A refusal stops the others now. What counts as an answer may yet turn
+    // into a refusal: nobody is told before the classifier was asked.
+    if (IsFailure(outcome)) {
+      call_->OnAnswerHead(number_, outcome);
+      call_->TakeAftermath().Deliver();
+    }
+    hold_until_ = MonotonicNow() + limits_.max_hold;
+    mode_ = Mode::kHold;
+    return true;
+  }
   const Execution::HeadDecision decision =
       call_->OnAnswerHead(number_, outcome);
   call_->TakeAftermath().Deliver();
@@ -434,10 +463,44 @@ bool HttpTransport::DecideEarly() {
     facts.status = status_;
     facts.sent = true;
     facts.retry_after = head_.retry_after();
-    if (ReportDone(Classify(facts))) return Stream();
+    Outcome outcome = Classify(facts);
+    CountBytes(easy_, settings_, &outcome);
+    if (AsksClassifier()) {
+      AskClassifier(&outcome);
+      if (IsFailure(outcome)) CheckReplay(/*rewind=*/false);
+    }
+    if (ReportDone(outcome)) return Stream();
   }
   stopped_ = true;
   return false;
+}
+
+bool HttpTransport::AsksClassifier() const {
+  return classifier_ && status_ >= 400;
+}
+
+void HttpTransport::AskClassifier(Outcome* outcome) const {
+  if (!AsksClassifier()) return;
+  absl::InlinedVector<NameAndValue, 16> headers;
+  absl::string_view rest = held_.head.bytes;
+  for (const size_t size : held_.head.sizes) {
+    const absl::string_view line =
+        absl::StripTrailingAsciiWhitespace(rest.substr(0, size));
+    rest.remove_prefix(size);
+    if (absl::StartsWithIgnoreCase(line, "HTTP/")) {
+      headers.clear();  // of an earlier head
+      continue;
+    }
+    const size_t colon = line.find(':');
+    if (colon == absl::string_view::npos) continue;
+    headers.emplace_back(line.substr(0, colon),
+                         absl::StripAsciiWhitespace(line.substr(colon + 1)));
+  }
+  HttpAnswer answer;
+  answer.status = status_;
+  answer.headers = headers;
+  answer.body = absl::string_view(held_.body).substr(0, kMaxClassified);
+  Reclassify(classifier_, answer, outcome);
 }
 
 bool HttpTransport::ReportDone(const Outcome& outcome) {

@@ -18,9 +18,12 @@
 // An answer that was held to its end is kept until the next attempt starts. If
 // none does, Conclude() gives it to the application, whole.
 //
+// With a classifier (runtime/classifier.h), every answer with a status of 400 or
+// more goes to kHold, until the classifier was asked.
+//
 // Which head is the last: 1xx and a proxy's answer to CONNECT never are; of a
-// 3xx, a 401 and a 407 libcurl may itself send the next request, and only the
-// first byte of a body, or the end, shows that it did not.
+// 3xx, a 401, a 407 and a 417 libcurl may itself send the next request, and
+// only the first byte of a body, or the end, shows that it did not.
 //
 // One request, one send. libcurl repeats a request by itself, POST too, when a
 // reused connection dies before a byte of the answer: the server has perhaps
@@ -54,6 +57,7 @@
 #include "curl_wrap/head_reader.h"
 #include "runtime/blocking_driver.h"
 #include "runtime/call.h"
+#include "runtime/classifier.h"
 
 namespace forbear::curl {
 
@@ -69,8 +73,10 @@ class HttpTransport final : public BlockingTransport {
   };
 
   // All must outlive it. `settings` are those of `easy`, and may change.
+  // `classifier` may be empty.
   HttpTransport(CURL* easy, CURLM* multi, const EasyOptions* settings,
-                Parker* parker, const Limits& limits);
+                Parker* parker, const Limits& limits,
+                const HttpClassifier* classifier);
   // Puts the handle's own options back.
   ~HttpTransport() override;
   HttpTransport(const HttpTransport&) = delete;
@@ -134,6 +140,10 @@ class HttpTransport final : public BlockingTransport {
   // transfer must end now.
   bool Decide();
   bool DecideEarly();
+  // Whether the application wants to look at the answer whose head is there;
+  // and its look at what is held of it.
+  bool AsksClassifier() const;
+  void AskClassifier(Outcome* outcome) const;
   bool ReportDone(const Outcome& outcome);
 
   // Gives what is held to the application, and all that follows. False: the
@@ -160,6 +170,7 @@ class HttpTransport final : public BlockingTransport {
   const EasyOptions& settings_;
   Parker* const parker_;
   const Limits limits_;
+  const HttpClassifier& classifier_;
   const bool takes_body_;  // the request body comes through ReadCallback
   off_t file_start_ = -1;  // of a FILE*: where the body begins; -1: unknown
 

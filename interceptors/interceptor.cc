@@ -133,9 +133,9 @@ class Factory final : public ClientInterceptorFactoryInterface {
     }
     MethodTable methods(options, client->options().retry);
     if (options.quota_id.empty()) options.quota_id = options.target;
-    policy_ = std::make_shared<const ChannelPolicy>(
-        ChannelPolicy{std::move(client), std::move(options.quota_id),
-                      std::move(options.target), std::move(methods)});
+    policy_ = std::make_shared<const ChannelPolicy>(ChannelPolicy{
+        std::move(client), std::move(options.quota_id),
+        std::move(options.target), std::move(methods), options.take_over});
   }
 
   Interceptor* CreateClientInterceptor(ClientRpcInfo* info) override {

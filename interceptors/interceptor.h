@@ -1,6 +1,7 @@
-// Forbear for a gRPC channel: unary calls of the sync and the callback API are
-// paced, retried and guarded by a circuit breaker, without a change to the code
-// that makes them and without a blocked thread.
+// Forbear for a gRPC channel: unary calls of every API (sync, callback, reactor,
+// completion queue, generic stub) are paced, retried and guarded by a circuit
+// breaker, without a change to the code that makes them and without a blocked
+// thread.
 //
 //   forbear::rpc::RpcOptions options;  // which methods may be sent again
 //   options.methods = {{"/shop.Catalog/*", {grpc::StatusCode::UNAVAILABLE}}};
@@ -20,6 +21,9 @@
 //   - An endpoint that keeps failing is left alone for a while: calls wait for
 //     it as long as their deadline allows.
 //   - A wait that does not fit the deadline ends the call at once.
+//   - ClientOptions::classify_rpc, if there is one, looks at each attempt that
+//     ended with another code than OK, and may change what is made of it
+//     (runtime/classifier.h).
 // Streams pass through untouched.
 //
 // What the application sees:

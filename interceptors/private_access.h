@@ -6,8 +6,8 @@
 // this is C++ as the standard has it. But it is no interface: another version
 // of gRPC may rename a member, which fails to compile right here, or change
 // what it means. Seen with gRPC 1.51. -DFORBEAR_GRPC_PRIVATE_ACCESS=0 leaves it
-// out: then no call is sent twice (StopReason::kNotReplayable), everything else
-// works. Include it in one .cc: a program may hold such an instantiation only
+// out: then no call is sent twice (StopReason::kNotReplayable) but those that
+// Forbear makes itself (RpcOptions::take_over); everything else works. Include it in one .cc: a program may hold such an instantiation only
 // once.
 //
 // Thread rule: as gRPC's own objects.

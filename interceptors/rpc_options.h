@@ -46,6 +46,24 @@ struct MethodRule {
   std::optional<RetryOptions> retry = std::nullopt;
 };
 
+// Who makes the first attempt. Meant for builds that may not touch gRPC's
+// private members (-DFORBEAR_GRPC_PRIVATE_ACCESS=0): they cannot repeat a call
+// that gRPC has sent, but they can make all of its attempts.
+//
+// It has a price: a call costs 40 % more instructions, peer() is what was
+// dialled, and in such a build set_wait_for_ready, set_authority and
+// FromServerContext have no effect on any attempt, as nothing tells of them.
+// Calls of reactors, and of a completion queue with ReadInitialMetadata, come
+// in two pieces and stay with gRPC.
+enum class TakeOver {
+  kNever,  // the application's own call is attempt 1
+  // Forbear does, and fills in the response. It has to believe you about its
+  // type: a wrong word here corrupts memory. Nothing but generated stubs (of
+  // protobuf), or nothing but grpc::GenericStub, may use the channel.
+  kGeneratedStubs,
+  kGenericStubs,
+};
+
 struct RpcOptions {
   // Who is limited together: a name for the credential, never the credential.
   // Channels with the same name share gate, pace and queue. Default: `target`.
@@ -57,6 +75,8 @@ struct RpcOptions {
   std::string target;
 
   std::vector<MethodRule> methods;
+
+  TakeOver take_over = TakeOver::kNever;
 };
 
 // INVALID_ARGUMENT with all faults, each with its field, its value and what

@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/call_record.h"
 #include "core/outcome.h"
@@ -17,6 +19,7 @@
 #include "interceptors/classify.h"
 #include "interceptors/grpc_time.h"
 #include "interceptors/private_access.h"
+#include "runtime/classifier.h"
 #include "runtime/clock.h"
 
 namespace forbear::rpc {
@@ -125,6 +128,7 @@ void UnaryCall::OnGoingDown(Batch* batch) {
     case Phase::kNew:
       phase_ = Phase::kHolding;
       Remember(batch);
+      takes_ = MayTake(batch);
       held_.push_back(batch);
       {
         CallRequest request;
@@ -144,6 +148,11 @@ void UnaryCall::OnGoingDown(Batch* batch) {
       Remember(batch);
       held_.push_back(batch);
       break;
+    case Phase::kTaking:
+      // Hijacked: it waits for the answer.
+      phase_ = Phase::kSent;
+      answer_ = batch;
+      return;
     case Phase::kSent:
     case Phase::kOver:
       Remember(batch);
@@ -174,6 +183,13 @@ void UnaryCall::Remember(Batch* batch) {
   }
 }
 
+bool UnaryCall::MayTake(Batch* batch) const {
+  return policy_->take_over != TakeOver::kNever && metadata_ != nullptr &&
+         batch->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE) &&
+         batch->GetRecvMessage() != nullptr &&
+         batch->GetRecvStatus() != nullptr;
+}
+
 void UnaryCall::OnStatus(Batch* batch) {
   Lock lock(mutex_);
   if (phase_ != Phase::kSent || in_flight_ != 1) {
@@ -183,35 +199,70 @@ void UnaryCall::OnStatus(Batch* batch) {
   }
   answer_ = batch;
   const grpc::Status& status = *batch->GetRecvStatus();
-  if (status.ok()) {
-    Report(1, status, std::nullopt, false);
-  } else {
+  // Its response is the application's message already, without its length.
+  Ending ending{&status, nullptr, /*bytes_received=*/0, /*timed_out=*/false};
+  if (!status.ok()) {
     response_type_ = TypeGoingUp(batch, response_type_, &got_message_);
     channel_ = batch->GetInterceptedChannel();
     if (response_type_ == MessageType::kUnknown || response_ == nullptr ||
         metadata_ == nullptr || !request_.Valid() || channel_ == nullptr) {
       call_->SetNotReplayable();
     }
-    const Metadata& trailers = *batch->GetRecvTrailingMetadata();
-    Report(1, status, PushbackIn(trailers),
-           timed_out_first_ || MonotonicNow() + kTimerSlack >= first_end_by_);
+    ending.trailers = batch->GetRecvTrailingMetadata();
+    ending.timed_out =
+        timed_out_first_ || MonotonicNow() + kTimerSlack >= first_end_by_;
   }
+  const Outcome outcome = Read(ending, &lock);
+  if (phase_ != Phase::kSent) return;  // detached meanwhile
+  Report(outcome);
   Drain(std::move(lock));
 }
 
-void UnaryCall::Report(int number, const grpc::Status& status,
-                       std::optional<absl::string_view> pushback,
-                       bool timed_out) {
-  const std::string& message = status.error_message();
+Outcome UnaryCall::Read(const Ending& ending, Lock* lock) {
+  const grpc::Status& status = *ending.status;
+  // Not a temporary: error_message() returns a copy.
+  const std::string message = status.error_message();
   RpcResult result;
   result.code = status.error_code();
   result.message = message;
-  result.pushback = pushback;
-  result.timed_out = timed_out;
+  if (ending.trailers != nullptr)
+    result.pushback = PushbackIn(*ending.trailers);
+  result.timed_out = ending.timed_out;
   result.cancelled_by_caller = cancelled_;
-  in_flight_ = 0;
+  Outcome outcome = Classify(result, method_policy_.retryable);
+  outcome.bytes_sent = request_.Valid() ? request_.Length() : 0;
+  outcome.bytes_received = ending.bytes_received;
+
+  const RpcClassifier& classifier = policy_->client->options().classify_rpc;
+  if (!classifier || status.ok()) return outcome;
+  // in_flight_ stays: until the report, nobody may end the call, and what the
+  // function is given stays where it is.
+  reading_ = true;
+  lock->unlock();
+  const std::string details = status.error_details();
+  std::vector<NameAndValue> trailers;
+  if (ending.trailers != nullptr) {
+    trailers.reserve(ending.trailers->size());
+    for (const auto& [name, value] : *ending.trailers) {
+      trailers.emplace_back(absl::string_view(name.data(), name.size()),
+                            absl::string_view(value.data(), value.size()));
+    }
+  }
+  RpcAnswer answer;
+  answer.code = status.error_code();
+  answer.message = message;
+  answer.details = details;
+  answer.trailers = trailers;
+  Reclassify(classifier, answer, &outcome);
+  lock->lock();
+  reading_ = false;
+  return outcome;
+}
+
+void UnaryCall::Report(const Outcome& outcome) {
+  const int number = std::exchange(in_flight_, 0);
   waiting_ = false;
-  call_->OnAttemptDone(number, Classify(result, method_policy_.retryable));
+  call_->OnAttemptDone(number, outcome);
 }
 
 void UnaryCall::OnCallerCancel() {
@@ -221,7 +272,7 @@ void UnaryCall::OnCallerCancel() {
   {
     const Lock lock(mutex_);
     cancelled_ = true;
-    if (in_flight_ > 1) attempt = attempt_;
+    if (in_flight_ > 0) attempt = attempt_;
   }
   if (attempt != nullptr) {
     // Not here: the lock of the application's context is held. Nor is what may
@@ -240,7 +291,7 @@ void UnaryCall::OnTimer() {
 
 void UnaryCall::OnAttemptTimeout() {
   Lock lock(mutex_);
-  if (phase_ != Phase::kSent || in_flight_ != 1) return;
+  if (phase_ != Phase::kSent || in_flight_ != 1 || reading_) return;
   cancel_first_ = true;
   Drain(std::move(lock));
 }
@@ -255,14 +306,23 @@ void UnaryCall::OnAttemptDone(std::shared_ptr<Attempt> attempt,
     RunSoon([attempt = std::move(attempt)] {});
     return;
   }
-  attempt.reset();  // attempt_ has it; nobody may hold it beyond Finish
-  attempt_->status = std::move(status);
-  std::optional<absl::string_view> pushback;
-  if (!attempt_->status.ok()) {
-    pushback = PushbackIn(attempt_->context.GetServerTrailingMetadata());
+  attempt->status = std::move(status);
+  Ending ending{&attempt->status, nullptr, /*bytes_received=*/0,
+                MonotonicNow() + kTimerSlack >= attempt->end_by};
+  if (attempt->response.Valid()) {
+    ending.bytes_received = static_cast<int64_t>(attempt->response.Length());
   }
-  Report(in_flight_, attempt_->status, pushback,
-         MonotonicNow() + kTimerSlack >= attempt_->end_by);
+  if (!attempt->status.ok()) {
+    ending.trailers = &attempt->context.GetServerTrailingMetadata();
+  }
+  const Outcome outcome = Read(ending, &lock);
+  if (attempt != attempt_) {  // detached meanwhile
+    lock.unlock();
+    RunSoon([attempt = std::move(attempt)] {});
+    return;
+  }
+  attempt.reset();  // attempt_ has it; nobody may hold it beyond Finish
+  Report(outcome);
   Drain(std::move(lock));
 }
 
@@ -274,7 +334,7 @@ void UnaryCall::Drain(Lock lock) {
     if (cancelled_ && in_flight_ == 0 && !call_->finished()) {
       call_->OnCancel();
     }
-    if (cancel_first_ && in_flight_ == 1) {
+    if (cancel_first_ && in_flight_ == 1 && !reading_) {
       CancelFirst(&lock);
       continue;
     }
@@ -284,10 +344,12 @@ void UnaryCall::Drain(Lock lock) {
       case Action::Type::kStartAttempt:
         waiting_ = false;
         in_flight_ = action.attempt;
-        if (action.attempt == 1) {
-          SendFirst(action, &lock);
+        if (action.attempt > 1) {
+          SendAgain(action, /*taken=*/nullptr, &lock);
+        } else if (takes_) {
+          Take(action, &lock);
         } else {
-          SendAgain(action, &lock);
+          SendFirst(action, &lock);
         }
         break;
       case Action::Type::kWaitUntil: {
@@ -333,6 +395,17 @@ void UnaryCall::SendFirst(const Action& action, Lock* lock) {
   lock->lock();
 }
 
+void UnaryCall::Take(const Action& action, Lock* lock) {
+  Batch* const batch = held_[0];
+  held_.clear();
+  phase_ = Phase::kTaking;
+  response_type_ = policy_->take_over == TakeOver::kGenericStubs
+                       ? MessageType::kBytes
+                       : MessageType::kProtobuf;
+  channel_ = batch->GetInterceptedChannel();
+  SendAgain(action, batch, lock);
+}
+
 void UnaryCall::CancelFirst(Lock* lock) {
   cancel_first_ = false;
   timed_out_first_ = true;
@@ -344,7 +417,7 @@ void UnaryCall::CancelFirst(Lock* lock) {
   lock->lock();
 }
 
-void UnaryCall::SendAgain(const Action& action, Lock* lock) {
+void UnaryCall::SendAgain(const Action& action, Batch* taken, Lock* lock) {
   auto attempt = std::make_shared<Attempt>();
   attempt->end_by = action.time;
   std::shared_ptr<Attempt> before = std::exchange(attempt_, attempt);
@@ -352,6 +425,7 @@ void UnaryCall::SendAgain(const Action& action, Lock* lock) {
   lock->unlock();
   aftermath.Deliver();
   before.reset();
+  if (taken != nullptr) taken->Hijack();  // comes back into OnGoingDown
   StartCall(attempt, action.attempt);
   attempt.reset();
   lock->lock();
@@ -363,7 +437,9 @@ void UnaryCall::StartCall(const std::shared_ptr<Attempt>& attempt, int number) {
   for (const auto& [name, value] : *metadata_) {
     context->AddMetadata(name, value);
   }
-  context->AddMetadata(kPreviousAttempts, absl::StrCat(number - 1));
+  if (number > 1) {
+    context->AddMetadata(kPreviousAttempts, absl::StrCat(number - 1));
+  }
   context->set_deadline(attempt->end_by < deadline_
                             ? ToGrpcTime(attempt->end_by)
                             : context_->raw_deadline());
@@ -422,6 +498,7 @@ void UnaryCall::Finish(const Action& action, Lock lock) {
 
 void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
   if (finish.reason == StopReason::kSuccess && attempt_ == nullptr) return;
+  bool fails = true;
   grpc::Status* const status = answer->GetRecvStatus();
   const grpc::Status& last = attempt_ == nullptr ? *status : attempt_->status;
   // No server's word: what happened after it.
@@ -431,11 +508,14 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
     *status = StatusOf(finish, WaitPlace::Where::kNowhere);
     answer->GetRecvTrailingMetadata()->clear();
   } else if (attempt_ != nullptr) {
+    fails = !last.ok() || !attempt_->response.Valid();
     *status = last.ok() ? FillResponse() : last;
+    fails = fails || !status->ok();
     CopyMetadata(attempt_->context.GetServerTrailingMetadata(),
                  answer->GetRecvTrailingMetadata());
     // A reactor has had the first attempt's already.
-    if (answer->QueryInterceptionHookPoint(Hook::POST_RECV_INITIAL_METADATA)) {
+    if (answer->QueryInterceptionHookPoint(Hook::POST_RECV_INITIAL_METADATA) ||
+        answer->QueryInterceptionHookPoint(Hook::PRE_RECV_INITIAL_METADATA)) {
       CopyMetadata(attempt_->context.GetServerInitialMetadata(),
                    answer->GetRecvInitialMetadata());
     }
@@ -445,6 +525,10 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
     *status = grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED,
                            "forbear: The attempt took longer than its "
                            "attempt_timeout.");
+  }
+  // Of a batch that was taken.
+  if (fails && answer->QueryInterceptionHookPoint(Hook::PRE_RECV_MESSAGE)) {
+    answer->FailHijackedRecvMessage();
   }
   if (finish.retry_at) AddStopTrailers(answer);
 }
@@ -499,7 +583,7 @@ std::shared_ptr<UnaryCall::Attempt> UnaryCall::Detach() {
   phase_ = Phase::kOver;
   held_.clear();
   answer_ = nullptr;
-  const bool in_flight = std::exchange(in_flight_, 0) > 1;
+  const bool in_flight = std::exchange(in_flight_, 0) > 0;
   std::shared_ptr<Attempt> attempt = std::move(attempt_);
   attempt_ = nullptr;
   Call::Aftermath aftermath;

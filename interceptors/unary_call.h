@@ -12,6 +12,9 @@
 //                alarms; then the last attempt's answer is put into the held
 //                batch, and that goes on up
 //
+// With RpcOptions::take_over the first batch is hijacked when it may go, and held;
+// then attempt 1 is a call of our own, too.
+//
 // gRPC ops come in batches: the sync API, the callback API and a completion
 // queue's Finish make one; a reactor makes two (start; message and status), and
 // both are held, or go.
@@ -41,20 +44,21 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/support/client_interceptor.h>
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 
 #include "absl/container/inlined_vector.h"
-#include "absl/strings/string_view.h"
 #include "core/action.h"
 #include "core/call_record.h"
+#include "core/outcome.h"
 #include "core/time.h"
 #include "interceptors/alarm_timer.h"
 #include "interceptors/message_type.h"
 #include "interceptors/method_table.h"
+#include "interceptors/rpc_options.h"
 #include "runtime/call.h"
 #include "runtime/client.h"
 
@@ -66,6 +70,7 @@ struct ChannelPolicy {
   std::string quota_id;
   std::string target;
   MethodTable methods;
+  TakeOver take_over = TakeOver::kNever;
 };
 
 class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
@@ -102,7 +107,8 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   enum class Phase {
     kNew,      // no batch yet
     kHolding,  // the first batches are held
-    kSent,     // they went down
+    kTaking,   // the first and only batch is being hijacked, to be answered
+    kSent,     // they went down, or the one that was taken is held
     kRefused,  // they were hijacked
     kOver,     // the status is with the application, or nobody waits for it
   };
@@ -121,14 +127,29 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   // The arms of Drain. Each gets the lock and gives it back before it calls
   // anything.
   void SendFirst(const Action& action, Lock* lock);
-  void SendAgain(const Action& action, Lock* lock);
+  void Take(const Action& action, Lock* lock);
+  // `taken`: to be hijacked before; or null.
+  void SendAgain(const Action& action, Batch* taken, Lock* lock);
   void CancelFirst(Lock* lock);
   void Finish(const Action& action, Lock lock);
 
   void Remember(Batch* batch);
+  // Whether this is all of the call, and ours to make.
+  bool MayTake(Batch* batch) const;
   void StartCall(const std::shared_ptr<Attempt>& attempt, int number);
-  void Report(int number, const grpc::Status& status,
-              std::optional<absl::string_view> pushback, bool timed_out);
+  // How the attempt that is out ended.
+  struct Ending {
+    const grpc::Status* status;
+    const std::multimap<grpc::string_ref, grpc::string_ref>*
+        trailers;            // or null
+    int64_t bytes_received;  // 0: not known
+    bool timed_out;
+  };
+  // What that means. The application's classifier may look at it, for which the
+  // lock is given back and taken again: whatever is not the attempt's may have
+  // changed. Nobody ends the call meanwhile, but its context may go away.
+  Outcome Read(const Ending& ending, Lock* lock);
+  void Report(const Outcome& outcome);
   // Puts the end of the call into the batch that waits for it.
   void FillAnswer(const Action& finish, Batch* answer);
   grpc::Status FillResponse();
@@ -153,6 +174,7 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   bool waiting_ = false;    // the last action was a wait
   bool waited_ = false;     // one was
   int in_flight_ = 0;       // the number of the attempt that is out; 0: none
+  bool reading_ = false;    // it has ended, and Read looks at how
 
   // Of the batches on their way down.
   absl::InlinedVector<Batch*, 2> held_;
@@ -160,6 +182,7 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   grpc::ByteBuffer request_;
   void* response_ = nullptr;
   MessageType response_type_ = MessageType::kUnknown;
+  bool takes_ = false;  // the call, for all of its attempts
 
   // Attempt 1.
   std::shared_ptr<AlarmTimer> attempt_timer_;
@@ -167,11 +190,11 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   bool cancel_first_ = false;   // its time is over, and it is to be told
   bool timed_out_first_ = false;
 
-  // The batch with the status, held after attempt 1.
+  // The batch with the status, held after attempt 1, or hijacked before it.
   Batch* answer_ = nullptr;
   bool* got_message_ = nullptr;
   std::unique_ptr<grpc::ChannelInterface> channel_;  // below this interceptor
-  std::shared_ptr<Attempt> attempt_;  // the last one after the first
+  std::shared_ptr<Attempt> attempt_;  // the last one that is a call of ours
 
   // What a refused call gets, and what trailers refer to.
   grpc::Status refusal_;

@@ -51,9 +51,9 @@ class FromMessage {
     if (d) {
       *to = *d;
     } else {
-      faults_.push_back(
-          absl::StrCat(path, " is \"", absl::CEscape(text.substr(0, 64)),
-                       "\"; ", DurationGrammar()));
+      faults_.push_back(absl::StrCat(path, " is \"",
+                                     absl::CEscape(text.substr(0, 64)), "\"; ",
+                                     DurationGrammar()));
     }
   }
   template <typename T, typename V>
@@ -81,8 +81,8 @@ static_assert(static_cast<int>(Jitter::kNone) == v1::Backoff::NONE, "");
 
 #define FORBEAR_READ(kind, path, message, field, to) \
   read->kind(path #field, (message).has_##field(), (message).field(), to)
-#define FORBEAR_READ_ENUM(path, message, field, type, to)                  \
-  read->Enum(path #field, (message).has_##field(), (message).field(),      \
+#define FORBEAR_READ_ENUM(path, message, field, type, to)             \
+  read->Enum(path #field, (message).has_##field(), (message).field(), \
              v1::type##_IsValid((message).field()), to)
 
 void ReadRetry(const v1::Retry& m, FromMessage* read, RetryOptions* to) {
@@ -94,8 +94,7 @@ void ReadRetry(const v1::Retry& m, FromMessage* read, RetryOptions* to) {
   FORBEAR_READ_ENUM("retry.", m, when_open, Retry::WhenOpen, &to->when_open);
   const v1::Backoff& b = m.backoff();
   FORBEAR_READ(Duration, "retry.backoff.", b, initial, &to->backoff.initial);
-  FORBEAR_READ(Value, "retry.backoff.", b, multiplier,
-               &to->backoff.multiplier);
+  FORBEAR_READ(Value, "retry.backoff.", b, multiplier, &to->backoff.multiplier);
   FORBEAR_READ(Duration, "retry.backoff.", b, max, &to->backoff.max);
   FORBEAR_READ_ENUM("retry.backoff.", b, jitter, Backoff::Jitter,
                     &to->backoff.jitter);
@@ -148,9 +147,9 @@ Settings ReadConfig(const v1::Config& m, Faults* faults) {
 
 absl::Status StatusOf(const Faults& faults) {
   if (faults.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      faults.size(), faults.size() == 1 ? " fault: " : " faults: ",
-      absl::StrJoin(faults, "; ")));
+  return absl::InvalidArgumentError(
+      absl::StrCat(faults.size(), faults.size() == 1 ? " fault: " : " faults: ",
+                   absl::StrJoin(faults, "; ")));
 }
 
 // ---- Text format.
@@ -167,7 +166,8 @@ class Collector final : public pb::io::ErrorCollector {
       absl::string_view value = absl::string_view(message).substr(kEnum.size());
       value = value.substr(0, value.find('"'));
       int i = std::min(line, static_cast<int>(lines.size()) - 1);
-      while (i >= 0 && !absl::StrContains(lines[static_cast<size_t>(i)], value)) {
+      while (i >= 0 &&
+             !absl::StrContains(lines[static_cast<size_t>(i)], value)) {
         --i;
       }
       if (i >= 0) {
@@ -188,8 +188,8 @@ class Collector final : public pb::io::ErrorCollector {
 
  private:
   void Add(int line, int column, const std::string& message) {
-    std::string fault = absl::StrCat("line ", line + 1, ", column ", column + 1,
-                                     ": ", message);
+    std::string fault =
+        absl::StrCat("line ", line + 1, ", column ", column + 1, ": ", message);
     // A text that is parsed again says the same again.
     if (std::find(faults_.begin(), faults_.end(), fault) == faults_.end()) {
       faults_.push_back(std::move(fault));
@@ -366,14 +366,13 @@ absl::StatusOr<Settings> LoadConfig(const std::string& path) {
   }
   text.resize(static_cast<size_t>(file.gcount()));
   if (text.size() > kMaxConfigBytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        path, ": larger than ", kMaxConfigBytes, " bytes"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": larger than ", kMaxConfigBytes, " bytes"));
   }
   absl::StatusOr<Settings> settings = ParseConfig(text, *format);
   if (!settings.ok()) {
-    return absl::Status(
-        settings.status().code(),
-        absl::StrCat(path, ": ", settings.status().message()));
+    return absl::Status(settings.status().code(),
+                        absl::StrCat(path, ": ", settings.status().message()));
   }
   return settings;
 }

@@ -292,7 +292,7 @@ class Reader {
 
 // The field's name, its value, and whether the value is known.
 #define FORBEAR_ENUM(message, field, type) \
-  #field, (message).field(), v1::type##_IsValid((message).field())
+#field, (message).field(), v1::type##_IsValid((message).field())
 
 DelaySource ToSource(Reader* reader, absl::string_view field,
                      v1::Delay::Source source) {
@@ -355,13 +355,15 @@ DispatchRecord DispatchFromProto(const v1::Dispatch& from,
                                  const CallRecord& call, Reader* reader) {
   DispatchRecord to;
   to.at = reader->Time("at", from.at(), call.begin);
-  to.verdict = reader->Enum<Verdict>(FORBEAR_ENUM(from, verdict, Verdict::Kind));
+  to.verdict =
+      reader->Enum<Verdict>(FORBEAR_ENUM(from, verdict, Verdict::Kind));
   to.until = from.has_until() ? reader->Time("until", from.until(), call.begin)
              : to.verdict == Verdict::kGo ? to.at
                                           : MonotonicTime::Infinite();
   to.source = ToSource(reader, "source", from.source());
   to.holder = reader->Enum<Holder>(FORBEAR_ENUM(from, holder, Holder::Kind));
-  to.reason = reader->Enum<StopReason>(FORBEAR_ENUM(from, reason, Stop::Reason));
+  to.reason =
+      reader->Enum<StopReason>(FORBEAR_ENUM(from, reason, Stop::Reason));
   return to;
 }
 
@@ -471,8 +473,8 @@ std::string RecordToJson(const CallRecord& record) {
 
 absl::StatusOr<CallRecord> RecordFromJson(absl::string_view json) {
   v1::CallRecord proto;
-  const auto status = google::protobuf::util::JsonStringToMessage(
-      std::string(json), &proto);
+  const auto status =
+      google::protobuf::util::JsonStringToMessage(std::string(json), &proto);
   if (!status.ok()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "not a call record: ",

@@ -83,8 +83,8 @@ void Call::LogAttemptDone(int n) {
     std::string text = absl::StrCat(
         "attempt ", n, " ended after ", FormatShort(a.end - a.start), ": ",
         FormatStatus(record().protocol, a.outcome), ", ",
-        ErrorKindName(a.outcome.kind), ", processed: ",
-        ProcessedName(a.outcome.processed));
+        ErrorKindName(a.outcome.kind),
+        ", processed: ", ProcessedName(a.outcome.processed));
     if (a.outcome.pushback) {
       absl::StrAppend(&text, ", the server asks for ",
                       FormatShort(*a.outcome.pushback), " (",
@@ -127,9 +127,8 @@ void Call::LogAction(const Action& action) {
 }
 
 void Call::Log(std::string text) {
-  lines_.push_back(absl::StrCat("call ", record().call_id, " ",
-                                record().method, " ", record().target, ": ",
-                                text));
+  lines_.push_back(absl::StrCat("call ", record().call_id, " ", record().method,
+                                " ", record().target, ": ", text));
 }
 
 }  // namespace forbear

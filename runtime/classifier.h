@@ -15,6 +15,7 @@
 // back, at most the first 64 KiB. gRPC: any code but OK. The gate is shut when
 // the head arrives, by Forbear's own reading: a classifier can refuse the retry or
 // lengthen the wait, but not take back what the head has told the other callers.
+// A refusal or a longer wait that it alone has seen stops them from then on.
 //
 // What it may change: kind, processed, retry_forbidden, pushback (with its
 // source), repeatable. A negative pushback counts as zero; one that is too long

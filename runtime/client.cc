@@ -34,15 +34,14 @@ absl::StatusOr<std::shared_ptr<Client>> Client::Create(ClientOptions options) {
   std::vector<std::string> faults;
   ValidateSettings(options, &faults);
   if (!faults.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "forbear::ClientOptions: ", absl::StrJoin(faults, "; ")));
+    return absl::InvalidArgumentError(
+        absl::StrCat("forbear::ClientOptions: ", absl::StrJoin(faults, "; ")));
   }
   if (!options.log && IsSet("FORBEAR_LOG")) options.log = LogToStderr;
   const bool enabled = options.enabled && !IsSet("FORBEAR_OFF");
   std::random_device device;
   const uint64_t seed = (uint64_t{device()} << 32) | device();
-  return std::shared_ptr<Client>(
-      new Client(std::move(options), enabled, seed));
+  return std::shared_ptr<Client>(new Client(std::move(options), enabled, seed));
 }
 
 std::shared_ptr<Client> Client::Default() {
@@ -60,8 +59,9 @@ Client::Client(ClientOptions options, bool enabled, uint64_t seed)
 
 std::shared_ptr<SharedQuota> Client::QuotaOf(absl::string_view key,
                                              MonotonicTime now) {
-  return quotas_.Get(
-      key, now, [this] { return std::make_shared<SharedQuota>(options_.quota); });
+  return quotas_.Get(key, now, [this] {
+    return std::make_shared<SharedQuota>(options_.quota);
+  });
 }
 
 std::shared_ptr<SharedEndpoint> Client::EndpointOf(absl::string_view key,

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
@@ -33,24 +34,33 @@ namespace forbear::tools {
 namespace {
 
 constexpr char kUsage[] =
-    "usage: forbear demo [--seed N] [--json]\n"
+    "usage: forbear demo [--calls N] [--seed N] [--json]\n"
     "\n"
-    "Starts a rate-limited, flaky service on this machine, for HTTP and for gRPC.\n"
-    "Ten workers make 100 calls each way: with two retry loops as people write\n"
-    "them, and through Forbear. Takes under a minute. The table on stdout counts\n"
+    "Starts a rate-limited, flaky service on this machine, for HTTP and for "
+    "gRPC.\n"
+    "Ten workers make 100 calls each way: with two retry loops as people "
+    "write\n"
+    "them, and through Forbear. Takes under a minute. The table on stdout "
+    "counts\n"
     "sends at the service's own door; progress goes to stderr.\n"
     "\n"
-    "  --seed N  which arrivals fail (default: a new one each time, printed)\n"
-    "  --json    one JSON object on stdout instead of the table\n";
+    "  --calls N  how many each client makes, 1 … 100000 (default 100). Takes\n"
+    "             about N/3 s, and the loops a little more\n"
+    "  --seed N   which arrivals fail (default: a new one each time, printed)\n"
+    "  --json     one JSON object on stdout instead of the table\n"
+    "\n"
+    "exit code: 0 all clients ran, 1 the service did not start, 2 wrong "
+    "usage\n";
 
 constexpr int kWorkers = 10;
-constexpr int kCalls = 100;
 constexpr double kRate = 3;
 constexpr double kBurst = 3;
 constexpr double kErrors = 0.05;  // of the requests that are let in
-constexpr int kResets = 3;       // answers that are lost with their connection
+// Answers that are lost with their connection, in a hundred calls.
+constexpr double kResets = 0.03;
 
 struct Options {
+  int calls = 100;
   uint64_t seed = 0;
   bool json = false;
 };
@@ -88,15 +98,15 @@ class BestRecord {
   std::optional<CallRecord> best_;
 };
 
-void RunLane(Lane* lane) {
+void RunLane(int calls, Lane* lane) {
   const MonotonicTime begin = MonotonicNow();
   std::atomic<int> next{0};
   std::vector<std::thread> workers;
   workers.reserve(kWorkers);
   for (int w = 0; w < kWorkers; ++w) {
-    workers.emplace_back([lane, &next, w] {
+    workers.emplace_back([lane, calls, &next, w] {
       const CallFn call = lane->make(w);
-      for (int i = next++; i < kCalls; i = next++) {
+      for (int i = next++; i < calls; i = next++) {
         ++lane->asked;
         if (call(absl::StrCat(lane->client, "-", i))) ++lane->answered;
       }
@@ -159,7 +169,8 @@ std::optional<int> Parse(const std::vector<std::string>& args,
   // Small enough to read aloud.
   options->seed = std::random_device()() % 1000000;
   for (size_t i = 0; i < args.size(); ++i) {
-    absl::string_view arg = args[i];
+    const absl::string_view arg = args[i];
+    const bool has_value = i + 1 < args.size();
     if (arg == "--help" || arg == "-h") {
       std::fputs(kUsage, stdout);
       return 0;
@@ -168,10 +179,23 @@ std::optional<int> Parse(const std::vector<std::string>& args,
       options->json = true;
       continue;
     }
-    if (arg == "--seed" && i + 1 < args.size() &&
+    if (arg == "--seed" && has_value &&
         absl::SimpleAtoi(args[i + 1], &options->seed)) {
       ++i;
       continue;
+    }
+    if (arg == "--calls" && has_value &&
+        absl::SimpleAtoi(args[i + 1], &options->calls) && options->calls >= 1 &&
+        options->calls <= 100000) {
+      ++i;
+      continue;
+    }
+    if (arg == "--seed" || arg == "--calls") {
+      absl::FPrintF(
+          stderr, "forbear demo: %s is '%s'; it must be a number%s\n\n%s", arg,
+          has_value ? args[i + 1] : "",
+          arg == "--calls" ? " from 1 to 100000" : ", 0 or more", kUsage);
+      return 2;
     }
     absl::FPrintF(stderr, "forbear demo: '%s' is not understood\n\n%s", arg,
                   kUsage);
@@ -186,6 +210,7 @@ int RunDemo(const std::vector<std::string>& args) {
   Options options;
   if (auto code = Parse(args, &options)) return *code;
 
+  const int resets = static_cast<int>(kResets * options.calls + 0.5);
   BestRecord best_http, best_grpc;
   const auto client = [] { return *Client::Create(); };
   std::vector<std::unique_ptr<Lane>> lanes;
@@ -199,8 +224,8 @@ int RunDemo(const std::vector<std::string>& args) {
       service.model.rate = kRate;
       service.model.burst = kBurst;
       service.model.error_fraction = kErrors;
-      service.model.lost_answers = kResets;
-      service.model.lost_answers_within = kCalls;
+      service.model.lost_answers = resets;
+      service.model.lost_answers_within = options.calls;
       service.model.latency = absl::Milliseconds(5);
       service.model.seed = options.seed;  // the same faults for everyone
       absl::StatusOr<std::unique_ptr<testing::Provider>> provider =
@@ -213,8 +238,9 @@ int RunDemo(const std::vector<std::string>& args) {
       lane->provider = *std::move(provider);
 
       const bool http = protocol == "http";
-      const std::string where = http ? lane->provider->http().Url("/v1/complete")
-                                     : lane->provider->grpc().address();
+      const std::string where = http
+                                    ? lane->provider->http().Url("/v1/complete")
+                                    : lane->provider->grpc().address();
       const auto plain = [http, where] {
         return http ? PlainHttp(where) : PlainGrpc(where);
       };
@@ -243,13 +269,17 @@ int RunDemo(const std::vector<std::string>& args) {
 
   if (!options.json) {
     absl::PrintF(
-        "A service that takes %g calls a second (%g at once), refuses the rest with\n"
-        "429 and Retry-After (gRPC: RESOURCE_EXHAUSTED and a pushback), fails %g %% of\n"
-        "those it takes, and loses the answer of %d. %d workers make %d POSTs with\n"
-        "idempotency keys, each client against a service of its own. No client can\n"
+        "A service that takes %g calls a second (%g at once), refuses the rest "
+        "with\n"
+        "429 and Retry-After (gRPC: RESOURCE_EXHAUSTED and a pushback), fails "
+        "%g %% of\n"
+        "those it takes, and loses the answer of %d. %d workers make %d POSTs "
+        "with\n"
+        "idempotency keys, each client against a service of its own. No client "
+        "can\n"
         "be done before %.1fs. Seed %d.\n\n",
-        kRate, kBurst, 100 * kErrors, kResets, kWorkers, kCalls,
-        (kCalls - kBurst) / kRate, options.seed);
+        kRate, kBurst, 100 * kErrors, resets, kWorkers, options.calls,
+        std::max(0.0, (options.calls - kBurst) / kRate), options.seed);
     std::fflush(stdout);
   }
 
@@ -258,7 +288,7 @@ int RunDemo(const std::vector<std::string>& args) {
   std::vector<std::thread> runs;
   runs.reserve(lanes.size());
   for (const auto& lane : lanes) {
-    runs.emplace_back([&lane] { RunLane(lane.get()); });
+    runs.emplace_back([&] { RunLane(options.calls, lane.get()); });
   }
   for (std::thread& run : runs) run.join();
   done.Notify();
@@ -270,7 +300,8 @@ int RunDemo(const std::vector<std::string>& args) {
   }
   PrintTable(lanes);
   absl::PrintF(
-      "\nwasted: sends that brought no answer to the caller, counted by the service.\n");
+      "\nwasted: sends that brought no answer to the caller, counted by the "
+      "service.\n");
   for (BestRecord* best : {&best_http, &best_grpc}) {
     if (auto record = best->Take()) {
       absl::PrintF("\nOne call through Forbear, attempt by attempt:\n%s",

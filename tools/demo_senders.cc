@@ -86,8 +86,7 @@ CallFn WithExponential(CallFn send, uint64_t seed) {
     for (int n = 0; n < 5; ++n) {
       if (send(key)) return true;
       if (n < 4) {
-        absl::SleepFor(
-            absl::Seconds(std::exp2(n) + UnitRandom(seed, drawn++)));
+        absl::SleepFor(absl::Seconds(std::exp2(n) + UnitRandom(seed, drawn++)));
       }
     }
     return false;
@@ -113,12 +112,11 @@ CallFn ForbearHttp(std::shared_ptr<Client> client, const std::string& url,
 CallFn ForbearGrpc(std::shared_ptr<Client> client, const std::string& target,
                    RecordFn on_record) {
   rpc::RpcOptions options;
-  options.methods = {{"/forbear.testing.Echo/*",
-                      {grpc::StatusCode::UNAVAILABLE}}};
-  std::shared_ptr<testing::Echo::Stub> stub =
-      testing::Echo::NewStub(rpc::CreateChannel(
-          target, grpc::InsecureChannelCredentials(), std::move(client),
-          options));
+  options.methods = {
+      {"/forbear.testing.Echo/*", {grpc::StatusCode::UNAVAILABLE}}};
+  std::shared_ptr<testing::Echo::Stub> stub = testing::Echo::NewStub(
+      rpc::CreateChannel(target, grpc::InsecureChannelCredentials(),
+                         std::move(client), options));
   return [stub, on_record](const std::string& key) {
     grpc::ClientContext context;
     const bool answered = SayEcho(stub.get(), &context, key);

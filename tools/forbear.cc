@@ -16,7 +16,8 @@ constexpr char kUsage[] =
     "commands:\n"
     "  demo    two usual retry loops and Forbear against one rate-limited,\n"
     "          flaky service, over HTTP and gRPC, on this machine\n"
-    "  load    calls a server that is already there, through Forbear, and counts\n"
+    "  load    calls a server that is already there, through Forbear, and "
+    "counts\n"
     "\n"
     "`forbear COMMAND --help` says more.\n";
 

@@ -7,11 +7,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -24,14 +26,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "core/call_record.h"
+#include "core/outcome.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
 #include "curl_wrap/handle.h"
@@ -48,7 +48,6 @@ namespace {
 // What one call came to.
 struct CallEnd {
   bool succeeded = false;
-  StopReason stop_reason = StopReason::kNone;
   CallRecord record;
 };
 
@@ -78,8 +77,9 @@ CallFn HttpCalls(const LoadOptions& options, std::shared_ptr<Client> client) {
     handle->SetOpt(CURLOPT_CUSTOMREQUEST, options.method.c_str());
   }
   curl_slist* lines = nullptr;
-  for (const std::string& header : options.headers) {
-    lines = curl_slist_append(lines, header.c_str());
+  for (const LoadOptions::Header& header : options.headers) {
+    lines = curl_slist_append(
+        lines, absl::StrCat(header.name, ": ", header.value).c_str());
   }
   const std::shared_ptr<curl_slist> headers(lines, FreeHeaders());
   if (lines != nullptr) handle->SetOpt(CURLOPT_HTTPHEADER, lines);
@@ -94,10 +94,31 @@ CallFn HttpCalls(const LoadOptions& options, std::shared_ptr<Client> client) {
     curl::CallResult result = handle->Perform(call);
     CallEnd end;
     end.succeeded = result.code == CURLE_OK && result.http_status < 400;
-    end.stop_reason = result.stop_reason;
     end.record = std::move(result.record);
     return end;
   };
+}
+
+// The record of a call that went through untouched, because Forbear is off.
+CallRecord PlainRecord(const LoadOptions& options, MonotonicTime begin,
+                       const grpc::Status& status) {
+  CallRecord record;
+  record.protocol = Protocol::kGrpc;
+  record.target = NameForRecord(options.grpc_target);
+  record.method = NameForRecord(options.rpc);
+  record.begin = begin;
+  record.end = MonotonicNow();
+  record.stop_reason =
+      status.ok() ? StopReason::kSuccess : StopReason::kAttemptsExhausted;
+  record.total_attempts = 1;
+  AttemptRecord attempt;
+  attempt.number = 1;
+  attempt.start = record.begin;
+  attempt.end = record.end;
+  attempt.outcome.kind = status.ok() ? ErrorKind::kOk : ErrorKind::kTransient;
+  attempt.outcome.status = status.error_code();
+  record.attempts.push_back(attempt);
+  return record;
 }
 
 // The calls of one worker, over gRPC. Workers share the channel.
@@ -106,18 +127,14 @@ CallFn GrpcCalls(const LoadOptions& options,
   auto stub = std::make_shared<grpc::GenericStub>(channel);
   const grpc::Slice slice(options.body.value_or(""));
   return [stub, slice, &options] {
+    const MonotonicTime begin = MonotonicNow();
     grpc::ClientContext context;
     if (options.deadline < absl::InfiniteDuration()) {
       context.set_deadline(std::chrono::system_clock::now() +
                            absl::ToChronoNanoseconds(options.deadline));
     }
-    for (const std::string& header : options.headers) {
-      const size_t colon = header.find(':');
-      std::string name = header.substr(0, colon);
-      absl::AsciiStrToLower(&name);
-      context.AddMetadata(
-          name, std::string(absl::StripAsciiWhitespace(
-                    absl::string_view(header).substr(colon + 1))));
+    for (const LoadOptions::Header& header : options.headers) {
+      context.AddMetadata(header.name, header.value);
     }
     grpc::ByteBuffer request(&slice, 1), response;
     grpc::Status status;
@@ -131,8 +148,10 @@ CallFn GrpcCalls(const LoadOptions& options,
     CallEnd end;
     end.succeeded = status.ok();
     if (auto record = rpc::RecordOf(context)) {
-      end.stop_reason = record->stop_reason;
       end.record = *std::move(record);
+    } else {
+      // Forbear is off, and the call went through untouched.
+      end.record = PlainRecord(options, begin, status);
     }
     return end;
   };
@@ -144,9 +163,13 @@ class Summary {
   void Add(absl::Duration latency, const CallEnd& end) {
     const std::lock_guard<std::mutex> lock(mutex_);
     latencies_.push_back(latency);
-    if (end.succeeded) ++succeeded_;
     attempts_ += end.record.total_attempts;
-    ++stop_reasons_[std::string(StopReasonName(end.stop_reason))];
+    ++stop_reasons_[end.record.stop_reason];
+    if (end.succeeded) {
+      ++succeeded_;
+    } else if (!failed_) {
+      failed_ = end.record;
+    }
   }
 
   int64_t ended() const {
@@ -166,12 +189,14 @@ class Summary {
   std::string Json(absl::Duration wall) {
     std::sort(latencies_.begin(), latencies_.end());
     std::string reasons;
-    for (const auto& [name, count] : stop_reasons_) {
+    for (const auto& [reason, count] : stop_reasons_) {
       absl::StrAppendFormat(&reasons, "%s\"%s\": %d",
-                            reasons.empty() ? "" : ", ", name, count);
+                            reasons.empty() ? "" : ", ", StopReasonName(reason),
+                            count);
     }
     return absl::StrFormat(
-        "{\"requests\": %d, \"succeeded\": %d, \"failed\": %d, \"attempts\": %d, "
+        "{\"requests\": %d, \"succeeded\": %d, \"failed\": %d, \"attempts\": "
+        "%d, "
         "\"wall_s\": %.3f, \"latency_ms\": {\"p50\": %.3f, \"p95\": %.3f, "
         "\"p99\": %.3f, \"max\": %.3f}, \"stop_reasons\": {%s}}",
         latencies_.size(), succeeded_, Failed(), attempts_,
@@ -188,9 +213,25 @@ class Summary {
         latencies_.size(), succeeded_, Failed(), attempts_,
         absl::ToDoubleSeconds(wall), LatencyMs(0.50), LatencyMs(0.95),
         LatencyMs(0.99), LatencyMs(1.0));
-    for (const auto& [name, count] : stop_reasons_) {
-      absl::StrAppendFormat(&text, "%-24s %d\n", name, count);
+    for (const auto& [reason, count] : stop_reasons_) {
+      absl::StrAppendFormat(&text, "%-24s %d\n", StopReasonName(reason), count);
     }
+    return text;
+  }
+
+  // For a person whose calls failed; empty if none did.
+  std::string Failures() const {
+    std::string text;
+    if (!failed_) return text;
+    absl::StrAppendFormat(&text, "forbear load: %d of %d calls failed:\n",
+                          Failed(), latencies_.size());
+    for (const auto& [reason, count] : stop_reasons_) {
+      if (reason == StopReason::kSuccess) continue;
+      absl::StrAppendFormat(&text, "  %s: %s %s\n", StopReasonName(reason),
+                            StopReasonSentence(reason),
+                            StopReasonRemedy(reason));
+    }
+    absl::StrAppend(&text, "The first of them:\n", FormatCallRecord(*failed_));
     return text;
   }
 
@@ -211,7 +252,8 @@ class Summary {
   std::vector<absl::Duration> latencies_;
   int64_t succeeded_ = 0;
   int64_t attempts_ = 0;
-  std::map<std::string, int64_t> stop_reasons_;
+  std::map<StopReason, int64_t> stop_reasons_;
+  std::optional<CallRecord> failed_;  // the first
 };
 
 // A file of records, a line each. Thread-safe.
@@ -221,8 +263,8 @@ class RecordFile {
       const std::string& path) {
     std::FILE* file = std::fopen(path.c_str(), "w");
     if (file == nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--records ", path, " cannot be written"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--records ", path, " cannot be written: ", std::strerror(errno)));
     }
     return std::unique_ptr<RecordFile>(new RecordFile(file));
   }
@@ -261,11 +303,26 @@ void ShowProgress(int requests, const Summary& summary,
   std::fputs("\r\033[K", stderr);
 }
 
+// What libcurl would only say once for each call.
+absl::Status CheckUrl(const std::string& url) {
+  CURLU* parsed = curl_url();
+  const CURLUcode code = curl_url_set(parsed, CURLUPART_URL, url.c_str(), 0);
+  curl_url_cleanup(parsed);
+  if (code == CURLUE_OK) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--url is '", url,
+                   "', which libcurl cannot use: ", curl_url_strerror(code)));
+}
+
 absl::StatusOr<std::shared_ptr<Client>> MakeClient(const LoadOptions& options) {
   ClientOptions client;
   if (!options.config_path.empty()) {
     absl::StatusOr<Settings> settings = LoadConfig(options.config_path);
-    if (!settings.ok()) return settings.status();
+    if (!settings.ok()) {
+      return absl::Status(
+          settings.status().code(),
+          absl::StrCat("--config ", settings.status().message()));
+    }
     client = ClientOptions(*std::move(settings));
   }
   if (options.attempt_timeout < absl::InfiniteDuration()) {
@@ -283,6 +340,10 @@ int RunLoad(const std::vector<std::string>& args) {
     absl::FPrintF(stderr, "forbear load: %s\n", status.message());
     return 2;
   };
+  if (!options.url.empty()) {
+    const absl::Status url = CheckUrl(options.url);
+    if (!url.ok()) return wrong(url);
+  }
   absl::StatusOr<std::shared_ptr<Client>> client = MakeClient(options);
   if (!client.ok()) return wrong(client.status());
   std::unique_ptr<RecordFile> records;
@@ -296,13 +357,11 @@ int RunLoad(const std::vector<std::string>& args) {
   if (options.url.empty()) {
     rpc::RpcOptions rpc_options;
     if (options.idempotent) {
-      rpc_options.methods = {
-          {options.rpc, {grpc::StatusCode::UNAVAILABLE}}};
+      rpc_options.methods = {{options.rpc, {grpc::StatusCode::UNAVAILABLE}}};
     }
-    channel =
-        rpc::CreateChannel(options.grpc_target,
-                           grpc::InsecureChannelCredentials(), *client,
-                           std::move(rpc_options));
+    channel = rpc::CreateChannel(options.grpc_target,
+                                 grpc::InsecureChannelCredentials(), *client,
+                                 std::move(rpc_options));
   }
 
   Summary summary;
@@ -332,7 +391,12 @@ int RunLoad(const std::vector<std::string>& args) {
 
   const std::string text =
       options.json ? summary.Json(wall) + "\n" : summary.Text(wall);
-  std::fputs(text.c_str(), stdout);
+  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
+    absl::FPrintF(stderr, "forbear load: stdout cannot be written: %s\n",
+                  std::strerror(errno));
+    return 1;
+  }
+  std::fputs(summary.Failures().c_str(), stderr);
   if (records != nullptr && !records->Close()) {
     absl::FPrintF(stderr, "forbear load: --records %s: not all was written\n",
                   options.records_path);

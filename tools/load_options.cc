@@ -2,15 +2,20 @@
 
 #include <getopt.h>
 
+#include <cerrno>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
+#include <cstring>
+#include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "core/duration_text.h"
 
 namespace forbear::tools {
 namespace {
@@ -20,31 +25,46 @@ constexpr char kUsage[] =
     "       forbear load --grpc HOST:PORT --rpc /pkg.Service/Method\n"
     "                    --requests N --workers W [OPTIONS]\n"
     "\n"
-    "Calls a server that is already there, through Forbear: W workers share one\n"
+    "Calls a server that is already there, through Forbear: W workers share "
+    "one\n"
     "client, and each makes its next call when its last one has ended.\n"
     "\n"
     "what to send\n"
     "  --url URL             an http or https URL\n"
     "  --method M            default: POST with a body, GET without\n"
-    "  --header 'K: V'       one more request header; may be repeated\n"
+    "  --header 'K: V'       one more request header; may be repeated. HTTP: "
+    "'K:'\n"
+    "                        removes one that libcurl adds. gRPC: a metadatum; "
+    "of a\n"
+    "                        name that ends in -bin, V is base64\n"
     "  --grpc HOST:PORT      a gRPC server, without TLS\n"
-    "  --rpc /pkg.Svc/Meth   a unary method; the request is --body-file's bytes\n"
+    "  --rpc /pkg.Svc/Meth   a unary method; the request is --body-file's "
+    "bytes\n"
     "  --body-file FILE      the request body\n"
-    "  --idempotent          repeating a call is harmless (gRPC: UNAVAILABLE too\n"
-    "                        is retried)\n"
+    "  --idempotent          repeating a call is harmless (gRPC: UNAVAILABLE "
+    "and\n"
+    "                        attempts that time out are retried too)\n"
     "how much, how long\n"
     "  --requests N          calls in all, 1 … 10,000,000\n"
     "  --workers W           at a time, 1 … 10,000 (default 1)\n"
-    "  --deadline D          for each call, waits included (default: none; a call\n"
-    "                        then waits for at most 60s)\n"
+    "  --deadline D          for each call, waits included (default: none; a "
+    "call\n"
+    "                        then gives up waiting after 60s, also for a "
+    "server\n"
+    "                        that is down)\n"
     "  --attempt-timeout D   for each attempt (default: none)\n"
     "                        D is 250ms, 2s, 1m30s, …\n"
     "how\n"
-    "  --config FILE         a forbear.v1.Config, .textproto or .json (default: the\n"
+    "  --config FILE         a forbear.v1.Config, .textproto or .json "
+    "(default: the\n"
     "                        defaults of the README)\n"
     "what to say\n"
     "  --records FILE        each call's record, a JSON object a line\n"
     "  --json                the summary as one JSON object\n"
+    "\n"
+    "stdout has the summary and nothing else. If calls failed, stderr has one "
+    "of\n"
+    "them, attempt by attempt. FORBEAR_LOG=1 prints every decision there.\n"
     "\n"
     "exit code: 0 all calls succeeded, 1 not all, 2 wrong usage\n";
 
@@ -95,16 +115,144 @@ bool ParseNumber(absl::string_view text, int low, int high, int* value) {
   return absl::SimpleAtoi(text, value) && *value >= low && *value <= high;
 }
 
-bool ParsePositive(const char* text, absl::Duration* value) {
-  return absl::ParseDuration(text, value) && *value > absl::ZeroDuration();
+// The message says what is wrong with `text`; empty: nothing.
+std::string ParseAtLeast(const char* name, absl::Duration low, const char* text,
+                         absl::Duration* value) {
+  const std::optional<absl::Duration> d = ParseDurationText(text);
+  if (!d) {
+    return absl::StrCat(name, " is '", text, "'; ", DurationGrammar());
+  }
+  if (*d < low) {
+    return absl::StrCat(name, " is ", text, "; it must be at least ",
+                        FormatDurationText(low));
+  }
+  *value = *d;
+  return "";
 }
 
-std::optional<std::string> ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return std::nullopt;
-  std::string text(std::istreambuf_iterator<char>(file), {});
-  if (file.bad()) return std::nullopt;
-  return text;
+// RFC 9110's token: what a method or a field name may consist of.
+bool IsToken(absl::string_view text) {
+  for (const char c : text) {
+    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) &&
+        !absl::StrContains("!#$%&'*+-.^_`|~", c)) {
+      return false;
+    }
+  }
+  return !text.empty();
+}
+
+// As ParseAtLeast. What gRPC would abort the program for must not come by.
+std::string ParseHeader(absl::string_view text, LoadOptions* options) {
+  const std::string shown =
+      absl::StrCat("--header '", absl::CEscape(text), "'");
+  const size_t colon = text.find(':');
+  if (colon == absl::string_view::npos) {
+    return absl::StrCat(shown, " has no colon; it must be 'Name: value'");
+  }
+  LoadOptions::Header header;
+  header.name = std::string(text.substr(0, colon));
+  header.value =
+      std::string(absl::StripAsciiWhitespace(text.substr(colon + 1)));
+  if (!IsToken(header.name)) {
+    return absl::StrCat(shown,
+                        " has no proper name; it must be 'Name: value', and a "
+                        "name has letters, digits and -._ only");
+  }
+  for (const char c : header.value) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c)) && c != '\t') {
+      return absl::StrCat(shown,
+                          " has a control character; a value is one line");
+    }
+  }
+  options->headers.push_back(std::move(header));
+  return "";
+}
+
+// gRPC's rules, which are narrower. Changes names to lower case, and values of
+// binary metadata to bytes.
+std::string MakeMetadata(LoadOptions* options) {
+  for (LoadOptions::Header& header : options->headers) {
+    const std::string shown = absl::StrCat("--header '", header.name, ": ",
+                                           absl::CEscape(header.value), "'");
+    absl::AsciiStrToLower(&header.name);
+    for (const char c : header.name) {
+      if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) &&
+          !absl::StrContains("-._", c)) {
+        return absl::StrCat(shown,
+                            " has no proper name for gRPC; it has "
+                            "letters, digits and -._ only");
+      }
+    }
+    if (absl::StartsWith(header.name, "grpc-")) {
+      return absl::StrCat(shown,
+                          " cannot be sent; names that begin with grpc- "
+                          "are gRPC's own");
+    }
+    for (const char* own : {"te", "content-type", "user-agent", "host",
+                            "content-length", "connection"}) {
+      if (header.name == own) {
+        return absl::StrCat(shown,
+                            " cannot be sent over gRPC, which sets it "
+                            "by itself; leave it out");
+      }
+    }
+    if (absl::EndsWith(header.name, "-bin")) {
+      std::string bytes;
+      if (!absl::Base64Unescape(header.value, &bytes)) {
+        return absl::StrCat(shown,
+                            " is no base64; the value of a name that "
+                            "ends in -bin must be");
+      }
+      header.value = std::move(bytes);
+      continue;
+    }
+    for (const char c : header.value) {
+      if (!absl::ascii_isprint(static_cast<unsigned char>(c))) {
+        return absl::StrCat(shown,
+                            " is not ASCII; gRPC sends other bytes only "
+                            "as base64 of a name that ends in -bin");
+      }
+    }
+  }
+  return "";
+}
+
+// Errors: "--body-file x cannot be read: …".
+std::string ReadBody(const std::string& path,
+                     std::optional<std::string>* body) {
+  std::FILE* file = std::fopen(path.c_str(), "rb");
+  int error = file == nullptr ? errno : 0;
+  std::string text;
+  if (file != nullptr) {
+    char buffer[1 << 16];
+    size_t n;
+    while ((n = std::fread(buffer, 1, sizeof(buffer), file)) > 0) {
+      text.append(buffer, n);
+    }
+    if (std::ferror(file) != 0) error = errno;  // a directory, for example
+    std::fclose(file);
+  }
+  if (error != 0) {
+    return absl::StrCat("--body-file ", path,
+                        " cannot be read: ", std::strerror(error));
+  }
+  *body = std::move(text);
+  return "";
+}
+
+// "/pkg.Service/Method"
+bool IsRpc(absl::string_view text) {
+  if (!absl::ConsumePrefix(&text, "/")) return false;
+  const size_t slash = text.find('/');
+  if (slash == 0 || slash == absl::string_view::npos ||
+      slash + 1 == text.size() ||
+      text.find('/', slash + 1) != absl::string_view::npos) {
+    return false;
+  }
+  for (const char c : text) {
+    if (!absl::ascii_isgraph(static_cast<unsigned char>(c))) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -120,7 +268,8 @@ std::optional<int> ParseLoadOptions(const std::vector<std::string>& args,
 
   optind = 0;
   int option;
-  while ((option = getopt_long(argc, argv.data(), "", kOptions, nullptr)) !=
+  std::string wrong;
+  while ((option = getopt_long(argc, argv.data(), "h", kOptions, nullptr)) !=
          -1) {
     switch (option) {
       case kUrl:
@@ -128,13 +277,13 @@ std::optional<int> ParseLoadOptions(const std::vector<std::string>& args,
         break;
       case kMethod:
         options->method = optarg;
+        if (!IsToken(options->method)) {
+          wrong = absl::StrCat("--method is '", absl::CEscape(optarg),
+                               "'; it must be a word like GET or POST");
+        }
         break;
       case kHeader:
-        if (!absl::StrContains(optarg, ':')) {
-          return Wrong(absl::StrCat("--header '", optarg,
-                                    "' has no colon; it must be 'Name: value'"));
-        }
-        options->headers.emplace_back(optarg);
+        wrong = ParseHeader(optarg, options);
         break;
       case kGrpc:
         options->grpc_target = optarg;
@@ -143,38 +292,30 @@ std::optional<int> ParseLoadOptions(const std::vector<std::string>& args,
         options->rpc = optarg;
         break;
       case kBodyFile:
-        options->body = ReadFile(optarg);
-        if (!options->body) {
-          return Wrong(absl::StrCat("--body-file ", optarg,
-                                    " cannot be read"));
-        }
+        wrong = ReadBody(optarg, &options->body);
         break;
       case kIdempotent:
         options->idempotent = true;
         break;
       case kRequests:
         if (!ParseNumber(optarg, 1, 10000000, &options->requests)) {
-          return Wrong(absl::StrCat("--requests is ", optarg,
-                                    "; it must be 1 … 10000000"));
+          wrong = absl::StrCat("--requests is '", optarg,
+                               "'; it must be a number from 1 to 10000000");
         }
         break;
       case kWorkers:
         if (!ParseNumber(optarg, 1, 10000, &options->workers)) {
-          return Wrong(absl::StrCat("--workers is ", optarg,
-                                    "; it must be 1 … 10000"));
+          wrong = absl::StrCat("--workers is '", optarg,
+                               "'; it must be a number from 1 to 10000");
         }
         break;
       case kDeadline:
-        if (!ParsePositive(optarg, &options->deadline)) {
-          return Wrong(absl::StrCat("--deadline is ", optarg,
-                                    "; it must be like 250ms, 2s or 1m30s"));
-        }
+        wrong = ParseAtLeast("--deadline", absl::Nanoseconds(1), optarg,
+                             &options->deadline);
         break;
       case kAttemptTimeout:
-        if (!ParsePositive(optarg, &options->attempt_timeout)) {
-          return Wrong(absl::StrCat("--attempt-timeout is ", optarg,
-                                    "; it must be like 250ms, 2s or 1m30s"));
-        }
+        wrong = ParseAtLeast("--attempt-timeout", absl::Milliseconds(1), optarg,
+                             &options->attempt_timeout);
         break;
       case kConfig:
         options->config_path = optarg;
@@ -186,6 +327,7 @@ std::optional<int> ParseLoadOptions(const std::vector<std::string>& args,
         options->json = true;
         break;
       case kHelp:
+      case 'h':
         std::fputs(kUsage, stdout);
         return 0;
       default:
@@ -193,28 +335,41 @@ std::optional<int> ParseLoadOptions(const std::vector<std::string>& args,
         std::fputs("`forbear load --help` says more.\n", stderr);
         return 2;
     }
+    if (!wrong.empty()) return Wrong(wrong);
   }
   if (optind < argc) {
     return Wrong(absl::StrCat("'", argv[static_cast<size_t>(optind)],
                               "' is not an option"));
   }
-  if (options->url.empty() == options->grpc_target.empty()) {
-    return Wrong("one of --url and --grpc must be given");
+  if (options->url.empty() && options->grpc_target.empty()) {
+    return Wrong("no server is named: give --url URL, or --grpc HOST:PORT");
+  }
+  if (!options->url.empty() && !options->grpc_target.empty()) {
+    return Wrong("--url and --grpc exclude each other: give one of them");
   }
   if (options->grpc_target.empty()) {
-    if (!options->rpc.empty()) return Wrong("--rpc goes with --grpc");
-    if (!absl::StartsWith(options->url, "http://") &&
-        !absl::StartsWith(options->url, "https://")) {
-      return Wrong("--url must begin with http:// or https://");
+    if (!options->rpc.empty()) {
+      return Wrong("--rpc goes with --grpc, not with --url: leave it out");
+    }
+    if (!absl::StartsWithIgnoreCase(options->url, "http://") &&
+        !absl::StartsWithIgnoreCase(options->url, "https://")) {
+      return Wrong(absl::StrCat("--url is '", options->url,
+                                "'; it must begin with http:// or https://"));
     }
   } else {
-    if (!absl::StartsWith(options->rpc, "/") ||
-        options->rpc.find('/', 1) == std::string::npos) {
-      return Wrong("--grpc needs --rpc /pkg.Service/Method");
+    if (!IsRpc(options->rpc)) {
+      return Wrong(absl::StrCat("--rpc is '", options->rpc,
+                                "'; --grpc needs one like "
+                                "/pkg.Service/Method"));
     }
-    if (!options->method.empty()) return Wrong("--method goes with --url");
+    if (!options->method.empty()) {
+      return Wrong("--method goes with --url, not with --grpc: leave it out");
+    }
+    wrong = MakeMetadata(options);
+    if (!wrong.empty()) return Wrong(wrong);
   }
-  if (options->requests == 0) return Wrong("--requests must be given");
+  if (options->requests == 0)
+    return Wrong("--requests must be given: how many calls to make");
   return std::nullopt;
 }
 

@@ -16,14 +16,19 @@
 namespace forbear::tools {
 
 struct LoadOptions {
+  struct Header {
+    std::string name;   // gRPC: in lower case
+    std::string value;  // gRPC, -bin: bytes
+  };
+
   // HTTP, if it is not empty; else gRPC.
   std::string url;
   std::string method;  // empty: POST with a body, GET without
-  std::vector<std::string> headers;  // "Name: value"
 
   std::string grpc_target;
   std::string rpc;  // "/pkg.Service/Method"
 
+  std::vector<Header> headers;
   std::optional<std::string> body;
   bool idempotent = false;
   int requests = 0;

@@ -16,18 +16,12 @@ TEST(DurationTextTest, WhatPeopleWrite) {
     absl::string_view text;
     absl::Duration duration;
   } cases[] = {
-      {"250ms", absl::Milliseconds(250)},
-      {"2s", absl::Seconds(2)},
-      {"1m30s", absl::Seconds(90)},
-      {"90s", absl::Seconds(90)},
-      {"1.5s", absl::Milliseconds(1500)},
-      {".5s", absl::Milliseconds(500)},
-      {"24h", absl::Hours(24)},
-      {"100us", absl::Microseconds(100)},
-      {"7ns", absl::Nanoseconds(7)},
-      {"0", absl::ZeroDuration()},
-      {"0s", absl::ZeroDuration()},
-      {"inf", absl::InfiniteDuration()},
+      {"250ms", absl::Milliseconds(250)}, {"2s", absl::Seconds(2)},
+      {"1m30s", absl::Seconds(90)},       {"90s", absl::Seconds(90)},
+      {"1.5s", absl::Milliseconds(1500)}, {".5s", absl::Milliseconds(500)},
+      {"24h", absl::Hours(24)},           {"100us", absl::Microseconds(100)},
+      {"7ns", absl::Nanoseconds(7)},      {"0", absl::ZeroDuration()},
+      {"0s", absl::ZeroDuration()},       {"inf", absl::InfiniteDuration()},
   };
   for (const auto& c : cases) {
     EXPECT_EQ(ParseDurationText(c.text), std::make_optional(c.duration))
@@ -36,11 +30,36 @@ TEST(DurationTextTest, WhatPeopleWrite) {
 }
 
 TEST(DurationTextTest, WhatIsNone) {
-  for (absl::string_view text :
-       {"", "5", "250", "s", "ms", "-1s", "+1s", "-0", "-inf", "+inf", "Inf",
-        "infinity", "nan", "1 s", " 1s", "1s ", "1m 30s", "1e3s", "0x1s", "1S",
-        "1d", "1min", "1,5s", "1s,", "1..5s", ".s", "ten", "1s-1ms",
-        "99999999999999999999h", "9999999999999999h9999999999999999h"}) {
+  for (absl::string_view text : {"",
+                                 "5",
+                                 "250",
+                                 "s",
+                                 "ms",
+                                 "-1s",
+                                 "+1s",
+                                 "-0",
+                                 "-inf",
+                                 "+inf",
+                                 "Inf",
+                                 "infinity",
+                                 "nan",
+                                 "1 s",
+                                 " 1s",
+                                 "1s ",
+                                 "1m 30s",
+                                 "1e3s",
+                                 "0x1s",
+                                 "1S",
+                                 "1d",
+                                 "1min",
+                                 "1,5s",
+                                 "1s,",
+                                 "1..5s",
+                                 ".s",
+                                 "ten",
+                                 "1s-1ms",
+                                 "99999999999999999999h",
+                                 "9999999999999999h9999999999999999h"}) {
     EXPECT_EQ(ParseDurationText(text), std::nullopt) << text;
   }
 }
@@ -48,8 +67,8 @@ TEST(DurationTextTest, WhatIsNone) {
 TEST(DurationTextTest, RoundTrip) {
   for (uint64_t i = 0; i < 100000; ++i) {
     // All sizes, from nanoseconds to centuries.
-    const auto nanos = static_cast<int64_t>(MixRandom(1, i) >>
-                                            (1 + MixRandom(2, i) % 63));
+    const auto nanos =
+        static_cast<int64_t>(MixRandom(1, i) >> (1 + MixRandom(2, i) % 63));
     const absl::Duration d = absl::Nanoseconds(nanos);
     EXPECT_EQ(ParseDurationText(FormatDurationText(d)), std::make_optional(d))
         << nanos;

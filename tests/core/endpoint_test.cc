@@ -158,6 +158,8 @@ TEST(EndpointTest, IsIdleOnlyWhenNothingIsLost) {
   Endpoint open(EndpointOptions{}, At(0));
   Break(&open, 0);
   EXPECT_FALSE(open.IsIdle(At(0)));
+  EXPECT_FALSE(open.IsIdle(At(60)));
+  EXPECT_TRUE(open.IsIdle(At(62)));  // nobody has asked for a minute
 }
 
 TEST(EndpointTest, OptionsAllFaultsAtOnce) {

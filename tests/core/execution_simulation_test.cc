@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -193,6 +194,29 @@ TEST(ExecutionSimulationTest, TwoQuotasTwoEndpoints) {
   w.preempt = 0.3;
   w.late = absl::Milliseconds(5);
   RunMany("two by two, preempted", 500000, 2000, w);
+}
+
+// A crowd of a server that is known, each refused once at the same time: more
+// throttled calls wait than the budget has tokens for. Tokens are for sends.
+TEST(ExecutionSimulationTest, WaitersDoNotUseUpTheBudget) {
+  Simulation sim({});
+  std::set<size_t> refused;
+  sim.SetServer([&](const SimSend& send) {
+    SimReply reply;
+    const bool first = send.call >= 20 && refused.insert(send.call).second;
+    reply.outcome = first ? ThrottledOutcome(absl::Seconds(1)) : OkOutcome();
+    return reply;
+  });
+  for (int i = 0; i < 20; ++i) sim.AddCall({});  // now it is known
+  for (int i = 0; i < 300; ++i) {
+    SimCallOptions call;
+    call.start = absl::Seconds(5);
+    sim.AddCall(call);
+  }
+  sim.Run();
+  EXPECT_EQ(sim.Faults(), "");
+  EXPECT_EQ(sim.Ended(StopReason::kSuccess), 320);
+  EXPECT_EQ(sim.endpoint().budget().level(), 500);
 }
 
 // Quota paced and endpoint down at once: waiters go back and forth between the

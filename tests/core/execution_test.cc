@@ -257,11 +257,16 @@ class Twin {
                         : StopReason::kWaitExceedsDeadline,
                     earliest, now);
     }
-    const int cost = free ? 0 : transient ? 14 : 5;
-    if (!model.Withdraw(cost)) {
-      return Finish(StopReason::kBudgetExhausted, {}, now);
+    // Transient retries pay before they wait, throttled ones when they leave.
+    if (transient) {
+      owed_ = free ? 0 : 14;
+      if (!model.Withdraw(owed_)) {
+        owed_ = 0;
+        return Finish(StopReason::kBudgetExhausted, {}, now);
+      }
+    } else {
+      due_ = 5;
     }
-    owed_ = cost;
     wait_began_ = now;
     if (outcome.pushback) told_by_ = outcome.pushback_source;
     if (transient) {
@@ -339,6 +344,9 @@ class Twin {
       return Wait(a.until, told ? told_by_ : a.source);
     }
     phase = Phase::kInFlight;
+    const bool paid = model.Withdraw(due_);
+    if (paid) owed_ += due_;
+    due_ = 0;
     in_flight = ++sent;
     head_seen_ = false;
     paid_ = owed_;
@@ -356,6 +364,7 @@ class Twin {
     start.time = deadline_;
     if (o_.attempt_timeout) start.time = Earlier(deadline_, now + kAttempt);
     Add(start);
+    if (!paid) Finish(StopReason::kBudgetExhausted, {}, now);
   }
 
   void Wait(MonotonicTime until, DelaySource source) {
@@ -437,6 +446,7 @@ class Twin {
   bool free_used_ = false;
   int failures_ = 0;
   int owed_ = 0;
+  int due_ = 0;  // of a throttled retry that has not left
   int paid_ = 0;
 
  public:

@@ -164,10 +164,21 @@ TEST(PacerTest, WithoutAnAnnouncedWaitItsOwnGrows) {
 TEST(PacerTest, TooShortWaitsAreHonouredAndLengthened) {
   Pacer p;
   MonotonicTime now = At(0);
-  for (double expected : {0.003, 0.003, 0.5, 1.0, 2.0, 2.0}) {
+  for (double expected : {0.004002, 0.004002, 0.5, 1.0, 2.0, 2.0}) {
     now = Later(now, p.Earliest(now));
     const Pacer::Permit m = p.OnSend(now);
-    p.OnRefused(m, absl::ZeroDuration(), now);
+    p.OnRefused(m, absl::Milliseconds(1), now);
+    EXPECT_NEAR(absl::ToDoubleSeconds(p.gate_until() - now), expected, 1e-9);
+  }
+}
+
+// "Retry-After: 0", or a date that is over.
+TEST(PacerTest, AWaitOfNothingIsNoLeaveToComeAtOnce) {
+  Pacer p;
+  MonotonicTime now = At(0);
+  for (double expected : {0.25, 0.5, 1.0}) {
+    now = Later(now, p.Earliest(now));
+    p.OnRefused(p.OnSend(now), absl::ZeroDuration(), now);
     EXPECT_NEAR(absl::ToDoubleSeconds(p.gate_until() - now), expected, 1e-9);
   }
 }

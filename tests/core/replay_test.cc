@@ -95,8 +95,8 @@ std::unique_ptr<Simulation> RunMoody(uint64_t seed) {
   for (int i = 0; i < calls; ++i) {
     SimCallOptions call;
     call.start = dice.Upto(absl::Seconds(10));
-    call.deadline = dice.Chance(0.1) ? absl::ZeroDuration()
-                                     : dice.Upto(absl::Seconds(40));
+    call.deadline =
+        dice.Chance(0.1) ? absl::ZeroDuration() : dice.Upto(absl::Seconds(40));
     if (dice.Chance(0.3)) {
       call.deadline = absl::InfiniteDuration();
       call.retry.attempt_timeout = absl::Seconds(2);
@@ -140,9 +140,9 @@ TEST(ReplayTest, EveryCallOfManySimulations) {
         EXPECT_EQ(again.status().code(), absl::StatusCode::kFailedPrecondition);
         continue;
       }
-      ASSERT_TRUE(again.ok()) << "FORBEAR_SEED=" << seed << " "
-                              << again.status() << "\n"
-                              << FormatCallRecord(record);
+      ASSERT_TRUE(again.ok())
+          << "FORBEAR_SEED=" << seed << " " << again.status() << "\n"
+          << FormatCallRecord(record);
       ASSERT_EQ(*again, record)
           << "FORBEAR_SEED=" << seed << "\n"
           << FormatCallRecord(record) << FormatCallRecord(*again);
@@ -334,7 +334,8 @@ TEST(ReplayTest, NonsenseIsNoTrap) {
       }
       for (AttemptRecord& a : record.attempts) {
         if (dice.Chance(0.3)) a.number = dice.Below(4);
-        if (dice.Chance(0.3)) a.outcome.kind = static_cast<ErrorKind>(dice.Below(5));
+        if (dice.Chance(0.3))
+          a.outcome.kind = static_cast<ErrorKind>(dice.Below(5));
       }
       (void)Replay(record, call.options().retry);
     }

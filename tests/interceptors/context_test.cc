@@ -51,8 +51,7 @@ class ContextTest : public ::testing::TestWithParam<Api> {
   RpcOptions options_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Apis, ContextTest,
-                         ::testing::Values(Api::kSync, Api::kCallback));
+INSTANTIATE_TEST_SUITE_P(Apis, ContextTest, AllApis(), ApiName);
 
 TEST_P(ContextTest, Metadata) {
   FailFirst();

@@ -1,6 +1,8 @@
-// One call of the echo service, through either API, so that a test is written
-// once. Counts are taken at the server.
+// One call of the echo service, through any of gRPC's unary APIs, so that a test
+// is written once. Counts are taken at the server.
 //
+//   INSTANTIATE_TEST_SUITE_P(Apis, SomeTest, AllApis(), ApiName);
+//   …
 //   EchoCall call(Api::kCallback, channel);
 //   call.context().AddMetadata("x", "y");
 //   call.Start();
@@ -11,7 +13,9 @@
 #ifndef FORBEAR_TESTS_INTERCEPTORS_ECHO_CALL_H_
 #define FORBEAR_TESTS_INTERCEPTORS_ECHO_CALL_H_
 
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -31,7 +35,35 @@
 
 namespace forbear::rpc {
 
-enum class Api { kSync, kCallback };
+enum class Api {
+  kSync,
+  kCallback,
+  kQueue,    // a stub's Async…, and Finish into a completion queue
+  kGeneric,  // grpc::GenericStub: the messages are bytes
+};
+
+inline auto AllApis() {
+  return ::testing::Values(Api::kSync, Api::kCallback, Api::kQueue,
+                           Api::kGeneric);
+}
+
+inline std::string NameOf(Api api) {
+  switch (api) {
+    case Api::kSync:
+      return "Sync";
+    case Api::kCallback:
+      return "Callback";
+    case Api::kQueue:
+      return "Queue";
+    case Api::kGeneric:
+      return "Generic";
+  }
+  return "Unknown";
+}
+
+inline std::string ApiName(const ::testing::TestParamInfo<Api>& info) {
+  return NameOf(info.param);
+}
 
 inline constexpr char kSay[] = "/forbear.testing.Echo/Say";
 
@@ -41,6 +73,7 @@ class EchoCall {
            std::string payload = "hello")
       : api_(api),
         stub_(testing::Echo::NewStub(channel)),
+        generic_stub_(channel),
         context_(std::make_unique<grpc::ClientContext>()) {
     request_.set_payload(std::move(payload));
   }
@@ -56,13 +89,22 @@ class EchoCall {
 
   void Start() {
     begin_ = MonotonicNow();
-    if (api_ == Api::kSync) {
-      thread_ = std::thread(
-          [this] { Done(stub_->Say(context_.get(), request_, &response_)); });
-    } else {
-      stub_->async()->Say(
-          context_.get(), &request_, &response_,
-          [this](grpc::Status status) { Done(std::move(status)); });
+    switch (api_) {
+      case Api::kSync:
+        thread_ = std::thread(
+            [this] { Done(stub_->Say(context_.get(), request_, &response_)); });
+        break;
+      case Api::kCallback:
+        stub_->async()->Say(
+            context_.get(), &request_, &response_,
+            [this](grpc::Status status) { Done(std::move(status)); });
+        break;
+      case Api::kQueue:
+        thread_ = std::thread([this] { RunQueue(); });
+        break;
+      case Api::kGeneric:
+        StartGeneric();
+        break;
     }
   }
 
@@ -109,6 +151,37 @@ class EchoCall {
     return std::string(it->second.data(), it->second.size());
   }
 
+  void RunQueue() {
+    grpc::CompletionQueue queue;
+    grpc::Status status;
+    const auto reader = stub_->AsyncSay(context_.get(), request_, &queue);
+    reader->Finish(&response_, &status, this);
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_TRUE(queue.Next(&tag, &ok));
+    EXPECT_TRUE(ok);
+    EXPECT_EQ(tag, this);
+    Done(std::move(status));
+    queue.Shutdown();
+    EXPECT_FALSE(queue.Next(&tag, &ok));
+  }
+
+  void StartGeneric() {
+    grpc::Slice slice(request_.SerializeAsString());
+    request_bytes_ = grpc::ByteBuffer(&slice, 1);
+    generic_stub_.UnaryCall(
+        context_.get(), kSay, grpc::StubOptions(), &request_bytes_,
+        &response_bytes_, [this](grpc::Status status) {
+          grpc::Slice bytes;
+          if (response_bytes_.Valid() &&
+              response_bytes_.DumpToSingleSlice(&bytes).ok()) {
+            EXPECT_TRUE(response_.ParseFromArray(
+                bytes.begin(), static_cast<int>(bytes.size())));
+          }
+          Done(std::move(status));
+        });
+  }
+
   void Done(grpc::Status status) {
     const std::lock_guard<std::mutex> lock(mutex_);
     end_ = MonotonicNow();
@@ -119,9 +192,12 @@ class EchoCall {
 
   const Api api_;
   const std::unique_ptr<testing::Echo::Stub> stub_;
+  grpc::GenericStub generic_stub_;
   std::unique_ptr<grpc::ClientContext> context_;
   testing::EchoMessage request_;
   testing::EchoMessage response_;
+  grpc::ByteBuffer request_bytes_;
+  grpc::ByteBuffer response_bytes_;
   MonotonicTime begin_;
   std::thread thread_;
 

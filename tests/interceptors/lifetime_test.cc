@@ -7,6 +7,7 @@
 #include <chrono>
 #include <memory>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "interceptors/interceptor.h"
@@ -38,28 +39,42 @@ std::shared_ptr<Client> Fast() {
 }
 
 std::shared_ptr<grpc::Channel> Channel(const GrpcServer& server,
-                                       std::shared_ptr<Client> client) {
+                                       std::shared_ptr<Client> client,
+                                       TakeOver take_over = TakeOver::kNever) {
   RpcOptions options;
+  options.take_over = take_over;
   options.methods = {{"*", {StatusCode::UNAVAILABLE}}};
   return CreateChannel(server.address(), grpc::InsecureChannelCredentials(),
                        std::move(client), options);
 }
 
-class LifetimeTest : public ::testing::TestWithParam<Api> {
+// With attempt 1 the application's own call, and taken over.
+class LifetimeTest : public ::testing::TestWithParam<std::tuple<Api, bool>> {
  protected:
   LifetimeTest() : server_(*GrpcServer::Create()) {
     server_->SetHandler(Flaky);
   }
+  static Api api() { return std::get<0>(GetParam()); }
+  static TakeOver take_over() {
+    if (!std::get<1>(GetParam())) return TakeOver::kNever;
+    return api() == Api::kGeneric ? TakeOver::kGenericStubs
+                                  : TakeOver::kGeneratedStubs;
+  }
+
   const std::unique_ptr<GrpcServer> server_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Apis, LifetimeTest,
-                         ::testing::Values(Api::kSync, Api::kCallback));
+                         ::testing::Combine(AllApis(), ::testing::Bool()),
+                         [](const auto& info) {
+                           return (std::get<1>(info.param) ? "Taken_" : "") +
+                                  NameOf(std::get<0>(info.param));
+                         });
 
 TEST_P(LifetimeTest, ContextDestroyedRightAfterCompletion) {
-  const auto channel = Channel(*server_, Fast());
+  const auto channel = Channel(*server_, Fast(), take_over());
   for (int i = 0; i < 100; ++i) {
-    EchoCall call(GetParam(), channel);
+    EchoCall call(api(), channel);
     EXPECT_TRUE(call.Run().ok());
     call.DestroyContext();
   }
@@ -67,8 +82,8 @@ TEST_P(LifetimeTest, ContextDestroyedRightAfterCompletion) {
 
 TEST_P(LifetimeTest, ChannelAndClientDroppedRightAfterACall) {
   for (int i = 0; i < 30; ++i) {
-    auto channel = Channel(*server_, Fast());
-    EchoCall call(GetParam(), channel);
+    auto channel = Channel(*server_, Fast(), take_over());
+    EchoCall call(api(), channel);
     call.Start();
     // The context is now the only one to hold the channel; its stub, too.
     channel.reset();
@@ -77,9 +92,9 @@ TEST_P(LifetimeTest, ChannelAndClientDroppedRightAfterACall) {
 }
 
 TEST_P(LifetimeTest, CancelAtAnyMoment) {
-  const auto channel = Channel(*server_, Fast());
+  const auto channel = Channel(*server_, Fast(), take_over());
   for (int i = 0; i < 200; ++i) {
-    EchoCall call(GetParam(), channel);
+    EchoCall call(api(), channel);
     call.Start();
     std::this_thread::sleep_for(std::chrono::microseconds(i * 17 % 3000));
     call.Cancel();
@@ -96,10 +111,11 @@ TEST_P(LifetimeTest, CancelRacesWithTheAttemptTimeout) {
   server_->Script({GrpcReply::Hang()});
   RpcOptions options;
   options.methods = {{"*", {StatusCode::UNAVAILABLE}, absl::Milliseconds(3)}};
+  options.take_over = take_over();
   const auto channel = CreateChannel(
       server_->address(), grpc::InsecureChannelCredentials(), Fast(), options);
   for (int i = 0; i < 200; ++i) {
-    EchoCall call(GetParam(), channel);
+    EchoCall call(api(), channel);
     call.SetDeadline(absl::Seconds(20));
     call.Start();
     std::this_thread::sleep_for(std::chrono::microseconds(i * 37 % 8000));
@@ -124,10 +140,10 @@ TEST_P(LifetimeTest, ServerStopsWithCallsInEveryState) {
         return GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED).Pushback("20");
     }
   });
-  const auto channel = Channel(*server_, Fast());
+  const auto channel = Channel(*server_, Fast(), take_over());
   std::vector<std::unique_ptr<EchoCall>> calls;
   for (int i = 0; i < 50; ++i) {
-    calls.push_back(std::make_unique<EchoCall>(GetParam(), channel));
+    calls.push_back(std::make_unique<EchoCall>(api(), channel));
     calls.back()->SetDeadline(absl::Seconds(2));
     calls.back()->Start();
   }

@@ -67,12 +67,7 @@ class UnaryTest : public ::testing::TestWithParam<Api> {
   const std::shared_ptr<Client> client_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Apis, UnaryTest,
-                         ::testing::Values(Api::kSync, Api::kCallback),
-                         [](const auto& info) {
-                           return info.param == Api::kSync ? "Sync"
-                                                           : "Callback";
-                         });
+INSTANTIATE_TEST_SUITE_P(Apis, UnaryTest, AllApis(), ApiName);
 
 TEST_P(UnaryTest, Ok) {
   server_->Script({GrpcReply::Ok(Bytes("hi"))

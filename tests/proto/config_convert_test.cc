@@ -45,10 +45,10 @@ TEST(ConfigConvertTest, NothingIsTheDefault) {
   EXPECT_EQ(Text(ParseConfig("", kText).value()), defaults);
   EXPECT_EQ(Text(ParseConfig("# nothing\n", kText).value()), defaults);
   EXPECT_EQ(Text(ParseConfig("{}", kJson).value()), defaults);
-  EXPECT_EQ(Text(ParseConfig(R"({"retry": {"backoff": {}}, "name": null})",
-                             kJson)
-                     .value()),
-            defaults);
+  EXPECT_EQ(
+      Text(ParseConfig(R"({"retry": {"backoff": {}}, "name": null})", kJson)
+               .value()),
+      defaults);
   EXPECT_EQ(Text(ConfigFromProto(v1::Config()).value()), defaults);
 }
 
@@ -110,7 +110,8 @@ Settings RandomSettings(uint64_t seed) {
   s.retry.max_attempts = number(1, 100);
   s.retry.max_elapsed = duration(absl::ZeroDuration(), absl::Hours(24));
   if (unit() < 0.5) {
-    s.retry.attempt_timeout = duration(absl::Milliseconds(1), absl::Hours(9999));
+    s.retry.attempt_timeout =
+        duration(absl::Milliseconds(1), absl::Hours(9999));
   }
   s.retry.max_believed_wait = duration(absl::Seconds(1), absl::Hours(8760));
   s.retry.when_open = static_cast<WhenOpen>(number(0, 2));
@@ -215,7 +216,8 @@ TEST(ConfigConvertTest, AllFaultsOfAJson) {
               kJson),
       "13 faults: colour: there is no such field; "
       "endpoint.budget.capacity is 1.5; it must be a whole number of 32 bits; "
-      "endpoint.max_waiters is 2147483648; it must be a whole number of 32 bits; "
+      "endpoint.max_waiters is 2147483648; it must be a whole number of 32 "
+      "bits; "
       "quota is [1]; it must be an object, { … }; "
       "retry.backoff.max is {\"x\":1}; it must be a text in quotes; "
       "retry.max_attemps: there is no such field; "
@@ -235,17 +237,16 @@ TEST(ConfigConvertTest, WhatIsNoConfiguration) {
                            "max_targets: 1 max_targets: 2"}) {
     (void)Refusal(text, kText);
   }
-  for (const char* text :
-       {"", "[]", "null", "{", "{} {}", "{\"retry\": 1}", "{\"retry\": []}",
-        "{'retry': }", "retry { }"}) {
+  for (const char* text : {"", "[]", "null", "{", "{} {}", "{\"retry\": 1}",
+                           "{\"retry\": []}", "{'retry': }", "retry { }"}) {
     (void)Refusal(text, kJson);
   }
   // One that cannot be left out ends the reading.
-  EXPECT_EQ(Refusal("max_targets: 0\nretry { max_attempts: x }\nenabled: 7\n",
-                    kText),
-            "3 faults: line 2, column 23: Expected integer, got: x; "
-            "what follows was not read; "
-            "max_targets is 0; it must be 1 … 10000000");
+  EXPECT_EQ(
+      Refusal("max_targets: 0\nretry { max_attempts: x }\nenabled: 7\n", kText),
+      "3 faults: line 2, column 23: Expected integer, got: x; "
+      "what follows was not read; "
+      "max_targets is 0; it must be 1 … 10000000");
 }
 
 TEST(ConfigConvertTest, EnumNumbersNobodyKnows) {
@@ -277,18 +278,19 @@ TEST(ConfigConvertTest, Files) {
   EXPECT_EQ(LoadConfig(write("b.textproto", ""))->max_targets, 4096);
   const std::string bad = write("c.json", "{\"max_targets\": 0}");
   EXPECT_EQ(LoadConfig(bad).status().message(),
-            absl::StrCat(bad, ": 1 fault: max_targets is 0; it must be 1 … "
-                              "10000000"));
+            absl::StrCat(bad,
+                         ": 1 fault: max_targets is 0; it must be 1 … "
+                         "10000000"));
   EXPECT_EQ(LoadConfig(folder + "none.json").status().code(),
             absl::StatusCode::kNotFound);
-  EXPECT_EQ(LoadConfig(write("big.textproto",
-                             std::string(kMaxConfigBytes + 1, ' ')))
-                .status()
-                .code(),
-            absl::StatusCode::kInvalidArgument);
-  EXPECT_TRUE(LoadConfig(write("full.textproto",
-                               std::string(kMaxConfigBytes, ' ')))
-                  .ok());
+  EXPECT_EQ(
+      LoadConfig(write("big.textproto", std::string(kMaxConfigBytes + 1, ' ')))
+          .status()
+          .code(),
+      absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(
+      LoadConfig(write("full.textproto", std::string(kMaxConfigBytes, ' ')))
+          .ok());
 }
 
 // ---- The guide.
@@ -313,15 +315,16 @@ TEST(ConfigConvertTest, TheExamplesOfTheGuideAreValid) {
   all << file.rdbuf();
   const std::string text = all.str();
   int examples = 0;
-  for (const auto& [mark, format] :
-       {std::make_pair("```textproto\n", kText), std::make_pair("```json\n", kJson)}) {
+  for (const auto& [mark, format] : {std::make_pair("```textproto\n", kText),
+                                     std::make_pair("```json\n", kJson)}) {
     for (size_t at = text.find(mark); at != std::string::npos;
          at = text.find(mark, at + 1)) {
       const size_t begin = text.find('\n', at) + 1;
       const std::string example =
           text.substr(begin, text.find("```", begin) - begin);
       EXPECT_TRUE(ParseConfig(example, format).ok())
-          << ParseConfig(example, format).status() << "\n" << example;
+          << ParseConfig(example, format).status() << "\n"
+          << example;
       ++examples;
     }
   }

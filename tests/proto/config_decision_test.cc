@@ -109,8 +109,7 @@ std::string AlwaysThrottled(Settings settings) {
 std::string NeverAnswering(Settings settings) {
   Calls calls;
   calls.deadline = absl::Seconds(5);
-  return Run(settings,
-             Always(OkOutcome(), absl::InfiniteDuration()), calls);
+  return Run(settings, Always(OkOutcome(), absl::InfiniteDuration()), calls);
 }
 
 std::string ToldToWaitTwoHours(Settings settings) {
@@ -118,8 +117,8 @@ std::string ToldToWaitTwoHours(Settings settings) {
   return Run(settings,
              [first](const SimSend&) mutable {
                SimReply reply;
-               reply.outcome = first ? ThrottledOutcome(absl::Hours(2))
-                                     : OkOutcome();
+               reply.outcome =
+                   first ? ThrottledOutcome(absl::Hours(2)) : OkOutcome();
                first = false;
                return reply;
              },
@@ -225,10 +224,9 @@ std::string TwoKeysAreRemembered(Settings settings) {
   const auto b = client->QuotaOf("b", now);
   const auto x = client->EndpointOf("a", now);
   const auto y = client->EndpointOf("b", now);
-  return absl::StrCat(a == client->QuotaOf("a", now),
-                      b == client->QuotaOf("b", now),
-                      x == client->EndpointOf("a", now),
-                      y == client->EndpointOf("b", now));
+  return absl::StrCat(
+      a == client->QuotaOf("a", now), b == client->QuotaOf("b", now),
+      x == client->EndpointOf("a", now), y == client->EndpointOf("b", now));
 }
 
 TEST(ConfigDecisionTest, ACallsRecordNamesItsPolicyAndItsDate) {

@@ -43,7 +43,9 @@ class Dice {
   explicit Dice(uint64_t seed) : seed_(seed) {}
   uint64_t Bits() { return MixRandom(seed_, n_++); }
   bool Chance(double p) { return UnitRandom(seed_, n_++) < p; }
-  int Below(int n) { return static_cast<int>(Bits() % static_cast<uint64_t>(n)); }
+  int Below(int n) {
+    return static_cast<int>(Bits() % static_cast<uint64_t>(n));
+  }
   // Of any size.
   int64_t Number() {
     const auto n = static_cast<int64_t>(Bits() >> (Bits() % 64));
@@ -68,10 +70,9 @@ class Dice {
   }
   DelaySource Source() { return Of<DelaySource>(7); }
   std::string Text() {
-    static const char* const kPieces[] = {"a",  "Z",  "0",    ":",    "/",
-                                          ".",  "\"", "\\",   "\n",   "\t",
-                                          "<",  "é",  "日",   "\u2028", "😀",
-                                          "\x7f"};
+    static const char* const kPieces[] = {"a",  "Z",      "0",  ":",   "/", ".",
+                                          "\"", "\\",     "\n", "\t",  "<", "é",
+                                          "日", "\u2028", "😀",  "\x7f"};
     std::string text;
     for (int i = Below(12); i > 0; --i) text += kPieces[Below(16)];
     return text;
@@ -92,10 +93,11 @@ CallRecord RandomRecord(uint64_t seed) {
   r.method = dice.Text();
   r.policy = dice.Text();
   if (dice.Chance(0.9)) {
-    r.wall_start = absl::FromUnixSeconds(
-                       -62135596800 + static_cast<int64_t>(
-                                          dice.Bits() % (62135596800 + 253402300800))) +
-                   absl::Nanoseconds(dice.Below(1000000000));
+    r.wall_start =
+        absl::FromUnixSeconds(
+            -62135596800 +
+            static_cast<int64_t>(dice.Bits() % (62135596800 + 253402300800))) +
+        absl::Nanoseconds(dice.Below(1000000000));
   }
   r.begin = dice.Time();
   r.end = dice.Time();
@@ -392,9 +394,9 @@ TEST(RecordConvertTest, StatusesByProtocol) {
 // What can hold a text is listed here. Whoever adds a field that can must look at
 // who fills it, and at the next test.
 TEST(RecordConvertTest, NoFieldForAHeaderAQueryOrABody) {
-  const std::set<std::string> texts = {
-      "target", "method", "policy", "attempts.grpc_code_name",
-      "attempts.curl_code_name"};
+  const std::set<std::string> texts = {"target", "method", "policy",
+                                       "attempts.grpc_code_name",
+                                       "attempts.curl_code_name"};
   for (const std::string& path : FieldsOf(*v1::CallRecord::descriptor())) {
     const pb::FieldDescriptor* const field =
         FieldAt(*v1::CallRecord::descriptor(), path);
@@ -402,10 +404,9 @@ TEST(RecordConvertTest, NoFieldForAHeaderAQueryOrABody) {
     EXPECT_FALSE(field->is_map()) << path;
     EXPECT_NE(field->type(), pb::FieldDescriptor::TYPE_BYTES) << path;
     if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE) {
-      EXPECT_TRUE(field->message_type()->full_name() ==
-                      "google.protobuf.Duration" ||
-                  field->message_type()->full_name() ==
-                      "google.protobuf.Timestamp")
+      EXPECT_TRUE(
+          field->message_type()->full_name() == "google.protobuf.Duration" ||
+          field->message_type()->full_name() == "google.protobuf.Timestamp")
           << path;
     }
     if (field->type() == pb::FieldDescriptor::TYPE_STRING) {
@@ -446,8 +447,8 @@ CallRecord ExampleRecord() {
     SimReply reply;
     reply.head = absl::Milliseconds(12);
     reply.body = absl::Milliseconds(1);
-    reply.outcome = send.attempt == 1 ? ThrottledOutcome(absl::Seconds(1))
-                                      : OkOutcome();
+    reply.outcome =
+        send.attempt == 1 ? ThrottledOutcome(absl::Seconds(1)) : OkOutcome();
     reply.outcome.bytes_sent = 182;
     reply.outcome.bytes_received = send.attempt == 1 ? 0 : 5120;
     return reply;

@@ -20,15 +20,16 @@ namespace {
 
 TEST(AdoptionTest, AHandle) {
   auto server = forbear::testing::HttpServer::Create().value();
-  server->Script({forbear::testing::Reply::Of(503),
-                  forbear::testing::Reply::Of(200, "")});
+  server->Script(
+      {forbear::testing::Reply::Of(503), forbear::testing::Reply::Of(200, "")});
   const std::string address = server->Url("/v1/items");
   const char* url = address.c_str();
 
   // README: libcurl
-  forbear::curl::Handle curl = forbear::curl::Handle::Create();  // curl_easy_init()
-  curl.SetOpt(CURLOPT_URL, url);                       // curl_easy_setopt(curl, …)
-  forbear::curl::CallResult result = curl.Perform();   // curl_easy_perform(curl)
+  forbear::curl::Handle curl =
+      forbear::curl::Handle::Create();  // curl_easy_init()
+  curl.SetOpt(CURLOPT_URL, url);        // curl_easy_setopt(curl, …)
+  forbear::curl::CallResult result = curl.Perform();  // curl_easy_perform(curl)
   // README: end
 
   EXPECT_EQ(result.code, CURLE_OK);
@@ -38,10 +39,10 @@ TEST(AdoptionTest, AHandle) {
 
 TEST(AdoptionTest, AChannel) {
   auto server = forbear::testing::GrpcServer::Create().value();
-  server->Script({forbear::testing::GrpcReply::Error(
-                      grpc::StatusCode::RESOURCE_EXHAUSTED)
-                      .Pushback("10"),
-                  forbear::testing::GrpcReply::Ok("")});
+  server->Script(
+      {forbear::testing::GrpcReply::Error(grpc::StatusCode::RESOURCE_EXHAUSTED)
+           .Pushback("10"),
+       forbear::testing::GrpcReply::Ok("")});
   const std::string target = server->address();
   const auto credentials = grpc::InsecureChannelCredentials();
 

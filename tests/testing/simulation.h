@@ -2,8 +2,10 @@
 // a server. No thread, no clock, no sleeping: an hour takes milliseconds, and a
 // seed is the whole run.
 //
-//   Simulation sim({/*seed=*/7});
-//   sim.SetServer(TokenBucketServer(/*rate=*/10, /*burst=*/5));
+//   SimOptions options;
+//   options.seed = 7;
+//   Simulation sim(options);
+//   sim.SetServer(TokenBucket());            // or any function of a SimSend
 //   for (int i = 0; i < 50; ++i) sim.AddCall({});
 //   sim.Run();
 //   EXPECT_EQ(sim.Faults(), "");             // see "What it checks"

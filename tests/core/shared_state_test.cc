@@ -1,0 +1,204 @@
+// What the two shared states make of an answer whose body says something else
+// than its head, and of failures that say nothing about the server.
+#include "core/shared_state.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "absl/time/time.h"
+#include "core/circuit_breaker.h"
+#include "core/endpoint.h"
+#include "core/outcome.h"
+#include "core/quota.h"
+#include "core/retry_policy.h"
+#include "core/time.h"
+#include "core/verdict.h"
+#include "core/wait_queue.h"
+#include "gtest/gtest.h"
+
+namespace forbear {
+namespace {
+
+MonotonicTime At(double seconds) {
+  return MonotonicTime() + absl::Seconds(seconds);
+}
+
+class Silent final : public Waiter {
+ public:
+  void Wake() override {}
+};
+
+Outcome Of(ErrorKind kind,
+           std::optional<absl::Duration> pushback = std::nullopt) {
+  Outcome outcome;
+  outcome.kind = kind;
+  outcome.status = 1;
+  outcome.pushback = pushback;
+  return outcome;
+}
+
+class SharedStateTest : public ::testing::Test {
+ protected:
+  AttemptPermit Send(double now) {
+    WaitPlace place;
+    place.ticket = {At(now), ++calls_};
+    const DispatchAnswer answer =
+        shared_.Dispatch(&place, std::make_shared<Silent>(), At(now), At(1000),
+                         WhenOpen::kWait, &wakes_);
+    EXPECT_EQ(answer.verdict, Verdict::kGo);
+    return answer.permit;
+  }
+  // A send at 0, whose head comes at 1 and whose end comes at 2.
+  SharedState::NotBefore Answer(const Outcome& head, const Outcome& end) {
+    AttemptPermit permit = Send(0);
+    shared_.OnAnswerHead(&permit, head, At(1), &wakes_);
+    return shared_.OnAttemptDone(&permit, end, At(2), 0, &wakes_);
+  }
+  MonotonicTime QuotaGate() const { return quota_.value.pacer().gate_until(); }
+  MonotonicTime EndpointGate() const {
+    return endpoint_.value.pacer().gate_until();
+  }
+
+  uint64_t calls_ = 0;
+  WakeList wakes_;
+  Guarded<Quota, NoMutex> quota_{QuotaOptions{}};
+  Guarded<Endpoint, NoMutex> endpoint_{EndpointOptions{}, At(0)};
+  BasicSharedState<NoMutex> shared_{&quota_, &endpoint_};
+};
+
+TEST_F(SharedStateTest, TheSameTwiceIsToldOnce) {
+  const Outcome refused = Of(ErrorKind::kThrottled, absl::Seconds(5));
+  const SharedState::NotBefore known = Answer(refused, refused);
+  EXPECT_GE(QuotaGate(), At(6));
+  EXPECT_LT(QuotaGate(), At(6.5)) << "counted from the head, not from the end";
+  EXPECT_EQ(known.time, QuotaGate());
+}
+
+TEST_F(SharedStateTest, ALongerWaitLengthensTheGate) {
+  const SharedState::NotBefore known =
+      Answer(Of(ErrorKind::kThrottled, absl::Seconds(5)),
+             Of(ErrorKind::kThrottled, absl::Seconds(20)));
+  EXPECT_GE(QuotaGate(), At(22));
+  EXPECT_EQ(known.time, QuotaGate());
+  EXPECT_EQ(known.source, DelaySource::kGate);
+}
+
+TEST_F(SharedStateTest, NothingTakesBackWhatTheHeadSaid) {
+  for (const ErrorKind kind : {ErrorKind::kPermanent, ErrorKind::kOk,
+                               ErrorKind::kThrottled, ErrorKind::kTransient}) {
+    Answer(Of(ErrorKind::kThrottled, absl::Seconds(5)), Of(kind));
+    EXPECT_GE(QuotaGate(), At(6));
+    EXPECT_EQ(EndpointGate(), MonotonicTime::InfinitePast());
+    quota_.value.ClearGate(&wakes_);
+  }
+}
+
+TEST_F(SharedStateTest, ARefusalThatOnlyTheBodyTells) {
+  Answer(Of(ErrorKind::kPermanent),
+         Of(ErrorKind::kThrottled, absl::Seconds(3)));
+  EXPECT_GE(QuotaGate(), At(5));
+  EXPECT_EQ(EndpointGate(), MonotonicTime::InfinitePast());
+  EXPECT_TRUE(quota_.value.IsIdle(At(6))) << "a permit was counted twice";
+}
+
+TEST_F(SharedStateTest, AnUnwellServerThatOnlyTheBodyTellsOf) {
+  Answer(Of(ErrorKind::kTransient),
+         Of(ErrorKind::kTransient, absl::Seconds(3)));
+  EXPECT_GE(EndpointGate(), At(5));
+  EXPECT_EQ(QuotaGate(), MonotonicTime::InfinitePast());
+  EXPECT_TRUE(endpoint_.value.IsIdle(At(6)));
+}
+
+// A certificate that is not trusted, say.
+Outcome Local() {
+  Outcome outcome;
+  outcome.kind = ErrorKind::kPermanent;
+  outcome.processed = Processed::kNo;
+  outcome.transport_error = 60;
+  return outcome;
+}
+
+TEST(IsSilentTest, OnlyWhatBroughtNothing) {
+  EXPECT_TRUE(IsSilent(Local()));
+  EXPECT_TRUE(IsSilent(Of(ErrorKind::kCancelled)));
+  Outcome outcome = Local();
+  outcome.status = 429;  // no wait cures it, but the server spoke
+  EXPECT_FALSE(IsSilent(outcome));
+  outcome = Local();
+  outcome.processed = Processed::kUnknown;
+  EXPECT_FALSE(IsSilent(outcome));
+  outcome = Local();
+  outcome.kind = ErrorKind::kTransient;  // refused: evidence
+  EXPECT_FALSE(IsSilent(outcome));
+}
+
+// The same attempts, answered, are what makes this mean something.
+TEST_F(SharedStateTest, LocalFailuresAreNoAnswers) {
+  for (const bool answered : {false, true}) {
+    SCOPED_TRACE(answered);
+    Guarded<Quota, NoMutex> quota{QuotaOptions{}};
+    Guarded<Endpoint, NoMutex> endpoint{EndpointOptions{}, At(0)};
+    BasicSharedState<NoMutex> shared(&quota, &endpoint);
+    const auto call = [&](const Outcome& outcome, double now) {
+      WaitPlace place;
+      place.ticket = {At(now), ++calls_};
+      DispatchAnswer answer =
+          shared.Dispatch(&place, std::make_shared<Silent>(), At(now), At(1000),
+                          WhenOpen::kWait, &wakes_);
+      EXPECT_EQ(answer.verdict, Verdict::kGo);
+      shared.OnAttemptDone(&answer.permit, outcome, At(now), 0, &wakes_);
+    };
+    const Outcome outcome = answered ? Of(ErrorKind::kPermanent) : Local();
+    // One is refused; whoever comes next confirms, for all of them.
+    call(Of(ErrorKind::kThrottled, absl::Seconds(1)), 0);
+    call(outcome, 2);
+    EXPECT_EQ(quota.value.pacer().rate().has_value(), answered);
+    // Slow start goes on: three may be out, and one more per answer.
+    for (int i = 0; i < 20; ++i) call(outcome, 10 + i);
+    int out = 0;
+    for (; out < 30; ++out) {
+      WaitPlace place;
+      place.ticket = {At(40), ++calls_};
+      if (shared
+              .Dispatch(&place, std::make_shared<Silent>(), At(40 + 0.2 * out),
+                        At(1000), WhenOpen::kWait, &wakes_)
+              .verdict != Verdict::kGo) {
+        break;
+      }
+    }
+    EXPECT_GE(out, answered ? 20 : 1);
+    if (!answered) {
+      EXPECT_LE(out, 5);
+    }
+  }
+}
+
+TEST_F(SharedStateTest, LocalFailuresDoNotCloseABreaker) {
+  double now = 0;
+  while (endpoint_.value.breaker().state() == CircuitBreaker::State::kClosed) {
+    AttemptPermit permit = Send(now);
+    shared_.OnAttemptDone(&permit, Of(ErrorKind::kTransient), At(now), 0,
+                          &wakes_);
+    now += 0.5;
+    ASSERT_LT(now, 60);
+  }
+  for (int i = 0; i < 10; ++i) {
+    now += 60;
+    AttemptPermit permit = Send(now);
+    shared_.OnAttemptDone(&permit, Local(), At(now), 0, &wakes_);
+    EXPECT_NE(endpoint_.value.breaker().state(),
+              CircuitBreaker::State::kClosed);
+  }
+  now += 60;
+  for (int i = 0; i < 10; ++i) {
+    now += 1;
+    AttemptPermit permit = Send(now);
+    shared_.OnAttemptDone(&permit, Of(ErrorKind::kPermanent), At(now), 0,
+                          &wakes_);
+  }
+  EXPECT_EQ(endpoint_.value.breaker().state(), CircuitBreaker::State::kClosed);
+}
+
+}  // namespace
+}  // namespace forbear

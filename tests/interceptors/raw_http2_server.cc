@@ -1,0 +1,233 @@
+#include "tests/interceptors/raw_http2_server.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <initializer_list>
+#include <utility>
+
+namespace forbear::rpc {
+namespace {
+
+// RFC 9113 §6 and §7.
+enum FrameType : uint8_t {
+  kData = 0,
+  kHeaders = 1,
+  kRstStream = 3,
+  kSettings = 4,
+  kPing = 6,
+  kGoAway = 7,
+};
+constexpr uint8_t kAck = 1;
+constexpr uint8_t kEndStream = 1;
+constexpr uint8_t kEndHeaders = 4;
+constexpr uint32_t kNoError = 0;
+constexpr uint32_t kInternalError = 2;
+constexpr uint32_t kRefusedStream = 7;
+constexpr size_t kPrefaceSize = 24;
+
+// HPACK (RFC 7541), written out: an indexed field, and literals that nobody
+// indexes.
+constexpr absl::string_view kStatus200("\x88", 1);
+constexpr absl::string_view kContentType(
+    "\x0f\x10\x10"
+    "application/grpc",
+    19);
+constexpr absl::string_view kGrpcStatus0(
+    "\x00\x0b"
+    "grpc-status"
+    "\x01"
+    "0",
+    15);
+constexpr absl::string_view kGrpcStatus14(
+    "\x00\x0b"
+    "grpc-status"
+    "\x02"
+    "14",
+    16);
+
+std::string BigEndian(uint32_t value, int bytes) {
+  std::string text;
+  for (int i = bytes - 1; i >= 0; --i) {
+    text.push_back(static_cast<char>(value >> (8 * i)));
+  }
+  return text;
+}
+
+std::string Frame(FrameType type, uint8_t flags, uint32_t stream,
+                  absl::string_view payload) {
+  std::string frame = BigEndian(static_cast<uint32_t>(payload.size()), 3);
+  frame.push_back(static_cast<char>(type));
+  frame.push_back(static_cast<char>(flags));
+  frame += BigEndian(stream, 4);
+  frame.append(payload.data(), payload.size());
+  return frame;
+}
+
+std::string Joined(std::initializer_list<absl::string_view> parts) {
+  std::string all;
+  for (const absl::string_view part : parts)
+    all.append(part.data(), part.size());
+  return all;
+}
+
+bool Send(int fd, const std::string& bytes) {
+  size_t sent = 0;
+  while (sent < bytes.size()) {
+    const ssize_t n =
+        send(fd, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
+    if (n <= 0) return false;
+    sent += static_cast<size_t>(n);
+  }
+  return true;
+}
+
+bool Receive(int fd, size_t size, std::string* bytes) {
+  bytes->resize(size);
+  size_t received = 0;
+  while (received < size) {
+    const ssize_t n = recv(fd, bytes->data() + received, size - received, 0);
+    if (n <= 0) return false;
+    received += static_cast<size_t>(n);
+  }
+  return true;
+}
+
+uint32_t Number(absl::string_view bytes) {
+  uint32_t number = 0;
+  for (const char c : bytes) number = number << 8 | static_cast<uint8_t>(c);
+  return number;
+}
+
+}  // namespace
+
+RawHttp2Server::RawHttp2Server(std::vector<Act> acts) : acts_(std::move(acts)) {
+  listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in name = {};
+  name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(name);
+  auto* const generic = reinterpret_cast<sockaddr*>(&name);
+  if (acts_.empty() || listener_ < 0 || bind(listener_, generic, size) != 0 ||
+      listen(listener_, 16) != 0 ||
+      getsockname(listener_, generic, &size) != 0) {
+    std::abort();
+  }
+  address_ = "127.0.0.1:" + std::to_string(ntohs(name.sin_port));
+  acceptor_ = std::thread([this] { Accept(); });
+}
+
+RawHttp2Server::~RawHttp2Server() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stopping_ = true;
+    for (const int fd : sockets_) shutdown(fd, SHUT_RDWR);
+  }
+  shutdown(listener_, SHUT_RDWR);
+  acceptor_.join();
+  for (std::thread& thread : threads_) thread.join();
+  for (const int fd : sockets_) close(fd);
+  close(listener_);
+}
+
+int RawHttp2Server::sends() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return sends_;
+}
+
+int RawHttp2Server::connections() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return static_cast<int>(sockets_.size());
+}
+
+void RawHttp2Server::Accept() {
+  for (;;) {
+    const int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+    if (fd < 0) return;
+    const int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (stopping_) {
+      close(fd);
+      return;
+    }
+    // Closed at the very end, so that its number means one socket only.
+    sockets_.push_back(fd);
+    threads_.emplace_back([this, fd] { Serve(fd); });
+  }
+}
+
+void RawHttp2Server::Serve(int fd) {
+  std::string bytes;
+  if (!Receive(fd, kPrefaceSize, &bytes) ||
+      !Send(fd, Frame(kSettings, 0, 0, ""))) {
+    return;
+  }
+  for (;;) {
+    if (!Receive(fd, 9, &bytes)) return;
+    const uint32_t size = Number(absl::string_view(bytes).substr(0, 3));
+    const auto type = static_cast<uint8_t>(bytes[3]);
+    const auto flags = static_cast<uint8_t>(bytes[4]);
+    const uint32_t stream = Number(absl::string_view(bytes).substr(5));
+    if (!Receive(fd, size, &bytes)) return;
+    if (type == kSettings && (flags & kAck) == 0) {
+      if (!Send(fd, Frame(kSettings, kAck, 0, ""))) return;
+    } else if (type == kPing && (flags & kAck) == 0) {
+      if (!Send(fd, Frame(kPing, kAck, 0, bytes))) return;
+    } else if (type == kHeaders || type == kData) {
+      Act act = Act::kAnswer;
+      {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (type == kHeaders) ++sends_;
+        if ((flags & kEndStream) == 0) continue;
+        act = acts_[std::min(next_act_++, acts_.size() - 1)];
+      }
+      if (!Perform(act, fd, stream)) {
+        shutdown(fd, SHUT_RDWR);
+        return;
+      }
+    }
+  }
+}
+
+bool RawHttp2Server::Perform(Act act, int fd, uint32_t stream) {
+  const auto go_away = [fd](uint32_t last) {
+    return Send(
+        fd, Frame(kGoAway, 0, 0, BigEndian(last, 4) + BigEndian(kNoError, 4)));
+  };
+  switch (act) {
+    case Act::kAnswer:
+      return Send(fd, Frame(kHeaders, kEndHeaders, stream,
+                            Joined({kStatus200, kContentType})) +
+                          Frame(kData, 0, stream, std::string(5, '\0')) +
+                          Frame(kHeaders, kEndHeaders | kEndStream, stream,
+                                kGrpcStatus0));
+    case Act::kUnavailable:
+      return Send(fd, Frame(kHeaders, kEndHeaders | kEndStream, stream,
+                            Joined({kStatus200, kContentType, kGrpcStatus14})));
+    case Act::kRefuse:
+      return Send(fd,
+                  Frame(kRstStream, 0, stream, BigEndian(kRefusedStream, 4)));
+    case Act::kReset:
+      return Send(fd,
+                  Frame(kRstStream, 0, stream, BigEndian(kInternalError, 4)));
+    case Act::kGoAway:
+      return go_away(stream < 2 ? 0 : stream - 2);
+    case Act::kGoAwayAndClose:
+      go_away(stream < 2 ? 0 : stream - 2);
+      return false;
+    case Act::kGoAwayAfterAndClose:
+      go_away(stream);
+      return false;
+    case Act::kClose:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace forbear::rpc

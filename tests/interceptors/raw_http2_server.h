@@ -1,0 +1,77 @@
+// An HTTP/2 server that says what no gRPC server can be made to say: that it
+// has not processed a stream (GOAWAY with a lower last stream, RST_STREAM with
+// REFUSED_STREAM). It writes its frames by hand and reads no header.
+//
+//   RawHttp2Server server({Act::kRefuse, Act::kAnswer});
+//   auto channel = grpc::CreateChannel(server.address(), …);
+//   …
+//   EXPECT_EQ(server.sends(), 2);
+//
+// Each request, when it has arrived whole, gets the next act, whatever its
+// connection; the last one repeats. A send is a HEADERS frame that opens a
+// stream.
+//
+// Thread rule: all members may be called from any thread.
+#ifndef FORBEAR_TESTS_INTERCEPTORS_RAW_HTTP2_SERVER_H_
+#define FORBEAR_TESTS_INTERCEPTORS_RAW_HTTP2_SERVER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+
+namespace forbear::rpc {
+
+enum class Act {
+  kAnswer,       // OK, with an empty message
+  kUnavailable,  // grpc-status 14, as trailers alone
+  kRefuse,       // RST_STREAM, REFUSED_STREAM: not processed (RFC 9113 §8.7)
+  kReset,        // RST_STREAM, INTERNAL_ERROR: perhaps processed
+  // GOAWAY, NO_ERROR, with a last stream below this one: not processed
+  // (§6.8). The connection stays open, or is closed at once.
+  kGoAway,
+  kGoAwayAndClose,
+  // GOAWAY that names this stream as the last one, then the end: perhaps
+  // processed.
+  kGoAwayAfterAndClose,
+  kClose,  // the connection ends without a word: perhaps processed
+};
+
+class RawHttp2Server {
+ public:
+  explicit RawHttp2Server(std::vector<Act> acts);
+  ~RawHttp2Server();
+  RawHttp2Server(const RawHttp2Server&) = delete;
+  RawHttp2Server& operator=(const RawHttp2Server&) = delete;
+
+  // "127.0.0.1:<port>".
+  const std::string& address() const { return address_; }
+  int sends() const;
+  int connections() const;
+
+ private:
+  void Accept();
+  void Serve(int fd);
+  // False: the connection is over.
+  bool Perform(Act act, int fd, uint32_t stream);
+
+  const std::vector<Act> acts_;
+  std::string address_;
+  int listener_ = -1;
+  std::thread acceptor_;
+
+  mutable std::mutex mutex_;  // guards all below
+  bool stopping_ = false;
+  int sends_ = 0;
+  size_t next_act_ = 0;
+  std::vector<int> sockets_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace forbear::rpc
+
+#endif  // FORBEAR_TESTS_INTERCEPTORS_RAW_HTTP2_SERVER_H_
