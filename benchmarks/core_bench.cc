@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <mutex>
 
 #include "absl/time/time.h"
 #include "benchmark/benchmark.h"

@@ -206,14 +206,15 @@ bool CondVar::WaitWithDeadline(Mutex* mutex, Time deadline) {
 }
 
 void Notification::Notify() {
-  static auto* const real = Real<void(Notification*)>("12Notification6NotifyEv");
+  static auto* const real =
+      Real<void(Notification*)>("12Notification6NotifyEv");
   __tsan_release(this);
   real(this);
 }
 
 void Notification::WaitForNotification() const {
-  static auto* const real = Real<void(const Notification*)>(
-      "12Notification19WaitForNotificationEv");
+  static auto* const real =
+      Real<void(const Notification*)>("12Notification19WaitForNotificationEv");
   real(this);
   __tsan_acquire(const_cast<Notification*>(this));
 }

@@ -111,22 +111,25 @@ struct PluginAnswer {
   void* user_data;
 };
 
-void OnPluginAnswer(void* user_data, const grpc_metadata* metadata, size_t count,
-                    grpc_status_code status, const char* details) {
+void OnPluginAnswer(void* user_data, const grpc_metadata* metadata,
+                    size_t count, grpc_status_code status,
+                    const char* details) {
   const std::unique_ptr<PluginAnswer> answer(
       static_cast<PluginAnswer*>(user_data));
   __tsan_release(&credentials);
   answer->real(answer->user_data, metadata, count, status, details);
 }
 
-int GetMetadata(void* state, grpc_auth_metadata_context context,
-                grpc_credentials_plugin_metadata_cb callback, void* user_data,
-                grpc_metadata metadata[GRPC_METADATA_CREDENTIALS_PLUGIN_SYNC_MAX],
-                size_t* count, grpc_status_code* status, const char** details) {
+int GetMetadata(
+    void* state, grpc_auth_metadata_context context,
+    grpc_credentials_plugin_metadata_cb callback, void* user_data,
+    grpc_metadata metadata[GRPC_METADATA_CREDENTIALS_PLUGIN_SYNC_MAX],
+    size_t* count, grpc_status_code* status, const char** details) {
   const auto& real = *static_cast<grpc_metadata_credentials_plugin*>(state);
   auto* const later = new PluginAnswer{callback, user_data};
-  const int at_once = real.get_metadata(real.state, context, OnPluginAnswer,
-                                        later, metadata, count, status, details);
+  const int at_once =
+      real.get_metadata(real.state, context, OnPluginAnswer, later, metadata,
+                        count, status, details);
   if (at_once != 0) {
     delete later;
     __tsan_release(&credentials);

@@ -92,6 +92,4 @@ int Run(bool locked) {
 }  // namespace
 }  // namespace forbear::testing
 
-int main(int, char** argv) {
-  return forbear::testing::Run(argv[1][0] == 's');
-}
+int main(int, char** argv) { return forbear::testing::Run(argv[1][0] == 's'); }
