@@ -6,6 +6,7 @@
 #include "core/outcome.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
+#include "core/verdict.h"
 #include "gtest/gtest.h"
 
 namespace forbear {
@@ -106,6 +107,52 @@ TEST(CallRecordTest, WastedSends) {
                           r.stop_reason == StopReason::kPermanentError;
     EXPECT_EQ(r.wasted_sends(), answered ? 2 : 3);
   }
+}
+
+TEST(CallRecordTest, EqualIfEveryFieldIs) {
+  const CallRecord r = Example();
+  EXPECT_TRUE(r == Example());
+  EXPECT_FALSE(r != Example());
+  const auto differs = [&r](const auto& change) {
+    CallRecord other = r;
+    change(&other);
+    return r != other;
+  };
+  EXPECT_TRUE(differs([](CallRecord* o) { ++o->seed; }));
+  EXPECT_TRUE(differs([](CallRecord* o) { o->retry_at = At(1); }));
+  EXPECT_TRUE(differs([](CallRecord* o) { ++o->dropped_dispatches; }));
+  EXPECT_TRUE(differs([](CallRecord* o) { o->attempts.pop_back(); }));
+  EXPECT_TRUE(differs([](CallRecord* o) { o->attempts[1].head = At(11); }));
+  EXPECT_TRUE(differs([](CallRecord* o) { ++o->attempts[0].budget_cost; }));
+  EXPECT_TRUE(
+      differs([](CallRecord* o) { ++o->attempts[0].outcome.bytes_received; }));
+  EXPECT_TRUE(differs([](CallRecord* o) { o->dispatches.emplace_back(); }));
+  DispatchRecord asked;
+  asked.at = At(10);
+  DispatchRecord refused = asked;
+  refused.verdict = Verdict::kRefuse;
+  EXPECT_TRUE(asked == asked);
+  EXPECT_FALSE(asked == refused);
+}
+
+TEST(CallRecordTest, NamesAreStable) {
+  EXPECT_EQ(ProtocolName(Protocol::kNone), "none");
+  EXPECT_EQ(ProtocolName(Protocol::kHttp), "http");
+  EXPECT_EQ(ProtocolName(Protocol::kGrpc), "grpc");
+  EXPECT_EQ(BudgetAnswerName(BudgetAnswer::kNotAsked), "not-asked");
+  EXPECT_EQ(BudgetAnswerName(BudgetAnswer::kPaid), "paid");
+  EXPECT_EQ(BudgetAnswerName(BudgetAnswer::kRefused), "refused");
+  EXPECT_EQ(VerdictName(Verdict::kGo), "go");
+  EXPECT_EQ(VerdictName(Verdict::kWait), "wait");
+  EXPECT_EQ(VerdictName(Verdict::kRefuse), "refuse");
+  EXPECT_EQ(HolderName(Holder::kNowhere), "nowhere");
+  EXPECT_EQ(HolderName(Holder::kQuota), "quota");
+  EXPECT_EQ(HolderName(Holder::kEndpoint), "endpoint");
+  // A number from elsewhere does no harm.
+  EXPECT_EQ(ProtocolName(static_cast<Protocol>(99)), "?");
+  EXPECT_EQ(BudgetAnswerName(static_cast<BudgetAnswer>(99)), "?");
+  EXPECT_EQ(VerdictName(static_cast<Verdict>(99)), "?");
+  EXPECT_EQ(HolderName(static_cast<Holder>(99)), "?");
 }
 
 }  // namespace

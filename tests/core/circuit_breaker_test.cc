@@ -604,5 +604,12 @@ TEST(CircuitBreakerTest, OptionsOutOfRangeAreRefusedWithTheirPath) {
            {absl::ZeroDuration(), absl::Hours(2), inf});
 }
 
+TEST(CircuitBreakerTest, NamesAreStable) {
+  EXPECT_EQ(BreakerStateName(CircuitBreaker::State::kClosed), "closed");
+  EXPECT_EQ(BreakerStateName(CircuitBreaker::State::kOpen), "open");
+  EXPECT_EQ(BreakerStateName(CircuitBreaker::State::kHalfOpen), "half-open");
+  EXPECT_EQ(BreakerStateName(static_cast<CircuitBreaker::State>(99)), "?");
+}
+
 }  // namespace
 }  // namespace forbear

@@ -78,5 +78,12 @@ TEST(DurationTextTest, RoundTrip) {
   EXPECT_EQ(FormatDurationText(absl::InfiniteDuration()), "inf");
 }
 
+TEST(DurationTextTest, TheGrammarsExamplesAreOfIt) {
+  EXPECT_EQ(DurationGrammar(), "a duration is written like 250ms, 2s or 1m30s");
+  for (const char* example : {"250ms", "2s", "1m30s"}) {
+    EXPECT_NE(ParseDurationText(example), std::nullopt) << example;
+  }
+}
+
 }  // namespace
 }  // namespace forbear

@@ -363,5 +363,15 @@ TEST(EndpointCrowdTest, HangingServerComesBack) {
   }
 }
 
+TEST(EndpointTest, AnOperatorClearsTheGateAndWakesTheHead) {
+  Endpoint e(EndpointOptions{}, At(0));
+  Done(&e, Ask(&e, 1, 0), Failed(absl::Hours(1)), 0);
+  ASSERT_EQ(Ask(&e, 2, 1, 10000).verdict, Verdict::kWait);
+  WakeList wakes;
+  e.ClearGate(&wakes);
+  EXPECT_EQ(wakes.size(), 1u);
+  EXPECT_EQ(Ask(&e, 2, 1, 10000).verdict, Verdict::kGo);
+}
+
 }  // namespace
 }  // namespace forbear

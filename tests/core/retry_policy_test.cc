@@ -150,5 +150,19 @@ TEST(OutcomeTest, EveryValueHasANameOfItsOwn) {
             "none backoff retry-after pushback gate breaker queue");
 }
 
+TEST(OutcomeTest, ANumberFromElsewhereDoesNoHarm) {
+  EXPECT_EQ(ErrorKindName(static_cast<ErrorKind>(99)), "?");
+  EXPECT_EQ(ProcessedName(static_cast<Processed>(99)), "?");
+  EXPECT_EQ(DelaySourceName(static_cast<DelaySource>(99)), "?");
+}
+
+TEST(OutcomeTest, EqualIfEveryFieldIs) {
+  const Outcome a;
+  Outcome b;
+  EXPECT_TRUE(a == b);
+  b.pushback = absl::ZeroDuration();
+  EXPECT_TRUE(a != b);
+}
+
 }  // namespace
 }  // namespace forbear

@@ -15,6 +15,7 @@
 #include "core/outcome.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
+#include "core/verdict.h"
 #include "core/wait_queue.h"
 #include "gtest/gtest.h"
 #include "runtime/client.h"
@@ -185,6 +186,45 @@ TEST_F(CallTest, SeedsAndIdsAreEachCallsOwn) {
   }
   EXPECT_EQ(seeds.size(), 100u);
   EXPECT_EQ(ids.size(), 100u);
+}
+
+TEST_F(CallTest, ACancelledAttemptIsALine) {
+  Call call(client_, request_, waker_);
+  call.Begin();
+  Drain(&call);
+  call.OnCancel();
+  const std::vector<Action> actions = Drain(&call);
+  ASSERT_EQ(actions.size(), 2u);
+  EXPECT_EQ(actions[0].type, Action::Type::kCancelAttempt);
+  EXPECT_TRUE(absl::StrContains(Log(), "attempt 1 is cancelled")) << Log();
+}
+
+TEST_F(CallTest, WhatCannotBeSentAgainIsNot) {
+  Call call(client_, request_, waker_);
+  call.Begin();
+  Drain(&call);
+  call.SetNotReplayable();
+  call.OnAttemptDone(1, testing::ThrottledOutcome(absl::Seconds(1)));
+  Drain(&call);
+  EXPECT_TRUE(call.finished());
+  EXPECT_EQ(call.record().stop_reason, StopReason::kNotReplayable);
+}
+
+TEST_F(CallTest, SaysWhoHoldsIt) {
+  Call call(client_, request_, waker_);
+  call.Begin();
+  Drain(&call);
+  EXPECT_EQ(call.holder(), Holder::kNowhere);
+  call.OnAttemptDone(1, testing::ThrottledOutcome(absl::Seconds(1)));
+  Drain(&call);
+  EXPECT_EQ(call.holder(), Holder::kQuota);
+}
+
+TEST(ClockTest, WallClocksAgree) {
+  const int64_t before = absl::ToUnixSeconds(WallNow());
+  const int64_t seconds = WallSeconds();
+  EXPECT_GE(seconds, before);
+  EXPECT_LE(seconds, absl::ToUnixSeconds(WallNow()));
 }
 
 }  // namespace

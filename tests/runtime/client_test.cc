@@ -11,7 +11,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/time/time.h"
+#include "core/endpoint.h"
 #include "core/outcome.h"
+#include "core/retry_policy.h"
 #include "core/time.h"
 #include "core/wait_queue.h"
 #include "gtest/gtest.h"
@@ -129,6 +131,15 @@ TEST(ClientTest, LogFromOutside) {
   EXPECT_EQ(lines, 1);
 }
 
+TEST(ClientTest, LogFromOutsideIsALineOnStderr) {
+  const Env log("FORBEAR_LOG", "1");
+  const auto client = *Client::Create();
+  ::testing::internal::CaptureStderr();
+  client->options().log("call 1: over");
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(),
+            "forbear: call 1: over\n");
+}
+
 TEST(ClientTest, KeysShareAndDoNotMix) {
   const auto client = *Client::Create();
   const MonotonicTime now;
@@ -171,6 +182,27 @@ TEST(ClientTest, ClearGateWakesAndOpens) {
   EXPECT_EQ(waker->woken, 1);
   EXPECT_EQ(quota->value.Ask({now, 2}, waker, now, limit, &wakes).verdict,
             Verdict::kGo);
+}
+
+TEST(ClientTest, ClearGateOfAnEndpoint) {
+  const auto client = *Client::Create();
+  const MonotonicTime now = MonotonicTime::FromNanos(1000);
+  const MonotonicTime limit = now + absl::Hours(2);
+  const auto endpoint = client->EndpointOf("e", now);
+  const auto waker = std::make_shared<Waker>();
+  WakeList wakes;
+  const auto ask = [&](uint64_t id) {
+    return endpoint->value.Ask({now, id}, waker, now, limit, WhenOpen::kWait,
+                               &wakes);
+  };
+  const Endpoint::Answer a = ask(1);
+  endpoint->value.OnAttemptDone(
+      a.permit, testing::TransientOutcome(Processed::kUnknown, absl::Hours(1)),
+      /*head_seen=*/false, now, 0.0, &wakes);
+  ASSERT_EQ(ask(2).verdict, Verdict::kWait);
+  EXPECT_TRUE(client->ClearGate("e"));
+  EXPECT_EQ(waker->woken, 1);
+  EXPECT_EQ(ask(2).verdict, Verdict::kGo);
 }
 
 }  // namespace
