@@ -57,7 +57,7 @@ lint_format() {
 lint_tidy() {
   local files cache
   mapfile -t files < <(tracked '\.cc$')
-  cache=$(bazel_home)/.cache/forbear-lint/tidy
+  cache=$(bazel_home)/.cache/forbear-lint/tidy-$(printf %s "$root" | sha256sum | cut -c -16)
   mkdir -p "$cache" && compdb "$cache/compile_commands.json" >/dev/null || return 1
   python3 -B "$root/tools/dev/tidy.py" "$cache/compile_commands.json" "$cache" "${files[@]}"
 }

@@ -82,7 +82,7 @@ class Tidy:
         os.makedirs(cache, exist_ok=True)
         with open(database, encoding="utf-8") as f:
             self.commands = {entry["file"]: entry["arguments"] for entry in json.load(f)}
-        self.version = run(["clang-tidy-14", "--version"]).stdout + hash_of(CONFIG) + hash_of(os.path.abspath(__file__))
+        self.version = run(["clang-tidy-14", "--version"]).stdout + hash_of(CONFIG) + HEADERS
 
     def look(self, source):
         """(what clang-tidy says about a source, seconds or None if it was remembered)"""
@@ -97,15 +97,16 @@ class Tidy:
         except (OSError, ValueError, KeyError):
             pass
         start = time.time()
+        # Before clang-tidy reads them: a file that changes meanwhile is looked at again.
+        includes = {path: hash_of(path) for path in dependencies(arguments) or []}
         done = run(["clang-tidy-14", "--quiet", "--config-file=" + CONFIG, "--header-filter=" + HEADERS, source, "--"] +
                    arguments[1:])
         output = done.stdout
         if done.returncode != 0 and not findings(output):
             output += "%s:1:1: error: clang-tidy failed: %s\n" % (source, (output + done.stderr).strip()[-2000:])
-        includes = dependencies(arguments)
-        if includes is not None:
+        if includes:
             with open(place + ".new", "w", encoding="utf-8") as f:
-                json.dump({"key": key, "includes": {path: hash_of(path) for path in includes}, "output": output}, f)
+                json.dump({"key": key, "includes": includes, "output": output}, f)
             os.replace(place + ".new", place)
         return output, time.time() - start
 
