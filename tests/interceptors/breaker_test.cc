@@ -99,9 +99,11 @@ TEST_P(BreakerTest, CallersThatCannotWaitAreRefusedAtOnceWithRetryAt) {
   while (refused < 20 && MonotonicNow() - begin < absl::Seconds(12)) {
     EchoCall call(GetParam(), channel_);
     call.SetDeadline(absl::Seconds(1));
-    EXPECT_EQ(call.Run().error_code(), StatusCode::UNAVAILABLE);
+    const StatusCode code = call.Run().error_code();
     const CallRecord record = call.record();
+    // A probe that leaves just before the deadline may be overtaken by it.
     if (record.stop_reason != StopReason::kCircuitOpen) continue;
+    EXPECT_EQ(code, StatusCode::UNAVAILABLE);
     ASSERT_NE(record.retry_at, std::nullopt);
     EXPECT_EQ(call.Trailing("forbear-stop-reason"), "circuit_open");
     EXPECT_GT(std::stoi(call.Trailing("forbear-retry-at-ms").value_or("0")), 0);
