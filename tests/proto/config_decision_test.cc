@@ -19,6 +19,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "core/call_match.h"
 #include "core/call_record.h"
 #include "core/circuit_breaker.h"
 #include "core/outcome.h"
@@ -241,9 +242,16 @@ TEST(ConfigDecisionTest, ACallsRecordNamesItsPolicyAndItsDate) {
   request.retry = RetryOptions();
   Call plain(ClientOf(settings), request, std::make_shared<Parker>());
   EXPECT_EQ(plain.record().policy, "batch");
-  request.policy = "urgent";
+  TargetPolicy urgent(settings);
+  urgent.name = "urgent";
+  urgent.match.hosts = {"a"};
+  settings.targets = {urgent};
+  const std::shared_ptr<Client> client = ClientOf(settings);
+  CallRoute route;
+  route.host = "a";
+  request.policy = client->PolicyOf(route);
   const absl::Time before = absl::Now();
-  Call other(ClientOf(settings), request, std::make_shared<Parker>());
+  Call other(client, request, std::make_shared<Parker>());
   EXPECT_EQ(other.record().policy, "urgent");
   EXPECT_LT(absl::AbsDuration(other.record().wall_start - before),
             absl::Hours(1));
