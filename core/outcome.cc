@@ -25,6 +25,8 @@ absl::string_view ErrorKindName(ErrorKind kind) {
       return "permanent";
     case ErrorKind::kCancelled:
       return "cancelled";
+    case ErrorKind::kQuotaExhausted:
+      return "quota-exhausted";
   }
   return "?";
 }
@@ -57,6 +59,14 @@ absl::string_view DelaySourceName(DelaySource source) {
       return "breaker";
     case DelaySource::kQueue:
       return "queue";
+    case DelaySource::kLimiter:
+      return "limiter";
+    case DelaySource::kRetryInfo:
+      return "retry-info";
+    case DelaySource::kRateLimit:
+      return "rate-limit";
+    case DelaySource::kBody:
+      return "body";
   }
   return "?";
 }

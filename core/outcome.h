@@ -30,6 +30,9 @@ enum class ErrorKind : uint8_t {
   kThrottled,  // "slow down": 429, RESOURCE_EXHAUSTED. The server lives
   kPermanent,  // an answer that sending again does not change: 404, 401, …
   kCancelled,  // the caller took it back; says nothing about the server
+  // "no more until …": a day's or a month's quota, a credit that is used up.
+  // Coming back soon does not help; `pushback` is the time to its reset.
+  kQuotaExhausted,
 };
 
 // Did the server act on the attempt?
@@ -48,6 +51,10 @@ enum class DelaySource : uint8_t {
   kGate,        // another call was told to wait, and this one shares its key
   kBreaker,     // the circuit breaker is open, or a probe is out
   kQueue,       // others arrived earlier, or callers leave spaced
+  kLimiter,     // our own rate limiter
+  kRetryInfo,   // google.rpc.RetryInfo, in trailers or in a body
+  kRateLimit,   // the reset of a limit that the answer says is used up
+  kBody,        // another field of the answer's body
 };
 
 struct Outcome {

@@ -28,6 +28,8 @@ StopReason WhyNotRetry(const RetryOptions& options, const RetryFacts& facts,
       return StopReason::kPermanentError;
     case ErrorKind::kCancelled:
       return StopReason::kCancelled;
+    case ErrorKind::kQuotaExhausted:
+      return StopReason::kQuotaExhausted;
     case ErrorKind::kTransient:
     case ErrorKind::kThrottled:
       break;

@@ -73,7 +73,7 @@ struct RetryFacts {
 };
 
 // kNone: a retry is allowed. Otherwise why the call ends with this outcome;
-// kSuccess, kPermanentError and kCancelled for those kinds.
+// kSuccess, kPermanentError, kCancelled and kQuotaExhausted for those kinds.
 StopReason WhyNotRetry(const RetryOptions& options, const RetryFacts& facts,
                        const Outcome& outcome);
 

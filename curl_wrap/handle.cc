@@ -255,6 +255,9 @@ void Handle::Impl::PerformPlain(const CallOptions& options,
     case ErrorKind::kCancelled:
       record.stop_reason = StopReason::kCancelled;
       break;
+    case ErrorKind::kQuotaExhausted:
+      record.stop_reason = StopReason::kQuotaExhausted;
+      break;
     case ErrorKind::kTransient:
     case ErrorKind::kThrottled:
       record.stop_reason = StopReason::kAttemptsExhausted;  // of one

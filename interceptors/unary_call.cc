@@ -75,6 +75,9 @@ grpc::StatusCode CodeOf(StopReason reason, WaitPlace::Where holder) {
       return grpc::StatusCode::CANCELLED;
     case StopReason::kDeadlineExceeded:
       return grpc::StatusCode::DEADLINE_EXCEEDED;
+    case StopReason::kQuotaExhausted:
+    case StopReason::kCostTooLarge:
+      return grpc::StatusCode::RESOURCE_EXHAUSTED;
     default:
       return holder == WaitPlace::Where::kQuota
                  ? grpc::StatusCode::RESOURCE_EXHAUSTED

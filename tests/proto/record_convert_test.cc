@@ -68,7 +68,7 @@ class Dice {
   Enum Of(int count) {
     return static_cast<Enum>(Below(count));
   }
-  DelaySource Source() { return Of<DelaySource>(7); }
+  DelaySource Source() { return Of<DelaySource>(11); }
   std::string Text() {
     static const char* const kPieces[] = {"a",  "Z",      "0",  ":",   "/", ".",
                                           "\"", "\\",     "\n", "\t",  "<", "é",
@@ -122,7 +122,7 @@ CallRecord RandomRecord(uint64_t seed) {
     a.budget = dice.Of<BudgetAnswer>(3);
     a.budget_cost = dice.Small();
     Outcome& o = a.outcome;
-    o.kind = dice.Of<ErrorKind>(5);
+    o.kind = dice.Of<ErrorKind>(6);
     o.processed = dice.Of<Processed>(3);
     o.committed = dice.Chance(0.5);
     o.retry_forbidden = dice.Chance(0.5);
@@ -352,18 +352,18 @@ TEST(RecordConvertTest, NumbersAndNamesAreTheCores) {
   CheckNames<Protocol>(*v1::Protocol::Kind_descriptor(), 3, ProtocolName);
   CheckNames<StopReason>(*v1::Stop::Reason_descriptor(), kStopReasonCount,
                          StopReasonName);
-  CheckNames<ErrorKind>(*v1::Error::Kind_descriptor(), 5, ErrorKindName);
+  CheckNames<ErrorKind>(*v1::Error::Kind_descriptor(), 6, ErrorKindName);
   CheckNames<Processed>(*v1::Processed::Answer_descriptor(), 3, ProcessedName);
-  CheckNames<DelaySource>(*v1::Delay::Source_descriptor(), 7, DelaySourceName);
+  CheckNames<DelaySource>(*v1::Delay::Source_descriptor(), 11, DelaySourceName);
   CheckNames<Verdict>(*v1::Verdict::Kind_descriptor(), 3, VerdictName);
   CheckNames<Holder>(*v1::Holder::Kind_descriptor(), 3, HolderName);
   CheckNames<BudgetAnswer>(*v1::Budget::Answer_descriptor(), 3,
                            BudgetAnswerName);
   // A value that the core has got and the record has not.
-  EXPECT_EQ(ErrorKindName(static_cast<ErrorKind>(5)), "?");
+  EXPECT_EQ(ErrorKindName(static_cast<ErrorKind>(6)), "?");
   EXPECT_EQ(ProtocolName(static_cast<Protocol>(3)), "?");
   EXPECT_EQ(ProcessedName(static_cast<Processed>(3)), "?");
-  EXPECT_EQ(DelaySourceName(static_cast<DelaySource>(7)), "?");
+  EXPECT_EQ(DelaySourceName(static_cast<DelaySource>(11)), "?");
   EXPECT_EQ(VerdictName(static_cast<Verdict>(3)), "?");
   EXPECT_EQ(HolderName(static_cast<Holder>(3)), "?");
   EXPECT_EQ(BudgetAnswerName(static_cast<BudgetAnswer>(3)), "?");
