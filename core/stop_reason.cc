@@ -34,7 +34,7 @@ constexpr Text kTexts[] = {
     {"server_said_no", "The server forbade a retry.", ""},
     {"attempts_exhausted", "Every attempt failed.",
      "The service is failing; RetryOptions::max_attempts says how often to "
-     "try."},
+     "try, RetryOptions::enabled whether to try again at all."},
     {"budget_exhausted",
      "So many retries to this endpoint failed lately that further ones are "
      "held back.",

@@ -66,10 +66,7 @@ class SigpipeBlock {
 
 HttpTransport* Self(void* self) { return static_cast<HttpTransport*>(self); }
 
-bool IsFailure(const Outcome& outcome) {
-  return outcome.kind == ErrorKind::kTransient ||
-         outcome.kind == ErrorKind::kThrottled;
-}
+bool IsFailure(const Outcome& outcome) { return MayChange(outcome); }
 
 }  // namespace
 

@@ -171,6 +171,7 @@ void AttemptToProto(const AttemptRecord& from, const CallRecord& call,
   if (from.garbage_pushback) to->set_garbage_delay(true);
   if (o.committed) to->set_committed(true);
   if (o.retry_forbidden) to->set_retry_forbidden(true);
+  if (o.retry_wanted) to->set_retry_wanted(true);
   if (o.timed_out) to->set_timed_out(true);
   if (o.repeatable) to->set_repeatable(true);
   if (!from.replayable) to->set_not_replayable(true);
@@ -335,6 +336,7 @@ AttemptRecord AttemptFromProto(const v1::Attempt& from, const CallRecord& call,
   to.garbage_pushback = from.garbage_delay();
   o.committed = from.committed();
   o.retry_forbidden = from.retry_forbidden();
+  o.retry_wanted = from.retry_wanted();
   o.timed_out = from.timed_out();
   o.repeatable = from.repeatable();
   to.replayable = !from.not_replayable();

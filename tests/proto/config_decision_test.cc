@@ -257,6 +257,7 @@ std::vector<Change> Changes() {
       {"name", "\"other\"", NameInTheRecord},
       {"enabled", "false", DriversMayTouchCalls},
       {"max_targets", "1", TwoKeysAreRemembered},
+      {"retry.enabled", "false", AlwaysThrottled},
       {"retry.max_attempts", "5", FailingThreeTimes},
       {"retry.max_elapsed", "\"10s\"", AlwaysThrottled},
       {"retry.attempt_timeout", "\"100ms\"", NeverAnswering},

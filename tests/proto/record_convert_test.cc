@@ -126,6 +126,7 @@ CallRecord RandomRecord(uint64_t seed) {
     o.processed = dice.Of<Processed>(3);
     o.committed = dice.Chance(0.5);
     o.retry_forbidden = dice.Chance(0.5);
+    o.retry_wanted = dice.Chance(0.5);
     o.timed_out = dice.Chance(0.5);
     o.repeatable = dice.Chance(0.5);
     if (dice.Chance(0.5)) o.pushback = dice.Duration();
@@ -197,7 +198,7 @@ TEST(RecordConvertTest, RoundTripLosesNothing) {
                                 replayable, not_before, not_before_source,
                                 budget, budget_cost] = attempts[0];
   [[maybe_unused]] const auto& [kind, processed, committed, retry_forbidden,
-                                timed_out, repeatable, pushback,
+                                retry_wanted, timed_out, repeatable, pushback,
                                 pushback_source, status, transport_error,
                                 bytes_sent, bytes_received] = outcome;
   [[maybe_unused]] const auto& [at, verdict, until, source, holder, reason] =
