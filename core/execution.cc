@@ -29,6 +29,7 @@ Execution::Execution(CallSpec spec, const RetryOptions* options,
   record_.wall_start = spec_.wall_start;
   record_.deadline = spec_.deadline;
   record_.idempotent = spec_.idempotent;
+  record_.yields_to_outer = spec_.nested && options_.yield_to_outer;
 }
 
 Execution::~Execution() {
@@ -172,6 +173,15 @@ bool Execution::DropGarbage(Outcome* outcome) const {
   return true;
 }
 
+RetryFacts Execution::FactsFor(const Outcome& outcome) const {
+  RetryFacts facts;
+  facts.idempotent = spec_.idempotent || outcome.repeatable;
+  facts.replayable = spec_.replayable;
+  facts.counted_failures = counted_failures_;
+  facts.nested = spec_.nested;
+  return facts;
+}
+
 Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
                                                 MonotonicTime now) {
   InFlight* attempt = Find(n);
@@ -182,11 +192,9 @@ Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
   if (AttemptRecord* r = FindRecord(n)) r->head = now;
   shared_->OnAnswerHead(&attempt->permit, outcome, now, &wakes_);
   if (phase_ != Phase::kInFlight) return HeadDecision::kCommit;
-  RetryFacts facts;
-  facts.idempotent = spec_.idempotent || outcome.repeatable;
-  facts.replayable = spec_.replayable;
+  RetryFacts facts = FactsFor(outcome);
   const bool counts = BoundOf(outcome, free_retry_used_) == Bound::kCount;
-  facts.counted_failures = counted_failures_ + (counts ? 1 : 0);
+  if (counts) ++facts.counted_failures;
   if (WhyNotRetry(options_, facts, outcome) != StopReason::kNone) {
     return HeadDecision::kCommit;
   }
@@ -234,13 +242,10 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
     FinishAtLimit(now);
     return;
   }
-  RetryFacts facts;
-  facts.idempotent = spec_.idempotent || outcome.repeatable;
-  facts.replayable = spec_.replayable;
-  facts.counted_failures = counted_failures_;
-  const StopReason why = WhyNotRetry(options_, facts, outcome);
-  // Who ends out of quota is told when it may be there again.
-  const bool tells = why == StopReason::kQuotaExhausted;
+  const StopReason why = WhyNotRetry(options_, FactsFor(outcome), outcome);
+  // Who ends so is told when a later send may help.
+  const bool tells =
+      why == StopReason::kQuotaExhausted || why == StopReason::kOuterLayer;
   if (r != nullptr && (why == StopReason::kNone || tells)) {
     r->not_before = known.time;
     r->not_before_source = known.source;

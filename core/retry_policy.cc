@@ -56,6 +56,7 @@ StopReason WhyNotRetry(const RetryOptions& options, const RetryFacts& facts,
       (counts && facts.counted_failures >= options.max_attempts)) {
     return StopReason::kAttemptsExhausted;
   }
+  if (facts.nested && options.yield_to_outer) return StopReason::kOuterLayer;
   return StopReason::kNone;
 }
 

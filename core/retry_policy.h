@@ -70,6 +70,11 @@ struct RetryOptions {
 
   WhenOpen when_open = WhenOpen::kWait;
 
+  // A call that is an attempt of another layer's loop (CallSpec::nested) is not
+  // repeated here as well: it ends with kOuterLayer and the answer it got. Two
+  // layers of three attempts would make nine sends. Default true.
+  bool yield_to_outer = true;
+
   // Between transient failures.
   BackoffOptions backoff;
 };
@@ -94,6 +99,7 @@ struct RetryFacts {
   bool idempotent = false;   // repeating it is harmless
   bool replayable = true;    // its request can be sent a second time
   int counted_failures = 0;  // those of Bound::kCount so far, this one included
+  bool nested = false;       // a layer around it repeats it
 };
 
 // kNone: a retry is allowed. Otherwise why the call ends with this outcome;

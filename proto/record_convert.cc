@@ -396,6 +396,7 @@ v1::CallRecord RecordToProto(const CallRecord& record) {
     SetTime(record.deadline, record.begin, to.mutable_deadline());
   }
   if (record.idempotent) to.set_idempotent(true);
+  if (record.yields_to_outer) to.set_yields_to_outer(true);
   to.set_seed(record.seed);
   for (const DispatchRecord& d : record.dispatches) {
     DispatchToProto(d, record, to.add_dispatches());
@@ -431,6 +432,7 @@ absl::StatusOr<CallRecord> RecordFromProto(const v1::CallRecord& proto) {
     to.deadline = reader.Time("deadline", proto.deadline(), to.begin);
   }
   to.idempotent = proto.idempotent();
+  to.yields_to_outer = proto.yields_to_outer();
   to.seed = proto.seed();
   to.dropped_dispatches = proto.dropped_dispatches();
 

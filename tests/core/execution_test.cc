@@ -159,13 +159,14 @@ struct Options {
   int budget = 500;
   bool attempt_timeout = false;
   bool enabled = true;
+  bool nested = false;
 
   std::string Text() const {
     return absl::StrCat("deadline ", deadline, " idempotent ", idempotent,
                         " replayable ", replayable, " max_attempts ",
                         max_attempts, " fail ", when_open == WhenOpen::kFail,
                         " budget ", budget, " timeout ", attempt_timeout,
-                        " enabled ", enabled);
+                        " enabled ", enabled, " nested ", nested);
   }
 };
 
@@ -260,6 +261,11 @@ class Twin {
     if (transient && failures_ >= o_.max_attempts) {
       return Finish(StopReason::kAttemptsExhausted, {}, now);
     }
+    if (o_.nested) {
+      std::optional<MonotonicTime> at;
+      if (known.time > now) at = known.time;
+      return Finish(StopReason::kOuterLayer, at, now);
+    }
     // The earliest next send.
     absl::Duration own = transient
                              ? kBackoff * (1 << (std::max(1, failures_) - 1))
@@ -352,7 +358,7 @@ class Twin {
     if (o.processed != Processed::kNo && !o_.idempotent && !o.repeatable) {
       return false;
     }
-    return throttled || failures < o_.max_attempts;
+    return (throttled || failures < o_.max_attempts) && !o_.nested;
   }
 
   void Dispatch(MonotonicTime now) {
@@ -563,6 +569,7 @@ class Pair {
     spec.deadline = deadline_;
     spec.idempotent = o.idempotent;
     spec.replayable = o.replayable;
+    spec.nested = o.nested;
     static const auto* const waiter =
         new std::shared_ptr<Waiter>(std::make_shared<NoWaiter>());
     call_.emplace(spec, &retry_, &model_, *waiter);
@@ -908,6 +915,12 @@ std::vector<Options> AllOptions() {
   Options off;
   off.enabled = false;
   all.push_back(off);
+  for (bool deadline : {true, false}) {
+    Options nested;
+    nested.deadline = deadline;
+    nested.nested = true;
+    all.push_back(nested);
+  }
   return all;
 }
 

@@ -52,6 +52,8 @@ StopReason ByTable(const RetryOptions& o, const RetryFacts& f,
       {(a.kind == ErrorKind::kTransient || permanent) &&
            f.counted_failures >= o.max_attempts,
        StopReason::kAttemptsExhausted},
+      // Only if there would be a retry: otherwise the outer layer may not either.
+      {f.nested && o.yield_to_outer, StopReason::kOuterLayer},
   };
   for (const Rule& rule : rules) {
     if (rule.holds) return rule.reason;
@@ -64,7 +66,7 @@ TEST(RetryPolicyTest, AllCombinations) {
   int retries = 0;
   for (ErrorKind kind : kKinds) {
     for (Processed processed : kProcessed) {
-      for (int bits = 0; bits < 256; ++bits) {
+      for (int bits = 0; bits < 1024; ++bits) {
         for (int max_attempts : {1, 2, 3, 100}) {
           for (int failures : {0, 1, 2, 3, 99, 100, 1000000}) {
             RetryOptions o;
@@ -82,6 +84,8 @@ TEST(RetryPolicyTest, AllCombinations) {
             if ((bits & 32) != 0) a.pushback = absl::Seconds(1);
             a.retry_wanted = (bits & 64) != 0;
             o.enabled = (bits & 128) == 0;
+            f.nested = (bits & 256) != 0;
+            o.yield_to_outer = (bits & 512) == 0;
             const StopReason why = WhyNotRetry(o, f, a);
             ASSERT_EQ(why, ByTable(o, f, a))
                 << ErrorKindName(kind) << " " << ProcessedName(processed) << " "
@@ -93,6 +97,7 @@ TEST(RetryPolicyTest, AllCombinations) {
               EXPECT_FALSE(a.committed);
               EXPECT_FALSE(a.retry_forbidden);
               EXPECT_TRUE(o.enabled);
+              EXPECT_FALSE(f.nested && o.yield_to_outer);
               EXPECT_TRUE(f.replayable);
               EXPECT_TRUE(f.idempotent || processed == Processed::kNo);
               EXPECT_TRUE(MayChange(a));

@@ -69,6 +69,7 @@ struct Calls {
   int count = 1;
   absl::Duration every = absl::Milliseconds(10);
   absl::Duration deadline = absl::InfiniteDuration();
+  bool nested = false;
 };
 
 std::string Run(const Settings& settings, const SimServer& server,
@@ -83,6 +84,7 @@ std::string Run(const Settings& settings, const SimServer& server,
     call.start = calls.every * i;
     call.deadline = calls.deadline;
     call.retry = settings.retry;
+    call.nested = calls.nested;
     sim.AddCall(call);
   }
   sim.Run();
@@ -100,6 +102,12 @@ std::string Failing(Settings settings) {
 std::string FailingThreeTimes(Settings settings) {
   settings.endpoint.breaker.enabled = false;
   return Run(settings, Always(TransientOutcome(Processed::kUnknown)), {});
+}
+
+std::string AttemptsOfSomebodyElse(Settings settings) {
+  Calls calls;
+  calls.nested = true;
+  return Run(settings, Always(TransientOutcome(Processed::kUnknown)), calls);
 }
 
 std::string AlwaysThrottled(Settings settings) {
@@ -258,6 +266,7 @@ std::vector<Change> Changes() {
       {"enabled", "false", DriversMayTouchCalls},
       {"max_targets", "1", TwoKeysAreRemembered},
       {"retry.enabled", "false", AlwaysThrottled},
+      {"retry.yield_to_outer", "false", AttemptsOfSomebodyElse},
       {"retry.max_attempts", "5", FailingThreeTimes},
       {"retry.max_elapsed", "\"10s\"", AlwaysThrottled},
       {"retry.attempt_timeout", "\"100ms\"", NeverAnswering},
