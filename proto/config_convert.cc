@@ -91,6 +91,8 @@ static_assert(static_cast<int>(Jitter::kNone) == v1::Backoff::NONE, "");
              v1::type##_IsValid((message).field()), to)
 
 void ReadRetry(const v1::Retry& m, FromMessage* read, RetryOptions* to) {
+  FORBEAR_READ(Value, "retry.", m, enabled, &to->enabled);
+  FORBEAR_READ(Value, "retry.", m, yield_to_outer, &to->yield_to_outer);
   FORBEAR_READ(Value, "retry.", m, max_attempts, &to->max_attempts);
   FORBEAR_READ(Duration, "retry.", m, max_elapsed, &to->max_elapsed);
   FORBEAR_READ(Duration, "retry.", m, attempt_timeout, &to->attempt_timeout);
@@ -535,6 +537,8 @@ void WriteRetry(const RetryOptions& r, v1::Retry* retry) {
   retry->set_max_elapsed(FormatDurationText(r.max_elapsed));
   retry->set_attempt_timeout(FormatDurationText(r.attempt_timeout));
   retry->set_call_timeout(FormatDurationText(r.call_timeout));
+  retry->set_enabled(r.enabled);
+  retry->set_yield_to_outer(r.yield_to_outer);
   retry->set_max_believed_wait(FormatDurationText(r.max_believed_wait));
   retry->set_when_open(static_cast<v1::Retry::WhenOpen>(r.when_open));
   v1::Backoff* const backoff = retry->mutable_backoff();

@@ -213,6 +213,8 @@ Settings RandomSettings(uint64_t seed) {
   s.name = absl::StrCat("n", seed);
   s.enabled = unit() < 0.5;
   s.max_targets = number(1, 10000000);
+  s.retry.enabled = unit() < 0.5;
+  s.retry.yield_to_outer = unit() < 0.5;
   s.retry.max_attempts = number(1, 100);
   s.retry.max_elapsed = duration(absl::ZeroDuration(), absl::Hours(24));
   if (unit() < 0.5) {

@@ -77,6 +77,7 @@ struct Calls {
   int count = 1;
   absl::Duration every = absl::Milliseconds(10);
   absl::Duration deadline = absl::InfiniteDuration();
+  bool nested = false;
 };
 
 std::string Run(const Settings& settings, const SimServer& server,
@@ -91,6 +92,7 @@ std::string Run(const Settings& settings, const SimServer& server,
     call.start = calls.every * i;
     call.deadline = calls.deadline;
     call.retry = settings.retry;
+    call.nested = calls.nested;
     sim.AddCall(call);
   }
   sim.Run();
@@ -108,6 +110,12 @@ std::string Failing(Settings settings) {
 std::string FailingThreeTimes(Settings settings) {
   settings.endpoint.breaker.enabled = false;
   return Run(settings, Always(TransientOutcome(Processed::kUnknown)), {});
+}
+
+std::string AttemptsOfSomebodyElse(Settings settings) {
+  Calls calls;
+  calls.nested = true;
+  return Run(settings, Always(TransientOutcome(Processed::kUnknown)), calls);
 }
 
 std::string AlwaysThrottled(Settings settings) {
@@ -272,6 +280,8 @@ std::vector<Change> Changes() {
       {"name", "\"other\"", NameInTheRecord},
       {"enabled", "false", DriversMayTouchCalls},
       {"max_targets", "1", TwoKeysAreRemembered},
+      {"retry.enabled", "false", AlwaysThrottled},
+      {"retry.yield_to_outer", "false", AttemptsOfSomebodyElse},
       {"retry.max_attempts", "5", FailingThreeTimes},
       {"retry.max_elapsed", "\"10s\"", AlwaysThrottled},
       {"retry.attempt_timeout", "\"100ms\"", NeverAnswering},
