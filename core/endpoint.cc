@@ -7,9 +7,8 @@
 #include "core/option_check.h"
 
 namespace forbear {
-namespace {
 
-CircuitBreaker::Result ResultOf(const Outcome& outcome) {
+CircuitBreaker::Result BreakerResultOf(const Outcome& outcome) {
   if (IsSilent(outcome)) return CircuitBreaker::Result::kNeutral;
   switch (outcome.kind) {
     case ErrorKind::kOk:
@@ -25,6 +24,8 @@ CircuitBreaker::Result ResultOf(const Outcome& outcome) {
   }
   return CircuitBreaker::Result::kNeutral;
 }
+
+namespace {
 
 // How long slow start may hold a caller that finds `out` attempts on their way
 // and a window of `window`: 0.3 s, and more for those further back, so that a
@@ -154,7 +155,7 @@ void Endpoint::OnAttemptDone(const Permit& permit, const Outcome& outcome,
   now = Forward(now);
   --out_;
   bool sooner = !head_seen && Pace(permit, outcome, now, wakes);
-  const CircuitBreaker::Result result = ResultOf(outcome);
+  const CircuitBreaker::Result result = BreakerResultOf(outcome);
   if (result == CircuitBreaker::Result::kSuccess ||
       result == CircuitBreaker::Result::kThrottled) {
     answers_ = std::min(answers_ + 1, kKnownAnswers);

@@ -50,6 +50,9 @@ struct EndpointOptions {
 void ValidateEndpoint(const EndpointOptions& options, absl::string_view path,
                       std::vector<std::string>* faults);
 
+// What an attempt's end is to the circuit breaker.
+CircuitBreaker::Result BreakerResultOf(const Outcome& outcome);
+
 class Endpoint {
  public:
   struct Permit {

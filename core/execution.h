@@ -158,7 +158,6 @@ class Execution {
   InFlight* Find(int n);
   bool IsUndelivered(int n) const;
   AttemptRecord* FindRecord(int n);
-  bool DropGarbage(Outcome* outcome) const;
   RetryFacts FactsFor(const Outcome& outcome) const;
   void Push(const Action& action);
   double Chance();

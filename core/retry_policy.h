@@ -83,6 +83,10 @@ struct RetryOptions {
 void ValidateRetry(const RetryOptions& options, absl::string_view path,
                    std::vector<std::string>* faults);
 
+// What is made of a wait that a server announced: a negative one is none, and one
+// above max_believed_wait is garbage, and goes. True: it was.
+bool DropGarbage(const RetryOptions& options, Outcome* outcome);
+
 // What bounds the retry after a failure.
 enum class Bound : uint8_t {
   kFree,   // nothing: the server never saw it, and it is the first of these
