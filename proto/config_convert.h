@@ -46,6 +46,9 @@ absl::StatusOr<Settings> ConfigFromProto(const v1::Config& proto);
 // Every field, also those that have their default.
 v1::Config ConfigToProto(const Settings& settings);
 
+// Likewise; `quota` and `endpoint` only if they are the target's own.
+v1::Target TargetToProto(const TargetPolicy& target);
+
 }  // namespace forbear
 
 #endif  // FORBEAR_PROTO_CONFIG_CONVERT_H_

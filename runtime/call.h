@@ -47,6 +47,9 @@ struct CallRequest {
   MonotonicTime deadline = MonotonicTime::Infinite();
   bool idempotent = false;
   bool replayable = true;
+  // It carries the retry marker of a layer around it (signals/retry_marker.h).
+  // That it is made within another call's attempt, Call sees by itself.
+  bool nested = false;
   // Instead of the client's. Must be valid (ValidateRetry).
   std::optional<RetryOptions> retry;
   // For the record: the name of the policy, if it is not the client's.

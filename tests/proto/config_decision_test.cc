@@ -39,6 +39,11 @@
 namespace forbear::testing {
 namespace {
 
+// Without targets, which have the same again, and fields of their own.
+std::vector<std::string> FieldsOfTheTop() {
+  return FieldsOf(*v1::Config::descriptor(), {"targets"});
+}
+
 // ---- Experiments.
 
 using Experiment = std::function<std::string(Settings)>;
@@ -69,6 +74,7 @@ struct Calls {
   int count = 1;
   absl::Duration every = absl::Milliseconds(10);
   absl::Duration deadline = absl::InfiniteDuration();
+  bool nested = false;
 };
 
 std::string Run(const Settings& settings, const SimServer& server,
@@ -83,6 +89,7 @@ std::string Run(const Settings& settings, const SimServer& server,
     call.start = calls.every * i;
     call.deadline = calls.deadline;
     call.retry = settings.retry;
+    call.nested = calls.nested;
     sim.AddCall(call);
   }
   sim.Run();
@@ -100,6 +107,12 @@ std::string Failing(Settings settings) {
 std::string FailingThreeTimes(Settings settings) {
   settings.endpoint.breaker.enabled = false;
   return Run(settings, Always(TransientOutcome(Processed::kUnknown)), {});
+}
+
+std::string AttemptsOfSomebodyElse(Settings settings) {
+  Calls calls;
+  calls.nested = true;
+  return Run(settings, Always(TransientOutcome(Processed::kUnknown)), calls);
 }
 
 std::string AlwaysThrottled(Settings settings) {
@@ -257,6 +270,8 @@ std::vector<Change> Changes() {
       {"name", "\"other\"", NameInTheRecord},
       {"enabled", "false", DriversMayTouchCalls},
       {"max_targets", "1", TwoKeysAreRemembered},
+      {"retry.enabled", "false", AlwaysThrottled},
+      {"retry.yield_to_outer", "false", AttemptsOfSomebodyElse},
       {"retry.max_attempts", "5", FailingThreeTimes},
       {"retry.max_elapsed", "\"10s\"", AlwaysThrottled},
       {"retry.attempt_timeout", "\"100ms\"", NeverAnswering},
@@ -313,7 +328,7 @@ std::string JsonOf(const Change& change) {
 // Every field of the schema that no entry is about.
 std::set<std::string> Missing(const std::vector<Change>& changes) {
   std::set<std::string> missing;
-  for (const std::string& path : FieldsOf(*v1::Config::descriptor())) {
+  for (const std::string& path : FieldsOfTheTop()) {
     missing.insert(path);
   }
   for (const Change& change : changes) missing.erase(change.path);
@@ -345,7 +360,7 @@ TEST(ConfigDecisionTest, EveryFieldChangesADecision) {
     const v1::Config changed = ConfigToProto(*text);
     EXPECT_EQ(changed.DebugString(), ConfigToProto(*json).DebugString());
     // It and nothing else.
-    for (const std::string& path : FieldsOf(*v1::Config::descriptor())) {
+    for (const std::string& path : FieldsOfTheTop()) {
       EXPECT_EQ(ValueAt(changed, path) == ValueAt(defaults, path),
                 path != change.path)
           << path;
