@@ -111,12 +111,14 @@ bool UnaryCall::IsAttempt(const grpc::ClientContext* context) {
 }
 
 UnaryCall::UnaryCall(std::shared_ptr<const ChannelPolicy> policy,
-                     grpc::experimental::ClientRpcInfo* info)
+                     PolicyRef found, grpc::experimental::ClientRpcInfo* info)
     : policy_(std::move(policy)),
       context_(info->client_context()),
       method_(info->method()),
       suffix_for_stats_(info->suffix_for_stats()),
-      method_policy_(policy_->methods.Find(method_)),
+      found_(std::move(found)),
+      rule_(policy_->methods.Find(method_)),
+      retryable_(RetryableCodes(rule_, *found_)),
       deadline_(FromGrpcTime(context_->raw_deadline())),
       timer_(std::make_shared<AlarmTimer>()) {}
 
@@ -150,7 +152,8 @@ void UnaryCall::OnGoingDown(Batch* batch) {
         request.method = method_;
         request.protocol = Protocol::kGrpc;
         request.deadline = deadline_;
-        request.retry = method_policy_.retry;
+        request.policy = found_;
+        request.retry = RetryOf(rule_, *found_);
         request.nested = HasRetryMarker(metadata_);
         call_.emplace(policy_->client, request, timer_);
       }
@@ -242,7 +245,7 @@ Outcome UnaryCall::Read(const Ending& ending, Lock* lock) {
     result.pushback = PushbackIn(*ending.trailers);
   result.timed_out = ending.timed_out;
   result.cancelled_by_caller = cancelled_;
-  Outcome outcome = Classify(result, method_policy_.retryable);
+  Outcome outcome = Classify(result, retryable_);
   outcome.bytes_sent = request_.Valid() ? request_.Length() : 0;
   outcome.bytes_received = ending.bytes_received;
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -215,7 +216,10 @@ class Collector final : public pb::io::ErrorCollector {
         column = static_cast<int>(lines[static_cast<size_t>(i)].find(value));
       }
     }
-    if (error_line_ < 0) error_line_ = line;
+    if (error_line_ < 0) {
+      error_line_ = line;
+      error_column_ = std::max(column, 0);
+    }
     Add(line, column, message);
   }
   // With AllowUnknownField, unknown fields are warnings. To us they are faults,
@@ -225,6 +229,7 @@ class Collector final : public pb::io::ErrorCollector {
   }
   // Of the first error, counted from 0; -1: there was none.
   int error_line() const { return error_line_; }
+  int error_column() const { return error_column_; }
 
  private:
   void Add(int line, int column, const std::string& message) {
@@ -239,29 +244,76 @@ class Collector final : public pb::io::ErrorCollector {
   const std::string& text_;
   Faults& faults_;
   int error_line_ = -1;
+  int error_column_ = 0;
 };
 
-// Overwrites a line with blanks, so that the others keep their numbers. False if
-// there is no such line, or one whose brackets the rest may depend on.
-bool BlankLine(int number, std::string* text) {
+// Overwrites with blanks, so that everything else keeps its line and column. False
+// if there is nothing to overwrite.
+bool Blank(size_t begin, size_t end, std::string* text) {
+  bool blank = true;
+  for (size_t i = begin; i < end; ++i) blank = blank && (*text)[i] == ' ';
+  std::fill(text->begin() + static_cast<ptrdiff_t>(begin),
+            text->begin() + static_cast<ptrdiff_t>(end), ' ');
+  return !blank;
+}
+
+bool IsNameByte(char c) {
+  return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_';
+}
+
+// Takes out the field whose value has the byte `at`, with its name: "name: value",
+// "name: \"value\"" or "name: [ … ]", on the line from `begin` to `end`. False if it
+// is none of these.
+bool BlankField(size_t begin, size_t end, size_t at, std::string* text) {
+  const absl::string_view line =
+      absl::string_view(*text).substr(begin, end - begin);
+  at = std::min(at - begin, line.size());
+  const size_t colon = line.substr(0, at).rfind(':');
+  if (colon == absl::string_view::npos ||
+      line.substr(colon, at - colon).find_first_of("{}<>;") !=
+          absl::string_view::npos) {
+    return false;
+  }
+  size_t first = colon;
+  while (first > 0 && line[first - 1] == ' ') --first;
+  while (first > 0 && IsNameByte(line[first - 1])) --first;
+  size_t last = colon + 1;
+  while (last < line.size() &&
+         absl::ascii_isspace(static_cast<unsigned char>(line[last]))) {
+    ++last;
+  }
+  if (first == colon || last >= line.size()) return false;
+  const char open = line[last];
+  if (open == '[' || open == '"' || open == '\'') {
+    last = line.find(open == '[' ? ']' : open, last + 1);
+    if (last == absl::string_view::npos) return false;
+    ++last;
+  } else {
+    last = std::min(line.find_first_of(" \t,;{}<>[]#", last), line.size());
+  }
+  if (last <= at) return false;
+  return Blank(begin + first, begin + last, text);
+}
+
+// Takes out what the parser stumbled over: a field, or a line, unless the rest may
+// depend on its brackets.
+bool TakeOut(int line, int column, std::string* text) {
   size_t begin = 0;
-  for (int i = 0; i < number; ++i) {
+  for (int i = 0; i < line; ++i) {
     begin = text->find('\n', begin);
     if (begin == std::string::npos) return false;
     ++begin;
   }
   const size_t end = std::min(text->find('\n', begin), text->size());
-  bool blank = true;
-  for (size_t i = begin; i < end; ++i) {
-    if (absl::StrContains("{}<>[]", absl::string_view(&(*text)[i], 1))) {
-      return false;
-    }
-    blank = blank && (*text)[i] == ' ';
+  if (BlankField(begin, end, begin + static_cast<size_t>(column), text)) {
+    return true;
   }
-  if (blank) return false;
-  std::fill(text->begin() + static_cast<ptrdiff_t>(begin),
-            text->begin() + static_cast<ptrdiff_t>(end), ' ');
-  return true;
+  if (absl::string_view(*text)
+          .substr(begin, end - begin)
+          .find_first_of("{}<>[]") != absl::string_view::npos) {
+    return false;
+  }
+  return Blank(begin, end, text);
 }
 
 v1::Config ParseText(absl::string_view text, Faults* faults) {
@@ -269,15 +321,18 @@ v1::Config ParseText(absl::string_view text, Faults* faults) {
   parser.AllowUnknownField(true);
   std::string rest(text);
   v1::Config config;
-  // The parser stops at its first error. Take that line out and go on, to find
-  // the others as well.
+  // The parser stops at its first error. Take that out and go on, to find the
+  // others as well.
   constexpr int kMaxErrors = 100;
   for (int i = 0; i < kMaxErrors; ++i) {
     Collector collector(&rest, faults);
     parser.RecordErrorsTo(&collector);
     config.Clear();
     if (parser.ParseFromString(rest, &config)) return config;
-    if (!BlankLine(collector.error_line(), &rest)) break;
+    if (collector.error_line() < 0 ||
+        !TakeOut(collector.error_line(), collector.error_column(), &rest)) {
+      break;
+    }
   }
   faults->push_back("what follows was not read");
   return config;
@@ -350,13 +405,14 @@ void ReadJson(const pb::Struct& json, const std::string& prefix,
       const auto& list = value.list_value().values();
       for (int i = 0; i < list.size(); ++i) {
         const std::string element = absl::StrCat(path, "[", i, "]");
-        if (list[i].kind_case() != pb::Value::kStructValue) {
+        // Added also if it is none, so that the others keep their numbers.
+        pb::Message* const added = to->GetReflection()->AddMessage(to, field);
+        if (list[i].kind_case() == pb::Value::kStructValue) {
+          ReadJson(list[i].struct_value(), element + ".", added, faults);
+        } else {
           faults->push_back(absl::StrCat(element, " is ", Shown(list[i]),
                                          "; it must be an object, { … }"));
-          continue;
         }
-        ReadJson(list[i].struct_value(), element + ".",
-                 to->GetReflection()->AddMessage(to, field), faults);
       }
       continue;
     }
