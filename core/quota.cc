@@ -82,10 +82,9 @@ Quota::Answer Quota::Ask(const Ticket& ticket,
   }
   if (answer.until >= limit) {
     answer.verdict = Verdict::kRefuse;
-    answer.reason =
-        limits_ != nullptr && limits_->limiter.TooLarge(cost) >= 0
-            ? StopReason::kCostTooLarge
-            : StopReason::kWaitExceedsDeadline;
+    answer.reason = limits_ != nullptr && limits_->limiter.TooLarge(cost) >= 0
+                        ? StopReason::kCostTooLarge
+                        : StopReason::kWaitExceedsDeadline;
     Leave(ticket, wakes);
     return answer;
   }
@@ -154,8 +153,9 @@ void Quota::OnAnswer(const Permit& permit, const Outcome& outcome,
       sooner = OnRefused(permit, outcome, now, wakes);
       break;
     case ErrorKind::kTransient:
-      sooner = outcome.processed == Processed::kNo ? pacer_.OnNeutral(permit.pacer)
-                                                   : pacer_.OnFault(permit.pacer);
+      sooner = outcome.processed == Processed::kNo
+                   ? pacer_.OnNeutral(permit.pacer)
+                   : pacer_.OnFault(permit.pacer);
       break;
     case ErrorKind::kCancelled:
       sooner = pacer_.OnNeutral(permit.pacer);

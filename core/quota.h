@@ -157,7 +157,7 @@ class Quota {
         : limiter(options) {}
     RateLimiter limiter;
     absl::btree_map<Ticket, Cost> queued;
-    Cost sum;  // of `queued`
+    Cost sum{0, 0, 0, 0};  // of `queued`
     // The latest that was ever queued.
     Ticket last{MonotonicTime::InfinitePast(), 0};
   };
