@@ -37,7 +37,7 @@ namespace forbear {
 // Leave to make one attempt, of both states. Comes from Dispatch, ends with
 // OnAttemptDone, exactly once.
 struct AttemptPermit {
-  Pacer::Permit quota;
+  Quota::Permit quota;
   Endpoint::Permit endpoint;
   bool head_seen = false;  // OnAnswerHead was called, with these:
   ErrorKind head_kind = ErrorKind::kOk;

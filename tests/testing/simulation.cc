@@ -6,7 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/cost.h"
 #include "core/random.h"
+#include "core/rate_limiter.h"
 
 namespace forbear::testing {
 
@@ -471,7 +473,11 @@ void Simulation::CheckDoomed(const char* which, const WaitQueue& queue,
 void Simulation::CheckRest() {
   for (const auto& q : quotas_) {
     CheckDoomed("quota", q->value.queue(), q->value.pacer().gate_until());
-    CheckHead("quota", q->value.queue(), q->value.pacer().Earliest(now_));
+    MonotonicTime earliest = q->value.pacer().Earliest(now_);
+    if (const RateLimiter* const limiter = q->value.limiter()) {
+      earliest = Later(earliest, limiter->Earliest(Cost(), now_));
+    }
+    CheckHead("quota", q->value.queue(), earliest);
   }
   for (size_t i = 0; i < endpoints_.size(); ++i) {
     const Endpoint& e = endpoints_[i]->value;
