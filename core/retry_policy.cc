@@ -19,6 +19,7 @@ void ValidateRetry(const RetryOptions& options, absl::string_view path,
                 options.max_believed_wait, absl::Seconds(1), absl::Hours(8760),
                 faults);
   ValidateBackoff(options.backoff, absl::StrCat(path, ".backoff"), faults);
+  ValidateHedge(options.hedge, absl::StrCat(path, ".hedge"), faults);
 }
 
 bool DropGarbage(const RetryOptions& options, Outcome* outcome) {

@@ -34,6 +34,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/backoff.h"
+#include "core/hedge.h"
 #include "core/outcome.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
@@ -77,6 +78,9 @@ struct RetryOptions {
 
   // Between transient failures.
   BackoffOptions backoff;
+
+  // A second attempt while the first one takes long. Off by default.
+  HedgeOptions hedge;
 };
 
 // Appends a sentence for each fault, named `path`.field; nothing if valid.
