@@ -79,6 +79,8 @@ void Execution::Begin(MonotonicTime now) {
   if (phase_ != Phase::kNew) return;
   record_.begin = record_.end = now;
   waiting_since_ = now;
+  spec_.deadline = Earlier(spec_.deadline, now + options_.call_timeout);
+  record_.deadline = spec_.deadline;
   limit_ = spec_.deadline.is_infinite() ? now + options_.max_elapsed
                                         : spec_.deadline;
   place_.ticket = {now, spec_.call_id};

@@ -15,6 +15,8 @@ void ValidateRetry(const RetryOptions& options, absl::string_view path,
                 absl::ZeroDuration(), absl::Hours(24), faults);
   CheckDuration(absl::StrCat(path, ".attempt_timeout"), options.attempt_timeout,
                 absl::Milliseconds(1), absl::InfiniteDuration(), faults);
+  CheckDuration(absl::StrCat(path, ".call_timeout"), options.call_timeout,
+                absl::Milliseconds(1), absl::InfiniteDuration(), faults);
   CheckDuration(absl::StrCat(path, ".max_believed_wait"),
                 options.max_believed_wait, absl::Seconds(1), absl::Hours(8760),
                 faults);

@@ -226,6 +226,9 @@ Settings RandomSettings(uint64_t seed) {
     s.retry.attempt_timeout =
         duration(absl::Milliseconds(1), absl::Hours(9999));
   }
+  if (unit() < 0.5) {
+    s.retry.call_timeout = duration(absl::Milliseconds(1), absl::Hours(9999));
+  }
   s.retry.max_believed_wait = duration(absl::Seconds(1), absl::Hours(8760));
   s.retry.when_open = static_cast<WhenOpen>(number(0, 2));
   s.retry.backoff.initial = duration(absl::ZeroDuration(), absl::Hours(1));
@@ -258,6 +261,7 @@ Settings RandomSettings(uint64_t seed) {
     if (unit() < 0.5) {
       target.match.rpcs = {absl::StrCat("/p.S", i, "/*")};
       target.retryable_codes = {14, number(1, 17)};
+      if (unit() < 0.5) target.wait_for_ready = unit() < 0.5;
     } else {
       target.match.methods = {"GET", "PUT"};
       target.match.paths = {absl::StrCat("/p", i), absl::StrCat("/p", i, "/*")};

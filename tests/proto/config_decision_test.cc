@@ -330,6 +330,7 @@ std::vector<Change> Changes() {
       {"retry.max_attempts", "5", FailingThreeTimes},
       {"retry.max_elapsed", "\"10s\"", AlwaysThrottled},
       {"retry.attempt_timeout", "\"100ms\"", NeverAnswering},
+      {"retry.call_timeout", "\"100ms\"", NeverAnswering},
       {"retry.max_believed_wait", "\"1h\"", ToldToWaitTwoHours},
       {"retry.when_open", "\"FAIL\"", MeetingTheOpenBreaker},
       {"retry.backoff.initial", "\"1s\"", Failing},
@@ -446,7 +447,9 @@ std::string PoliciesOf(const Settings& settings) {
     for (const char* rpc : {"/p.S/M", "/q.S/M"}) {
       const TargetPolicy& policy = table.Find({host, 0, "", "", rpc});
       absl::StrAppend(&text, policy.name, " ", policy.enabled ? "on" : "off",
-                      " ", absl::StrJoin(policy.retryable_codes, ","), "\n");
+                      " ", absl::StrJoin(policy.retryable_codes, ","),
+                      policy.wait_for_ready.value_or(false) ? " waits" : "",
+                      "\n");
     }
   }
   return text;
@@ -469,6 +472,8 @@ TEST(ConfigDecisionTest, EveryFieldOfATargetChangesADecision) {
        {name + "match { hosts: \"h\" }",
         name + "match { hosts: \"h\" rpcs: \"/p.S/*\" }"}},
       {"enabled", {name + any_rpc, name + any_rpc + "enabled: false"}},
+      {"wait_for_ready",
+       {name + any_rpc, name + any_rpc + "wait_for_ready: true"}},
       {"retryable_codes",
        {name + any_rpc, name + any_rpc + "retryable_codes: DATA_LOSS"}},
   };
