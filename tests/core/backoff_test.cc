@@ -129,5 +129,18 @@ TEST(BackoffTest, OptionsOutOfRangeAreRefusedWithTheirPath) {
   }
 }
 
+// Zero stays zero: the growth of nothing is no number, and no maximum either.
+TEST(BackoffTest, NoBackoffIsNoneForEveryRetry) {
+  BackoffOptions o;
+  o.initial = absl::ZeroDuration();
+  for (const Jitter jitter :
+       {Jitter::kFull, Jitter::kPlusMinus, Jitter::kNone}) {
+    o.jitter = jitter;
+    for (const int64_t retry : {1, 2, 64, 2000, 1000000}) {
+      EXPECT_EQ(BackoffDelay(o, retry, 0.9), absl::ZeroDuration()) << retry;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace forbear
