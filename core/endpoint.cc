@@ -16,6 +16,7 @@ CircuitBreaker::Result ResultOf(const Outcome& outcome) {
     case ErrorKind::kPermanent:
       return CircuitBreaker::Result::kSuccess;
     case ErrorKind::kThrottled:
+    case ErrorKind::kQuotaExhausted:
       return CircuitBreaker::Result::kThrottled;
     case ErrorKind::kTransient:
       return CircuitBreaker::Result::kFailure;
@@ -122,6 +123,7 @@ bool Endpoint::Pace(const Permit& permit, const Outcome& outcome,
     case ErrorKind::kOk:
     case ErrorKind::kPermanent:
     case ErrorKind::kThrottled:
+    case ErrorKind::kQuotaExhausted:
       // A throttled answer speaks for its quota; this server took the call.
       return pacer_.OnAdmitted(permit.pacer, now);
     case ErrorKind::kTransient:

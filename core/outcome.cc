@@ -7,8 +7,8 @@ namespace forbear {
 bool operator==(const Outcome& x, const Outcome& y) {
   // Bindings rather than names: a new member does not compile until it is here.
   const auto all = [](const Outcome& outcome) {
-    const auto& [a, b, c, d, e, f, g, h, i, j, k, l] = outcome;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = outcome;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
   };
   return all(x) == all(y);
 }
@@ -25,6 +25,8 @@ absl::string_view ErrorKindName(ErrorKind kind) {
       return "permanent";
     case ErrorKind::kCancelled:
       return "cancelled";
+    case ErrorKind::kQuotaExhausted:
+      return "quota-exhausted";
   }
   return "?";
 }
@@ -57,6 +59,14 @@ absl::string_view DelaySourceName(DelaySource source) {
       return "breaker";
     case DelaySource::kQueue:
       return "queue";
+    case DelaySource::kLimiter:
+      return "limiter";
+    case DelaySource::kRetryInfo:
+      return "retry-info";
+    case DelaySource::kRateLimit:
+      return "rate-limit";
+    case DelaySource::kBody:
+      return "body";
   }
   return "?";
 }

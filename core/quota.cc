@@ -68,6 +68,7 @@ void Quota::OnAnswer(const Pacer::Permit& permit, const Outcome& outcome,
                                  : pacer_.OnAdmitted(permit, now);
       break;
     case ErrorKind::kThrottled:
+    case ErrorKind::kQuotaExhausted:
       sooner = OnRefused(permit, outcome, now, wakes);
       break;
     case ErrorKind::kTransient:

@@ -34,7 +34,7 @@ constexpr Text kTexts[] = {
     {"server_said_no", "The server forbade a retry.", ""},
     {"attempts_exhausted", "Every attempt failed.",
      "The service is failing; RetryOptions::max_attempts says how often to "
-     "try."},
+     "try, RetryOptions::enabled whether to try again at all."},
     {"budget_exhausted",
      "So many retries to this endpoint failed lately that further ones are "
      "held back.",
@@ -56,6 +56,18 @@ constexpr Text kTexts[] = {
     {"queue_full", "Too many callers wait for the same key already.",
      "Send less, or raise QuotaOptions::max_waiters."},
     {"cancelled", "The application cancelled the call.", ""},
+    {"quota_exhausted",
+     "The quota is used up, and will be for longer than the call may wait.",
+     "Call again at retry_at, raise the quota or the credit, or use another "
+     "key."},
+    {"outer_layer",
+     "The call is an attempt of another layer that repeats calls, so it is not "
+     "repeated here as well.",
+     "Let one layer repeat: turn the other one off, or set "
+     "RetryOptions::yield_to_outer to false if both shall."},
+    {"cost_too_large",
+     "The call costs more than a configured limit can ever hold.",
+     "Make the request smaller, or raise the burst of the limit."},
 };
 static_assert(sizeof(kTexts) / sizeof(kTexts[0]) == kStopReasonCount,
               "a text for each stop reason");

@@ -28,13 +28,16 @@ enum class StopReason : uint8_t {
   kWaitExceedsDeadline,  // the next allowed send lies behind the deadline
   kDeadlineExceeded,     // the deadline passed
   kMaxElapsed,           // no deadline was set, and max_elapsed passed
-  kCircuitOpen,  // the circuit breaker is open for longer than we may wait
-  kQueueFull,    // too many callers wait for the same key
-  kCancelled,    // the application cancelled the call
+  kCircuitOpen,     // the circuit breaker is open for longer than we may wait
+  kQueueFull,       // too many callers wait for the same key
+  kCancelled,       // the application cancelled the call
+  kQuotaExhausted,  // out of quota, and its reset is too far away or not known
+  kOuterLayer,      // somebody around this call repeats it already
+  kCostTooLarge,    // it costs more than a limit can ever hold
 };
 
-// All of them, for tables and tests: kNone … kCancelled.
-inline constexpr int kStopReasonCount = 15;
+// All of them, for tables and tests: kNone … kCostTooLarge.
+inline constexpr int kStopReasonCount = 18;
 
 // "success", "wait_exceeds_deadline", … Stable: records and metrics carry it.
 absl::string_view StopReasonName(StopReason reason);

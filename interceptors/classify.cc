@@ -51,6 +51,7 @@ Outcome Classify(const RpcResult& result, CodeSet retryable) {
     case ErrorKind::kCancelled:
       return outcome;
     case ErrorKind::kThrottled:
+    case ErrorKind::kQuotaExhausted:
       outcome.processed = Processed::kNo;
       break;
     case ErrorKind::kTransient:

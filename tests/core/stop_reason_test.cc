@@ -29,7 +29,7 @@ TEST(StopReasonTest, EveryReasonHasANameAndASentenceOfItsOwn) {
           << remedy;
     }
   }
-  EXPECT_EQ(static_cast<int>(StopReason::kCancelled), kStopReasonCount - 1);
+  EXPECT_EQ(static_cast<int>(StopReason::kCostTooLarge), kStopReasonCount - 1);
 }
 
 // Records and metrics carry them: a change breaks somebody's dashboard.
@@ -50,6 +50,9 @@ TEST(StopReasonTest, NamesAreStable) {
       {StopReason::kCircuitOpen, "circuit_open"},
       {StopReason::kQueueFull, "queue_full"},
       {StopReason::kCancelled, "cancelled"},
+      {StopReason::kQuotaExhausted, "quota_exhausted"},
+      {StopReason::kOuterLayer, "outer_layer"},
+      {StopReason::kCostTooLarge, "cost_too_large"},
   };
   EXPECT_EQ(sizeof(all) / sizeof(all[0]),
             static_cast<size_t>(kStopReasonCount));
@@ -64,7 +67,8 @@ TEST(StopReasonTest, WhatAPersonCanChangeHasARemedy) {
         StopReason::kAttemptsExhausted, StopReason::kBudgetExhausted,
         StopReason::kWaitExceedsDeadline, StopReason::kDeadlineExceeded,
         StopReason::kMaxElapsed, StopReason::kCircuitOpen,
-        StopReason::kQueueFull}) {
+        StopReason::kQueueFull, StopReason::kQuotaExhausted,
+        StopReason::kOuterLayer, StopReason::kCostTooLarge}) {
     EXPECT_FALSE(StopReasonRemedy(r).empty()) << StopReasonName(r);
   }
 }

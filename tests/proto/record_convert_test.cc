@@ -68,7 +68,7 @@ class Dice {
   Enum Of(int count) {
     return static_cast<Enum>(Below(count));
   }
-  DelaySource Source() { return Of<DelaySource>(7); }
+  DelaySource Source() { return Of<DelaySource>(11); }
   std::string Text() {
     static const char* const kPieces[] = {"a",  "Z",      "0",  ":",   "/", ".",
                                           "\"", "\\",     "\n", "\t",  "<", "é",
@@ -103,6 +103,7 @@ CallRecord RandomRecord(uint64_t seed) {
   r.end = dice.Time();
   if (dice.Chance(0.7)) r.deadline = dice.Time();
   r.idempotent = dice.Chance(0.5);
+  r.yields_to_outer = dice.Chance(0.5);
   r.stop_reason = dice.Of<StopReason>(kStopReasonCount);
   if (dice.Chance(0.5)) r.retry_at = dice.Time();
   r.total_attempts = dice.Small();
@@ -122,10 +123,11 @@ CallRecord RandomRecord(uint64_t seed) {
     a.budget = dice.Of<BudgetAnswer>(3);
     a.budget_cost = dice.Small();
     Outcome& o = a.outcome;
-    o.kind = dice.Of<ErrorKind>(5);
+    o.kind = dice.Of<ErrorKind>(6);
     o.processed = dice.Of<Processed>(3);
     o.committed = dice.Chance(0.5);
     o.retry_forbidden = dice.Chance(0.5);
+    o.retry_wanted = dice.Chance(0.5);
     o.timed_out = dice.Chance(0.5);
     o.repeatable = dice.Chance(0.5);
     if (dice.Chance(0.5)) o.pushback = dice.Duration();
@@ -190,14 +192,15 @@ TEST(RecordConvertTest, RoundTripLosesNothing) {
 [[maybe_unused]] void EveryMember(const CallRecord& record) {
   [[maybe_unused]] const auto& [call_id, seed, protocol, target, method, policy,
                                 wall_start, begin, end, deadline, idempotent,
-                                stop_reason, retry_at, total_attempts, attempts,
-                                dispatches, dropped_dispatches] = record;
+                                yields_to_outer, stop_reason, retry_at,
+                                total_attempts, attempts, dispatches,
+                                dropped_dispatches] = record;
   [[maybe_unused]] const auto& [number, start, head, attempt_end, outcome,
                                 waited, wait_source, garbage_pushback,
                                 replayable, not_before, not_before_source,
                                 budget, budget_cost] = attempts[0];
   [[maybe_unused]] const auto& [kind, processed, committed, retry_forbidden,
-                                timed_out, repeatable, pushback,
+                                retry_wanted, timed_out, repeatable, pushback,
                                 pushback_source, status, transport_error,
                                 bytes_sent, bytes_received] = outcome;
   [[maybe_unused]] const auto& [at, verdict, until, source, holder, reason] =
@@ -352,18 +355,18 @@ TEST(RecordConvertTest, NumbersAndNamesAreTheCores) {
   CheckNames<Protocol>(*v1::Protocol::Kind_descriptor(), 3, ProtocolName);
   CheckNames<StopReason>(*v1::Stop::Reason_descriptor(), kStopReasonCount,
                          StopReasonName);
-  CheckNames<ErrorKind>(*v1::Error::Kind_descriptor(), 5, ErrorKindName);
+  CheckNames<ErrorKind>(*v1::Error::Kind_descriptor(), 6, ErrorKindName);
   CheckNames<Processed>(*v1::Processed::Answer_descriptor(), 3, ProcessedName);
-  CheckNames<DelaySource>(*v1::Delay::Source_descriptor(), 7, DelaySourceName);
+  CheckNames<DelaySource>(*v1::Delay::Source_descriptor(), 11, DelaySourceName);
   CheckNames<Verdict>(*v1::Verdict::Kind_descriptor(), 3, VerdictName);
   CheckNames<Holder>(*v1::Holder::Kind_descriptor(), 3, HolderName);
   CheckNames<BudgetAnswer>(*v1::Budget::Answer_descriptor(), 3,
                            BudgetAnswerName);
   // A value that the core has got and the record has not.
-  EXPECT_EQ(ErrorKindName(static_cast<ErrorKind>(5)), "?");
+  EXPECT_EQ(ErrorKindName(static_cast<ErrorKind>(6)), "?");
   EXPECT_EQ(ProtocolName(static_cast<Protocol>(3)), "?");
   EXPECT_EQ(ProcessedName(static_cast<Processed>(3)), "?");
-  EXPECT_EQ(DelaySourceName(static_cast<DelaySource>(7)), "?");
+  EXPECT_EQ(DelaySourceName(static_cast<DelaySource>(11)), "?");
   EXPECT_EQ(VerdictName(static_cast<Verdict>(3)), "?");
   EXPECT_EQ(HolderName(static_cast<Holder>(3)), "?");
   EXPECT_EQ(BudgetAnswerName(static_cast<BudgetAnswer>(3)), "?");
