@@ -118,6 +118,34 @@ TEST(HttpPolicyTest, SequencesOfCurlsTests) {
   EXPECT_EQ(local.reason, StopReason::kPermanentError);
 }
 
+// curl tests/data/test366: --retry-max-time 10 and "Retry-After: 200". One request,
+// and no waiting. test3010: a wait of an earlier answer does not stick.
+TEST(HttpPolicyTest, AWaitIsForItsOwnAnswerAndFitsOrEndsTheCall) {
+  AttemptFacts facts;
+  facts.status = 503;
+  facts.sent = true;
+  facts.retry_after = absl::Seconds(200);
+  EndpointOptions endpoint;
+  endpoint.breaker.enabled = false;
+  RetryOptions options;
+  options.max_elapsed = absl::Seconds(10);
+  ScriptedCalls one(endpoint);
+  const ScriptedCalls::Result r = one.Call(options, {Classify(facts)});
+  EXPECT_EQ(r.attempts(), 1);
+  EXPECT_EQ(r.reason, StopReason::kWaitExceedsDeadline);
+  EXPECT_EQ(r.record.end, r.record.begin);
+
+  options.max_elapsed = absl::Seconds(60);
+  options.backoff.max = absl::Milliseconds(50);
+  facts.retry_after = absl::Seconds(20);
+  ScriptedCalls other(endpoint);
+  const ScriptedCalls::Result s =
+      other.Call(options, {Classify(facts), Answer(500), Answer(200)});
+  ASSERT_EQ(s.delays.size(), 2u);
+  EXPECT_GE(s.delays[0], absl::Seconds(20));
+  EXPECT_LE(s.delays[1], absl::Milliseconds(50));
+}
+
 // go-retryablehttp: certificates, redirects and schemes are not repeated.
 TEST(HttpPolicyTest, WhatRepeatingDoesNotCure) {
   for (const CURLcode code :
