@@ -41,6 +41,8 @@ void ValidateEndpoint(const EndpointOptions& options, absl::string_view path,
                       std::vector<std::string>* faults) {
   ValidateBreaker(options.breaker, absl::StrCat(path, ".breaker"), faults);
   ValidateBudget(options.budget, absl::StrCat(path, ".budget"), faults);
+  ValidateHedgeBudget(options.hedge_budget, absl::StrCat(path, ".hedge_budget"),
+                      faults);
   CheckNumber(absl::StrCat(path, ".max_waiters"), options.max_waiters, 1,
               10000000, faults);
 }
@@ -48,6 +50,7 @@ void ValidateEndpoint(const EndpointOptions& options, absl::string_view path,
 Endpoint::Endpoint(const EndpointOptions& options, MonotonicTime now)
     : breaker_(options.breaker, now),
       budget_(options.budget),
+      hedge_budget_(options.hedge_budget, now),
       queue_(static_cast<size_t>(options.max_waiters)) {}
 
 MonotonicTime Endpoint::NotBefore(MonotonicTime now) const {

@@ -186,6 +186,7 @@ void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
     request.deadline = MonotonicTime::Infinite();
   }
   request.idempotent = IsIdempotent(options);
+  request.nested = settings.HasRetryMarker();
 
   const auto own_parker = std::make_shared<Parker>();
   {

@@ -21,6 +21,8 @@
 #include "interceptors/private_access.h"
 #include "runtime/classifier.h"
 #include "runtime/clock.h"
+#include "runtime/nesting.h"
+#include "signals/retry_marker.h"
 
 namespace forbear::rpc {
 namespace {
@@ -61,6 +63,13 @@ std::optional<absl::string_view> PushbackIn(const Metadata& trailers) {
   const auto it = trailers.find(kPushback);
   if (it == trailers.end()) return std::nullopt;
   return absl::string_view(it->second.data(), it->second.size());
+}
+
+bool HasRetryMarker(const std::multimap<std::string, std::string>* metadata) {
+  return metadata != nullptr &&
+         std::any_of(metadata->begin(), metadata->end(), [](const auto& entry) {
+           return IsRetryMarker(entry.first, entry.second);
+         });
 }
 
 void CopyMetadata(const Metadata& from, Metadata* to) {
@@ -145,6 +154,7 @@ void UnaryCall::OnGoingDown(Batch* batch) {
         request.deadline = deadline_;
         request.policy = found_;
         request.retry = RetryOf(rule_, *found_);
+        request.nested = HasRetryMarker(metadata_);
         call_.emplace(policy_->client, request, timer_);
       }
       // Drain sees to it if it has been cancelled already.
@@ -259,7 +269,10 @@ Outcome UnaryCall::Read(const Ending& ending, Lock* lock) {
   answer.message = message;
   answer.details = details;
   answer.trailers = trailers;
-  Reclassify(classifier, answer, &outcome);
+  {
+    const InsideAttempt inside(this);
+    Reclassify(classifier, answer, &outcome);
+  }
   lock->lock();
   reading_ = false;
   return outcome;

@@ -8,6 +8,7 @@
 #include "core/random.h"
 #include "core/stop_reason.h"
 #include "runtime/clock.h"
+#include "runtime/nesting.h"
 
 namespace forbear {
 namespace {
@@ -20,6 +21,7 @@ CallSpec SpecOf(const CallRequest& request, const Policy& policy,
   spec.deadline = request.deadline;
   spec.idempotent = request.idempotent;
   spec.replayable = request.replayable;
+  spec.nested = request.nested || InsideAttempt::Any();
   spec.protocol = request.protocol;
   spec.target = request.target;
   spec.method = request.method;

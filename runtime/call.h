@@ -47,6 +47,9 @@ struct CallRequest {
   MonotonicTime deadline = MonotonicTime::Infinite();
   bool idempotent = false;
   bool replayable = true;
+  // It carries the retry marker of a layer around it (signals/retry_marker.h).
+  // That it is made within another call's attempt, Call sees by itself.
+  bool nested = false;
   // What Client::PolicyOf found. Empty: the client's top level, as it is now.
   PolicyRef policy;
   // Instead of the policy's. Must be valid (ValidateRetry).
