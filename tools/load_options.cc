@@ -2,20 +2,16 @@
 
 #include <getopt.h>
 
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
-#include "core/duration_text.h"
+#include "tools/option_text.h"
 
 namespace forbear::tools {
 namespace {
@@ -111,63 +107,6 @@ int Wrong(absl::string_view what) {
   return 2;
 }
 
-bool ParseNumber(absl::string_view text, int low, int high, int* value) {
-  return absl::SimpleAtoi(text, value) && *value >= low && *value <= high;
-}
-
-// The message says what is wrong with `text`; empty: nothing.
-std::string ParseAtLeast(const char* name, absl::Duration low, const char* text,
-                         absl::Duration* value) {
-  const std::optional<absl::Duration> d = ParseDurationText(text);
-  if (!d) {
-    return absl::StrCat(name, " is '", text, "'; ", DurationGrammar());
-  }
-  if (*d < low) {
-    return absl::StrCat(name, " is ", text, "; it must be at least ",
-                        FormatDurationText(low));
-  }
-  *value = *d;
-  return "";
-}
-
-// RFC 9110's token: what a method or a field name may consist of.
-bool IsToken(absl::string_view text) {
-  for (const char c : text) {
-    if (!absl::ascii_isalnum(static_cast<unsigned char>(c)) &&
-        !absl::StrContains("!#$%&'*+-.^_`|~", c)) {
-      return false;
-    }
-  }
-  return !text.empty();
-}
-
-// As ParseAtLeast. What gRPC would abort the program for must not come by.
-std::string ParseHeader(absl::string_view text, LoadOptions* options) {
-  const std::string shown =
-      absl::StrCat("--header '", absl::CEscape(text), "'");
-  const size_t colon = text.find(':');
-  if (colon == absl::string_view::npos) {
-    return absl::StrCat(shown, " has no colon; it must be 'Name: value'");
-  }
-  LoadOptions::Header header;
-  header.name = std::string(text.substr(0, colon));
-  header.value =
-      std::string(absl::StripAsciiWhitespace(text.substr(colon + 1)));
-  if (!IsToken(header.name)) {
-    return absl::StrCat(shown,
-                        " has no proper name; it must be 'Name: value', and a "
-                        "name has letters, digits and -._ only");
-  }
-  for (const char c : header.value) {
-    if (absl::ascii_iscntrl(static_cast<unsigned char>(c)) && c != '\t') {
-      return absl::StrCat(shown,
-                          " has a control character; a value is one line");
-    }
-  }
-  options->headers.push_back(std::move(header));
-  return "";
-}
-
 // gRPC's rules, which are narrower. Changes names to lower case, and values of
 // binary metadata to bytes.
 std::string MakeMetadata(LoadOptions* options) {
@@ -217,44 +156,6 @@ std::string MakeMetadata(LoadOptions* options) {
   return "";
 }
 
-// Errors: "--body-file x cannot be read: …".
-std::string ReadBody(const std::string& path,
-                     std::optional<std::string>* body) {
-  std::FILE* file = std::fopen(path.c_str(), "rb");
-  int error = file == nullptr ? errno : 0;
-  std::string text;
-  if (file != nullptr) {
-    char buffer[1 << 16];
-    size_t n;
-    while ((n = std::fread(buffer, 1, sizeof(buffer), file)) > 0) {
-      text.append(buffer, n);
-    }
-    if (std::ferror(file) != 0) error = errno;  // a directory, for example
-    std::fclose(file);
-  }
-  if (error != 0) {
-    return absl::StrCat("--body-file ", path,
-                        " cannot be read: ", std::strerror(error));
-  }
-  *body = std::move(text);
-  return "";
-}
-
-// "/pkg.Service/Method"
-bool IsRpc(absl::string_view text) {
-  if (!absl::ConsumePrefix(&text, "/")) return false;
-  const size_t slash = text.find('/');
-  if (slash == 0 || slash == absl::string_view::npos ||
-      slash + 1 == text.size() ||
-      text.find('/', slash + 1) != absl::string_view::npos) {
-    return false;
-  }
-  for (const char c : text) {
-    if (!absl::ascii_isgraph(static_cast<unsigned char>(c))) return false;
-  }
-  return true;
-}
-
 }  // namespace
 
 std::optional<int> ParseLoadOptions(const std::vector<std::string>& args,
@@ -283,7 +184,9 @@ std::optional<int> ParseLoadOptions(const std::vector<std::string>& args,
         }
         break;
       case kHeader:
-        wrong = ParseHeader(optarg, options);
+        options->headers.emplace_back();
+        wrong = ParseField("--header", optarg, &options->headers.back().name,
+                           &options->headers.back().value);
         break;
       case kGrpc:
         options->grpc_target = optarg;
@@ -292,7 +195,7 @@ std::optional<int> ParseLoadOptions(const std::vector<std::string>& args,
         options->rpc = optarg;
         break;
       case kBodyFile:
-        wrong = ReadBody(optarg, &options->body);
+        wrong = ReadFileFor("--body-file", optarg, &options->body.emplace());
         break;
       case kIdempotent:
         options->idempotent = true;
