@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/time/civil_time.h"
+#include "signals/header_field.h"
 #include "signals/http_date.h"
 #include "signals/retry_after.h"
 
@@ -23,17 +24,6 @@ constexpr DelayFormat kFormats[] = {
 
 constexpr int64_t kSecond = 1'000'000'000;  // in nanoseconds
 constexpr int64_t kMillisecond = 1'000'000;
-
-// Optional white space of a field value (RFC 9110 §5.6.3).
-absl::string_view Trim(absl::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) {
-    text.remove_prefix(1);
-  }
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) {
-    text.remove_suffix(1);
-  }
-  return text;
-}
 
 // What no clock can hold is for ever (as in signals/retry_after.h).
 absl::Duration Saturated(absl::Duration d) {
@@ -261,7 +251,7 @@ std::optional<absl::Duration> Guess(absl::string_view text,
 std::optional<absl::Duration> ParseDelay(DelayFormat format,
                                          absl::string_view text,
                                          const WallTimes& times) {
-  text = Trim(text);
+  text = TrimBlanks(text);
   switch (format) {
     case DelayFormat::kSeconds: {
       const std::optional<Number> number = ReadNumber(text);

@@ -2,21 +2,11 @@
 
 #include <algorithm>
 
+#include "signals/header_field.h"
 #include "signals/http_date.h"
 
 namespace forbear {
 namespace {
-
-// Optional white space of a field value (RFC 9110 §5.6.3).
-absl::string_view Trim(absl::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) {
-    text.remove_prefix(1);
-  }
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) {
-    text.remove_suffix(1);
-  }
-  return text;
-}
 
 // 1*DIGIT, saturating.
 std::optional<absl::Duration> ParseSeconds(absl::string_view text) {
@@ -36,7 +26,7 @@ std::optional<absl::Duration> ParseSeconds(absl::string_view text) {
 std::optional<absl::Duration> ParseRetryAfter(absl::string_view value,
                                               std::optional<int64_t> date,
                                               int64_t now) {
-  const absl::string_view text = Trim(value);
+  const absl::string_view text = TrimBlanks(value);
   if (auto seconds = ParseSeconds(text)) return seconds;
   const std::optional<int64_t> until = ParseHttpDate(text, date.value_or(now));
   if (!until) return std::nullopt;

@@ -119,8 +119,7 @@ class Parser {
       SkipBlanks();
       if (rest_.empty()) return true;
       if (!Take(',')) return false;
-      SkipBlanks();
-      if (rest_.empty()) return false;  // trailing comma
+      SkipBlanks();  // what follows is a member: a trailing comma is an error
     }
   }
 

@@ -122,8 +122,8 @@ class Twin {
     in_.clear();
     return "";
   }
-  static bool In(char c, const std::string& set) {
-    return c != '\0' && set.find(c) != std::string::npos;
+  static bool In(char c, absl::string_view set) {
+    return c != '\0' && set.find(c) != absl::string_view::npos;
   }
   void EatBlanks() {
     while (In(First(), " \t")) Eat();
@@ -188,9 +188,9 @@ class Twin {
 
   std::string BareItem() {
     const char c = First();
-    if (In(c, "-" + kDigits)) return Number();
+    if (In(c, kNumberStart)) return Number();
     if (c == '"') return String();
-    if (In(c, kUpper + kLower + "*")) return Token();
+    if (In(c, kTokenStart)) return Token();
     if (c == ':') return Bytes();
     if (c == '?') return Boolean();
     return Fail();
@@ -218,9 +218,9 @@ class Twin {
   }
 
   std::string Key() {
-    if (!In(First(), kLower + "*")) return Fail();
+    if (!In(First(), kKeyStart)) return Fail();
     std::string key;
-    while (In(First(), kLower + kDigits + "_-.*")) key += Eat();
+    while (In(First(), kKey)) key += Eat();
     return key;
   }
 
@@ -279,7 +279,7 @@ class Twin {
 
   std::string Token() {
     std::string text;
-    while (In(First(), kUpper + kLower + kDigits + "!#$%&'*+-.^_`|~:/")) {
+    while (In(First(), kToken)) {
       text += Eat();
     }
     return text;
@@ -294,13 +294,12 @@ class Twin {
     std::string bits;
     std::string padding;
     for (const char c : binary) {
-      const std::string alphabet = kUpper + kLower + kDigits + "+/";
       if (c == '=') {
         padding += c;
         continue;
       }
-      if (!In(c, alphabet) || !padding.empty()) return Fail();
-      const size_t value = alphabet.find(c);
+      if (!In(c, kBase64) || !padding.empty()) return Fail();
+      const size_t value = kBase64.find(c);
       for (int bit = 5; bit >= 0; --bit) bits += (value >> bit & 1) ? '1' : '0';
     }
     // Padding is missing altogether, or what makes it a multiple of four.
@@ -323,9 +322,19 @@ class Twin {
     return std::string("?") + c;
   }
 
-  const std::string kDigits = "0123456789";
-  const std::string kLower = "abcdefghijklmnopqrstuvwxyz";
-  const std::string kUpper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  // Spelled out, as the RFC's ABNF has them.
+  static constexpr absl::string_view kDigits = "0123456789";
+  static constexpr absl::string_view kNumberStart = "-0123456789";
+  static constexpr absl::string_view kKeyStart = "abcdefghijklmnopqrstuvwxyz*";
+  static constexpr absl::string_view kKey =
+      "abcdefghijklmnopqrstuvwxyz0123456789_-.*";
+  static constexpr absl::string_view kTokenStart =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz*";
+  static constexpr absl::string_view kToken =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+      "!#$%&'*+-.^_`|~:/";
+  static constexpr absl::string_view kBase64 =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
   std::string in_;
   bool failed_ = false;
