@@ -27,8 +27,8 @@ bool operator==(const DispatchRecord& x, const DispatchRecord& y) {
 
 bool operator==(const CallRecord& x, const CallRecord& y) {
   const auto all = [](const CallRecord& r) {
-    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q] = r;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q);
+    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s] = r;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s);
   };
   return all(x) == all(y);
 }

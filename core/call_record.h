@@ -92,6 +92,8 @@ struct CallRecord {
   MonotonicTime end;
   MonotonicTime deadline = MonotonicTime::Infinite();
   bool idempotent = false;
+  // It was an attempt of another layer's loop, and left repeating to that.
+  bool yields_to_outer = false;
   StopReason stop_reason = StopReason::kNone;
   // When the next send would have been allowed, if the call ended because of it.
   std::optional<MonotonicTime> retry_at;

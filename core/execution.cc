@@ -29,6 +29,7 @@ Execution::Execution(CallSpec spec, const RetryOptions* options,
   record_.wall_start = spec_.wall_start;
   record_.deadline = spec_.deadline;
   record_.idempotent = spec_.idempotent;
+  record_.yields_to_outer = spec_.nested && options_.yield_to_outer;
 }
 
 Execution::~Execution() {
@@ -172,6 +173,15 @@ bool Execution::DropGarbage(Outcome* outcome) const {
   return true;
 }
 
+RetryFacts Execution::FactsFor(const Outcome& outcome) const {
+  RetryFacts facts;
+  facts.idempotent = spec_.idempotent || outcome.repeatable;
+  facts.replayable = spec_.replayable;
+  facts.counted_failures = counted_failures_;
+  facts.nested = spec_.nested;
+  return facts;
+}
+
 Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
                                                 MonotonicTime now) {
   InFlight* attempt = Find(n);
@@ -182,11 +192,9 @@ Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
   if (AttemptRecord* r = FindRecord(n)) r->head = now;
   shared_->OnAnswerHead(&attempt->permit, outcome, now, &wakes_);
   if (phase_ != Phase::kInFlight) return HeadDecision::kCommit;
-  RetryFacts facts;
-  facts.idempotent = spec_.idempotent || outcome.repeatable;
-  facts.replayable = spec_.replayable;
-  const bool free = outcome.processed == Processed::kNo && !free_retry_used_;
-  facts.counted_failures = counted_failures_ + (free ? 0 : 1);
+  RetryFacts facts = FactsFor(outcome);
+  const bool counts = BoundOf(outcome, free_retry_used_) == Bound::kCount;
+  if (counts) ++facts.counted_failures;
   if (WhyNotRetry(options_, facts, outcome) != StopReason::kNone) {
     return HeadDecision::kCommit;
   }
@@ -213,8 +221,7 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
       shared_->OnAttemptDone(&permit, outcome, now, Chance(), &wakes_);
   if (phase_ != Phase::kInFlight) return;
 
-  const bool failed = outcome.kind == ErrorKind::kTransient ||
-                      outcome.kind == ErrorKind::kThrottled;
+  const bool failed = MayChange(outcome);
   if (failed && !in_flight_.empty()) return;  // another one may still answer
 
   if (outcome.kind == ErrorKind::kOk) {
@@ -222,59 +229,56 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
     shared_->Deposit(record_.total_attempts == 1 ? 1 : last_cost_);
   }
 
-  bool free = false;
-  if (outcome.kind == ErrorKind::kTransient) {
-    free = outcome.processed == Processed::kNo && !free_retry_used_;
-    if (free) {
-      free_retry_used_ = true;
-    } else {
-      ++counted_failures_;
-    }
+  const Bound bound = BoundOf(outcome, free_retry_used_);
+  if (failed) {
+    if (bound == Bound::kFree) free_retry_used_ = true;
+    if (bound == Bound::kCount) ++counted_failures_;
   }
   const bool over =
       now >= limit_ || (outcome.timed_out && now + kTimerSlack >= limit_);
-  if (failed && over && !outcome.committed) {
+  const bool answered = outcome.kind == ErrorKind::kPermanent ||
+                        outcome.kind == ErrorKind::kQuotaExhausted;
+  if (failed && over && !answered && !outcome.committed) {
     FinishAtLimit(now);
     return;
   }
-  RetryFacts facts;
-  facts.idempotent = spec_.idempotent || outcome.repeatable;
-  facts.replayable = spec_.replayable;
-  facts.counted_failures = counted_failures_;
-  const StopReason why = WhyNotRetry(options_, facts, outcome);
-  if (why != StopReason::kNone) {
-    Finish(why, std::nullopt, now);
-    return;
-  }
-  if (r != nullptr) {
+  const StopReason why = WhyNotRetry(options_, FactsFor(outcome), outcome);
+  // Who ends so is told when a later send may help.
+  const bool tells =
+      why == StopReason::kQuotaExhausted || why == StopReason::kOuterLayer;
+  if (r != nullptr && (why == StopReason::kNone || tells)) {
     r->not_before = known.time;
     r->not_before_source = known.source;
+  }
+  if (why != StopReason::kNone) {
+    std::optional<MonotonicTime> retry_at;
+    if (tells && known.time > now) retry_at = known.time;
+    Finish(why, retry_at, now);
+    return;
   }
 
   // The earliest possible next send. A throttled call's own backoff is its
   // quota's gate; the order of the queue does the rest.
-  absl::Duration own = absl::ZeroDuration();
-  if (outcome.kind == ErrorKind::kTransient) {
-    own = BackoffDelay(options_.backoff, std::max(1, counted_failures_),
-                       Chance());
+  WaitFacts wait;
+  wait.now = now;
+  wait.limit = limit_;
+  wait.not_before = known.time;
+  wait.breaker_open = known.source == DelaySource::kBreaker && known.time > now;
+  if (bound != Bound::kTime) {
+    wait.backoff = BackoffDelay(options_.backoff,
+                                std::max(1, counted_failures_), Chance());
   }
-  const MonotonicTime earliest = Later(known.time, now + own);
-  const bool breaker_decides =
-      known.source == DelaySource::kBreaker && known.time > now;
-  // At the limit itself nothing is sent any more.
-  if (earliest >= limit_ ||
-      (breaker_decides && options_.when_open == WhenOpen::kFail)) {
-    Finish(breaker_decides && known.time == earliest
-               ? StopReason::kCircuitOpen
-               : StopReason::kWaitExceedsDeadline,
-           earliest, now);
+  const MonotonicTime earliest = EarliestSend(wait, outcome);
+  const StopReason why_not_wait = WhyNotWait(options_, wait, outcome);
+  if (why_not_wait != StopReason::kNone) {
+    Finish(why_not_wait, earliest, now);
     return;
   }
 
   const BudgetOptions& costs = shared_->budget_options();
   waiting_since_ = now;
   if (outcome.pushback) told_by_ = outcome.pushback_source;
-  if (outcome.kind == ErrorKind::kThrottled) {
+  if (bound == Bound::kTime) {
     // Pays when it leaves: the queue lets callers out one by one, so waiting
     // in it threatens nobody, and a hundred waiters would empty the bucket.
     due_cost_ = costs.throttled_cost;
@@ -282,7 +286,7 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
     return;
   }
 
-  const int cost = free ? 0 : costs.transient_cost;
+  const int cost = bound == Bound::kFree ? 0 : costs.transient_cost;
   const bool paid = shared_->Withdraw(cost);
   if (r != nullptr) {
     r->budget = paid ? BudgetAnswer::kPaid : BudgetAnswer::kRefused;
@@ -294,14 +298,18 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
   }
   pending_cost_ = cost;
   phase_ = Phase::kBackoff;
-  backoff_until_ = now + own;
-  Wait(backoff_until_, DelaySource::kBackoff);
+  // The rest of the wait is the shared states' to watch.
+  wait.not_before = now;
+  backoff_until_ = EarliestSend(wait, outcome);
+  Wait(backoff_until_, backoff_until_ > now + wait.backoff
+                           ? outcome.pushback_source
+                           : DelaySource::kBackoff);
 }
 
 void Execution::OnTimer(MonotonicTime now) {
   if (phase_ != Phase::kQueued && phase_ != Phase::kBackoff) return;
   if (phase_ == Phase::kBackoff && now < backoff_until_ && now < limit_) {
-    Wait(backoff_until_, DelaySource::kBackoff);
+    Wait(backoff_until_, wait_source_);
     return;
   }
   if (now >= limit_) {

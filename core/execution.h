@@ -65,6 +65,10 @@ struct CallSpec {
   bool idempotent = false;
   // Its request can be sent a second time.
   bool replayable = true;
+  // It is an attempt of a layer around it that repeats it: the request carries
+  // that layer's retry marker (signals/retry_marker.h), or the call is made
+  // within an attempt of ours (runtime/nesting.h).
+  bool nested = false;
   // For the record.
   Protocol protocol = Protocol::kNone;
   std::string target;
@@ -155,6 +159,7 @@ class Execution {
   bool IsUndelivered(int n) const;
   AttemptRecord* FindRecord(int n);
   bool DropGarbage(Outcome* outcome) const;
+  RetryFacts FactsFor(const Outcome& outcome) const;
   void Push(const Action& action);
   double Chance();
 

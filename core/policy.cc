@@ -2,33 +2,102 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/option_check.h"
 
 namespace forbear {
+namespace {
 
-void ValidatePolicy(const Policy& policy, std::vector<std::string>* faults) {
-  constexpr size_t kMaxName = 64;
+constexpr size_t kMaxName = 64;
+
+bool IsTargetName(absl::string_view name) {
+  return !name.empty() && name.size() <= kMaxName &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+                  absl::StrContains("._-", c);
+         });
+}
+
+void ValidateOptions(const Policy& policy, absl::string_view prefix,
+                     std::vector<std::string>* faults) {
+  ValidateRetry(policy.retry, absl::StrCat(prefix, "retry"), faults);
+  ValidateQuota(policy.quota, absl::StrCat(prefix, "quota"), faults);
+  ValidateEndpoint(policy.endpoint, absl::StrCat(prefix, "endpoint"), faults);
+}
+
+void ValidateTargets(const std::vector<TargetPolicy>& targets,
+                     const std::vector<std::string>& at_the_top,
+                     std::vector<std::string>* faults) {
+  CheckNumber("targets' number", static_cast<double>(targets.size()), 0,
+              Settings::kMaxTargets, faults);
+  if (targets.size() > Settings::kMaxTargets) return;
+  absl::flat_hash_map<absl::string_view, size_t> names;
+  std::vector<const CallMatch*> matches;
+  bool sound = true;
+  for (size_t i = 0; i < targets.size(); ++i) {
+    const TargetPolicy& target = targets[i];
+    const std::string path = absl::StrCat("targets[", i, "]");
+    if (!IsTargetName(target.name)) {
+      faults->push_back(absl::StrCat(
+          path, ".name is \"", absl::CEscape(target.name.substr(0, kMaxName)),
+          "\"; it must be 1 … ", kMaxName, " letters, digits and ._-"));
+    }
+    const auto [it, added] = names.emplace(target.name, i);
+    if (!added && IsTargetName(target.name)) {
+      faults->push_back(absl::StrCat(path, ".name is \"", target.name,
+                                     "\"; so is the name of targets[",
+                                     it->second, "]"));
+    }
+    const std::string prefix = path + ".";
+    std::vector<std::string> own;
+    ValidateOptions(target, prefix, &own);
+    for (std::string& fault : own) {
+      const bool inherited = std::any_of(
+          at_the_top.begin(), at_the_top.end(),
+          [&](const std::string& top) { return fault == prefix + top; });
+      if (!inherited) faults->push_back(std::move(fault));
+    }
+    const size_t before = faults->size();
+    ValidateCallMatch(target.match, prefix + "match", faults);
+    sound = sound && faults->size() == before;
+    matches.push_back(&target.match);
+    for (size_t k = 0; k < target.retryable_codes.size(); ++k) {
+      CheckNumber(absl::StrCat(prefix, "retryable_codes[", k, "]"),
+                  target.retryable_codes[k], 1, 16, faults);
+    }
+  }
+  if (sound) FindTies(matches, "targets", faults);
+}
+
+}  // namespace
+
+void ValidatePolicy(const Policy& policy, absl::string_view prefix,
+                    std::vector<std::string>* faults) {
   // Not echoed: whatever it is, it is not for printing.
   if (policy.name.empty() || policy.name.size() > kMaxName ||
       !std::all_of(policy.name.begin(), policy.name.end(), [](char c) {
         return absl::ascii_isgraph(static_cast<unsigned char>(c));
       })) {
-    faults->push_back(absl::StrCat("name has ", policy.name.size(),
+    faults->push_back(absl::StrCat(prefix, "name has ", policy.name.size(),
                                    " bytes; it must be 1 … ", kMaxName,
                                    " of printable ASCII without blanks"));
   }
-  ValidateRetry(policy.retry, "retry", faults);
-  ValidateQuota(policy.quota, "quota", faults);
-  ValidateEndpoint(policy.endpoint, "endpoint", faults);
+  ValidateOptions(policy, prefix, faults);
 }
 
 void ValidateSettings(const Settings& settings,
                       std::vector<std::string>* faults) {
-  ValidatePolicy(settings, faults);
-  CheckNumber("max_targets", settings.max_targets, 1, 10000000, faults);
+  std::vector<std::string> own;
+  ValidatePolicy(settings, "", &own);
+  CheckNumber("max_targets", settings.max_targets, 1, 10000000, &own);
+  faults->insert(faults->end(), own.begin(), own.end());
+  ValidateTargets(settings.targets, own, faults);
 }
 
 }  // namespace forbear

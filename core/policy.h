@@ -3,16 +3,27 @@
 //
 //   Settings settings;                        // every default is valid
 //   settings.retry.max_attempts = 4;
+//   TargetPolicy chat{settings};              // inherits all of it, and …
+//   chat.name = "chat";
+//   chat.match.hosts = {"api.example.com"};
+//   chat.match.paths = {"/v1/chat/*"};
+//   chat.retry.attempt_timeout = absl::Seconds(90);
+//   settings.targets.push_back(chat);
 //   std::vector<std::string> faults;
 //   ValidateSettings(settings, &faults);      // a sentence for each
+//
+// Which target a call belongs to, core/policy_table.h decides.
 //
 // Thread rule: values.
 #ifndef FORBEAR_CORE_POLICY_H_
 #define FORBEAR_CORE_POLICY_H_
 
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/string_view.h"
+#include "core/call_match.h"
 #include "core/endpoint.h"
 #include "core/quota.h"
 #include "core/retry_policy.h"
@@ -20,26 +31,56 @@
 namespace forbear {
 
 struct Policy {
-  // Stands in the records of its calls, and nothing else depends on it. Default
-  // "default". 1 … 64 bytes of printable ASCII without blanks.
+  // Stands in the records of its calls. Default "default". 1 … 64 bytes of
+  // printable ASCII without blanks; a target's: letters, digits and ._- only.
   std::string name = "default";
+
+  // False: drivers pass its calls through untouched. FORBEAR_OFF=1 says the same
+  // of all calls, from outside. Default true.
+  bool enabled = true;
+
   RetryOptions retry;
   QuotaOptions quota;
   EndpointOptions endpoint;
+};
+
+// The policy of the calls that `match` describes: all of it. What a target of a
+// file does not set was copied from the top level.
+struct TargetPolicy : Policy {
+  TargetPolicy() = default;
+  explicit TargetPolicy(Policy inherited) : Policy(std::move(inherited)) {}
+
+  CallMatch match;
+
+  // Its calls have a quota (endpoint) of their own for each key, with the options
+  // above: "route group". False: they share the one of their host, which has the
+  // top level's options, and the options above must be a copy of those. A target
+  // of a file has its own if it has a section `quota` (`endpoint`), also an empty
+  // one. Default false.
+  bool own_quota = false;
+  bool own_endpoint = false;
+
+  // After these codes of a remote procedure it may be called again, whether or not
+  // the server acted: listing a code says that repeating is harmless. What a
+  // program says of a method itself goes before. Default none. Codes 1 … 16.
+  std::vector<int> retryable_codes;
 };
 
 struct Settings : Policy {
   // Keys that are remembered, of each kind. Default 4096. 1 … 10,000,000.
   int max_targets = 4096;
 
-  // False: drivers pass every call through. FORBEAR_OFF=1 says the same from
-  // outside.
-  bool enabled = true;
+  // At most kMaxTargets. Of those that match a call the most specific one is its
+  // policy; two of which neither is more specific are a fault.
+  std::vector<TargetPolicy> targets;
+  static constexpr int kMaxTargets = 1000;
 };
 
-// Appends a sentence for each fault, named by the field's path, like
-// "retry.backoff.multiplier"; nothing if valid.
-void ValidatePolicy(const Policy& policy, std::vector<std::string>* faults);
+// Appends a sentence for each fault, named by `prefix` and the field's path, like
+// "targets[2].retry.backoff.multiplier"; nothing if valid.
+void ValidatePolicy(const Policy& policy, absl::string_view prefix,
+                    std::vector<std::string>* faults);
+// Of what a target has inherited, faults are told once, at the top level.
 void ValidateSettings(const Settings& settings,
                       std::vector<std::string>* faults);
 

@@ -160,6 +160,7 @@ absl::StatusOr<CallRecord> Replay(const CallRecord& record,
   spec.seed = record.seed;
   spec.deadline = record.deadline;
   spec.idempotent = record.idempotent;
+  spec.nested = record.yields_to_outer;
   spec.protocol = record.protocol;
   spec.target = record.target;
   spec.method = record.method;

@@ -194,7 +194,8 @@ class BasicSharedState final : public SharedState {
       Lock lock(&quota_->mutex);
       if (!permit->head_seen) {
         quota_->value.OnAnswer(permit->quota, outcome, now, wakes);
-      } else if (outcome.kind == ErrorKind::kThrottled &&
+      } else if ((outcome.kind == ErrorKind::kThrottled ||
+                  outcome.kind == ErrorKind::kQuotaExhausted) &&
                  permit->RefusedLater(outcome)) {
         quota_->value.OnRefusedLater(permit->quota, outcome, now, wakes);
       }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -35,10 +36,11 @@ namespace {
 namespace pb = google::protobuf;
 using Faults = std::vector<std::string>;
 
-// From the message: sets what it has.
+// From the message: sets what it has. Faults are named by `prefix` and the path.
 class FromMessage {
  public:
-  explicit FromMessage(Faults* faults) : faults_(*faults) {}
+  FromMessage(std::string prefix, Faults* faults)
+      : prefix_(std::move(prefix)), faults_(*faults) {}
 
   template <typename T, typename V>
   void Value(const char*, bool has, const V& value, T* to) {
@@ -51,7 +53,7 @@ class FromMessage {
     if (d) {
       *to = *d;
     } else {
-      faults_.push_back(absl::StrCat(path, " is \"",
+      faults_.push_back(absl::StrCat(prefix_, path, " is \"",
                                      absl::CEscape(text.substr(0, 64)), "\"; ",
                                      DurationGrammar()));
     }
@@ -62,12 +64,14 @@ class FromMessage {
     if (known) {
       *to = static_cast<T>(static_cast<int>(value));
     } else {
-      faults_.push_back(absl::StrCat(path, " is ", static_cast<int>(value),
+      faults_.push_back(absl::StrCat(prefix_, path, " is ",
+                                     static_cast<int>(value),
                                      ", which this version does not know"));
     }
   }
 
  private:
+  const std::string prefix_;
   Faults& faults_;
 };
 
@@ -86,6 +90,8 @@ static_assert(static_cast<int>(Jitter::kNone) == v1::Backoff::NONE, "");
              v1::type##_IsValid((message).field()), to)
 
 void ReadRetry(const v1::Retry& m, FromMessage* read, RetryOptions* to) {
+  FORBEAR_READ(Value, "retry.", m, enabled, &to->enabled);
+  FORBEAR_READ(Value, "retry.", m, yield_to_outer, &to->yield_to_outer);
   FORBEAR_READ(Value, "retry.", m, max_attempts, &to->max_attempts);
   FORBEAR_READ(Duration, "retry.", m, max_elapsed, &to->max_elapsed);
   FORBEAR_READ(Duration, "retry.", m, attempt_timeout, &to->attempt_timeout);
@@ -128,16 +134,51 @@ void ReadEndpoint(const v1::Endpoint& m, FromMessage* read,
                &budget->throttled_cost);
 }
 
+void ReadQuota(const v1::Quota& m, FromMessage* read, QuotaOptions* to) {
+  FORBEAR_READ(Value, "quota.", m, max_waiters, &to->max_waiters);
+}
+
+// What Config and Target have in common.
+template <typename Message>
+void ReadPolicy(const Message& m, FromMessage* read, Policy* to) {
+  FORBEAR_READ(Value, "", m, name, &to->name);
+  FORBEAR_READ(Value, "", m, enabled, &to->enabled);
+  ReadRetry(m.retry(), read, &to->retry);
+  ReadQuota(m.quota(), read, &to->quota);
+  ReadEndpoint(m.endpoint(), read, &to->endpoint);
+}
+
+std::vector<std::string> ListOf(const pb::RepeatedPtrField<std::string>& list) {
+  return {list.begin(), list.end()};
+}
+
+void ReadTarget(const v1::Target& m, FromMessage* read, TargetPolicy* to) {
+  // Everything is inherited, but not this.
+  to->name.clear();
+  ReadPolicy(m, read, to);
+  to->own_quota = m.has_quota();
+  to->own_endpoint = m.has_endpoint();
+  to->match.hosts = ListOf(m.match().hosts());
+  to->match.methods = ListOf(m.match().methods());
+  to->match.paths = ListOf(m.match().paths());
+  to->match.rpcs = ListOf(m.match().rpcs());
+  for (const int code : m.retryable_codes()) {
+    to->retryable_codes.push_back(code);
+  }
+}
+
 Settings ReadConfig(const v1::Config& m, Faults* faults) {
   Settings to;
-  FromMessage from(faults);
+  FromMessage from("", faults);
   FromMessage* const read = &from;
-  FORBEAR_READ(Value, "", m, name, &to.name);
-  FORBEAR_READ(Value, "", m, enabled, &to.enabled);
+  ReadPolicy(m, read, &to);
   FORBEAR_READ(Value, "", m, max_targets, &to.max_targets);
-  ReadRetry(m.retry(), read, &to.retry);
-  FORBEAR_READ(Value, "quota.", m.quota(), max_waiters, &to.quota.max_waiters);
-  ReadEndpoint(m.endpoint(), read, &to.endpoint);
+  for (int i = 0; i < m.targets_size(); ++i) {
+    TargetPolicy target(static_cast<const Policy&>(to));
+    FromMessage from_target(absl::StrCat("targets[", i, "]."), faults);
+    ReadTarget(m.targets(i), &from_target, &target);
+    to.targets.push_back(std::move(target));
+  }
   ValidateSettings(to, faults);
   return to;
 }
@@ -175,7 +216,10 @@ class Collector final : public pb::io::ErrorCollector {
         column = static_cast<int>(lines[static_cast<size_t>(i)].find(value));
       }
     }
-    if (error_line_ < 0) error_line_ = line;
+    if (error_line_ < 0) {
+      error_line_ = line;
+      error_column_ = std::max(column, 0);
+    }
     Add(line, column, message);
   }
   // With AllowUnknownField, unknown fields are warnings. To us they are faults,
@@ -185,6 +229,7 @@ class Collector final : public pb::io::ErrorCollector {
   }
   // Of the first error, counted from 0; -1: there was none.
   int error_line() const { return error_line_; }
+  int error_column() const { return error_column_; }
 
  private:
   void Add(int line, int column, const std::string& message) {
@@ -199,29 +244,76 @@ class Collector final : public pb::io::ErrorCollector {
   const std::string& text_;
   Faults& faults_;
   int error_line_ = -1;
+  int error_column_ = 0;
 };
 
-// Overwrites a line with blanks, so that the others keep their numbers. False if
-// there is no such line, or one whose brackets the rest may depend on.
-bool BlankLine(int number, std::string* text) {
+// Overwrites with blanks, so that everything else keeps its line and column. False
+// if there is nothing to overwrite.
+bool Blank(size_t begin, size_t end, std::string* text) {
+  bool blank = true;
+  for (size_t i = begin; i < end; ++i) blank = blank && (*text)[i] == ' ';
+  std::fill(text->begin() + static_cast<ptrdiff_t>(begin),
+            text->begin() + static_cast<ptrdiff_t>(end), ' ');
+  return !blank;
+}
+
+bool IsNameByte(char c) {
+  return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_';
+}
+
+// Takes out the field whose value has the byte `at`, with its name: "name: value",
+// "name: \"value\"" or "name: [ … ]", on the line from `begin` to `end`. False if it
+// is none of these.
+bool BlankField(size_t begin, size_t end, size_t at, std::string* text) {
+  const absl::string_view line =
+      absl::string_view(*text).substr(begin, end - begin);
+  at = std::min(at - begin, line.size());
+  const size_t colon = line.substr(0, at).rfind(':');
+  if (colon == absl::string_view::npos ||
+      line.substr(colon, at - colon).find_first_of("{}<>;") !=
+          absl::string_view::npos) {
+    return false;
+  }
+  size_t first = colon;
+  while (first > 0 && line[first - 1] == ' ') --first;
+  while (first > 0 && IsNameByte(line[first - 1])) --first;
+  size_t last = colon + 1;
+  while (last < line.size() &&
+         absl::ascii_isspace(static_cast<unsigned char>(line[last]))) {
+    ++last;
+  }
+  if (first == colon || last >= line.size()) return false;
+  const char open = line[last];
+  if (open == '[' || open == '"' || open == '\'') {
+    last = line.find(open == '[' ? ']' : open, last + 1);
+    if (last == absl::string_view::npos) return false;
+    ++last;
+  } else {
+    last = std::min(line.find_first_of(" \t,;{}<>[]#", last), line.size());
+  }
+  if (last <= at) return false;
+  return Blank(begin + first, begin + last, text);
+}
+
+// Takes out what the parser stumbled over: a field, or a line, unless the rest may
+// depend on its brackets.
+bool TakeOut(int line, int column, std::string* text) {
   size_t begin = 0;
-  for (int i = 0; i < number; ++i) {
+  for (int i = 0; i < line; ++i) {
     begin = text->find('\n', begin);
     if (begin == std::string::npos) return false;
     ++begin;
   }
   const size_t end = std::min(text->find('\n', begin), text->size());
-  bool blank = true;
-  for (size_t i = begin; i < end; ++i) {
-    if (absl::StrContains("{}<>[]", absl::string_view(&(*text)[i], 1))) {
-      return false;
-    }
-    blank = blank && (*text)[i] == ' ';
+  if (BlankField(begin, end, begin + static_cast<size_t>(column), text)) {
+    return true;
   }
-  if (blank) return false;
-  std::fill(text->begin() + static_cast<ptrdiff_t>(begin),
-            text->begin() + static_cast<ptrdiff_t>(end), ' ');
-  return true;
+  if (absl::string_view(*text)
+          .substr(begin, end - begin)
+          .find_first_of("{}<>[]") != absl::string_view::npos) {
+    return false;
+  }
+  return Blank(begin, end, text);
 }
 
 v1::Config ParseText(absl::string_view text, Faults* faults) {
@@ -229,15 +321,18 @@ v1::Config ParseText(absl::string_view text, Faults* faults) {
   parser.AllowUnknownField(true);
   std::string rest(text);
   v1::Config config;
-  // The parser stops at its first error. Take that line out and go on, to find
-  // the others as well.
+  // The parser stops at its first error. Take that out and go on, to find the
+  // others as well.
   constexpr int kMaxErrors = 100;
   for (int i = 0; i < kMaxErrors; ++i) {
     Collector collector(&rest, faults);
     parser.RecordErrorsTo(&collector);
     config.Clear();
     if (parser.ParseFromString(rest, &config)) return config;
-    if (!BlankLine(collector.error_line(), &rest)) break;
+    if (collector.error_line() < 0 ||
+        !TakeOut(collector.error_line(), collector.error_column(), &rest)) {
+      break;
+    }
   }
   faults->push_back("what follows was not read");
   return config;
@@ -250,7 +345,11 @@ std::string MessageOf(const pb::util::Status& status) {
 }
 
 // What a value of a field must be, for people.
-std::string KindOf(const pb::FieldDescriptor& field) {
+std::string KindOf(const pb::FieldDescriptor& field, bool element = false) {
+  if (field.is_repeated() && !element) {
+    return absl::StrCat("a list, [ … ], of which each is ",
+                        KindOf(field, /*element=*/true));
+  }
   switch (field.cpp_type()) {
     case pb::FieldDescriptor::CPPTYPE_BOOL:
       return "true or false";
@@ -274,6 +373,12 @@ std::string KindOf(const pb::FieldDescriptor& field) {
   }
 }
 
+std::string Shown(const pb::Value& value) {
+  std::string written;
+  (void)pb::util::MessageToJsonString(value, &written);
+  return written.substr(0, 64);
+}
+
 // Field by field, each read by protobuf's own JSON reader, so that one fault does
 // not hide the next.
 void ReadJson(const pb::Struct& json, const std::string& prefix,
@@ -294,7 +399,25 @@ void ReadJson(const pb::Struct& json, const std::string& prefix,
       faults->push_back(absl::StrCat(path, ": there is no such field"));
       continue;
     }
-    if (field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE &&
+    if (field->is_repeated() &&
+        field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE &&
+        value.kind_case() == pb::Value::kListValue) {
+      const auto& list = value.list_value().values();
+      for (int i = 0; i < list.size(); ++i) {
+        const std::string element = absl::StrCat(path, "[", i, "]");
+        // Added also if it is none, so that the others keep their numbers.
+        pb::Message* const added = to->GetReflection()->AddMessage(to, field);
+        if (list[i].kind_case() == pb::Value::kStructValue) {
+          ReadJson(list[i].struct_value(), element + ".", added, faults);
+        } else {
+          faults->push_back(absl::StrCat(element, " is ", Shown(list[i]),
+                                         "; it must be an object, { … }"));
+        }
+      }
+      continue;
+    }
+    if (!field->is_repeated() &&
+        field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE &&
         value.kind_case() == pb::Value::kStructValue) {
       ReadJson(value.struct_value(), path + ".",
                to->GetReflection()->MutableMessage(to, field), faults);
@@ -310,9 +433,7 @@ void ReadJson(const pb::Struct& json, const std::string& prefix,
     if (status.ok()) {
       to->MergeFrom(*read);
     } else {
-      std::string written;
-      (void)pb::util::MessageToJsonString(value, &written);
-      faults->push_back(absl::StrCat(path, " is ", written.substr(0, 64),
+      faults->push_back(absl::StrCat(path, " is ", Shown(value),
                                      "; it must be ", KindOf(*field)));
     }
   }
@@ -385,17 +506,14 @@ absl::StatusOr<Settings> ConfigFromProto(const v1::Config& proto) {
   return settings;
 }
 
-v1::Config ConfigToProto(const Settings& settings) {
-  v1::Config to;
-  to.set_name(settings.name);
-  to.set_enabled(settings.enabled);
-  to.set_max_targets(settings.max_targets);
+namespace {
 
-  const RetryOptions& r = settings.retry;
-  v1::Retry* const retry = to.mutable_retry();
+void WriteRetry(const RetryOptions& r, v1::Retry* retry) {
   retry->set_max_attempts(r.max_attempts);
   retry->set_max_elapsed(FormatDurationText(r.max_elapsed));
   retry->set_attempt_timeout(FormatDurationText(r.attempt_timeout));
+  retry->set_enabled(r.enabled);
+  retry->set_yield_to_outer(r.yield_to_outer);
   retry->set_max_believed_wait(FormatDurationText(r.max_believed_wait));
   retry->set_when_open(static_cast<v1::Retry::WhenOpen>(r.when_open));
   v1::Backoff* const backoff = retry->mutable_backoff();
@@ -403,11 +521,13 @@ v1::Config ConfigToProto(const Settings& settings) {
   backoff->set_multiplier(r.backoff.multiplier);
   backoff->set_max(FormatDurationText(r.backoff.max));
   backoff->set_jitter(static_cast<v1::Backoff::Jitter>(r.backoff.jitter));
+}
 
-  to.mutable_quota()->set_max_waiters(settings.quota.max_waiters);
+void WriteQuota(const QuotaOptions& q, v1::Quota* quota) {
+  quota->set_max_waiters(q.max_waiters);
+}
 
-  const EndpointOptions& e = settings.endpoint;
-  v1::Endpoint* const endpoint = to.mutable_endpoint();
+void WriteEndpoint(const EndpointOptions& e, v1::Endpoint* endpoint) {
   endpoint->set_max_waiters(e.max_waiters);
   v1::Endpoint::Breaker* const breaker = endpoint->mutable_breaker();
   breaker->set_enabled(e.breaker.enabled);
@@ -424,6 +544,45 @@ v1::Config ConfigToProto(const Settings& settings) {
   budget->set_capacity(e.budget.capacity);
   budget->set_transient_cost(e.budget.transient_cost);
   budget->set_throttled_cost(e.budget.throttled_cost);
+}
+
+void WriteList(const std::vector<std::string>& from,
+               pb::RepeatedPtrField<std::string>* to) {
+  for (const std::string& text : from) *to->Add() = text;
+}
+
+}  // namespace
+
+v1::Config ConfigToProto(const Settings& settings) {
+  v1::Config to;
+  to.set_name(settings.name);
+  to.set_enabled(settings.enabled);
+  to.set_max_targets(settings.max_targets);
+  WriteRetry(settings.retry, to.mutable_retry());
+  WriteQuota(settings.quota, to.mutable_quota());
+  WriteEndpoint(settings.endpoint, to.mutable_endpoint());
+  for (const TargetPolicy& target : settings.targets) {
+    *to.add_targets() = TargetToProto(target);
+  }
+  return to;
+}
+
+v1::Target TargetToProto(const TargetPolicy& target) {
+  v1::Target to;
+  to.set_name(target.name);
+  WriteList(target.match.hosts, to.mutable_match()->mutable_hosts());
+  WriteList(target.match.methods, to.mutable_match()->mutable_methods());
+  WriteList(target.match.paths, to.mutable_match()->mutable_paths());
+  WriteList(target.match.rpcs, to.mutable_match()->mutable_rpcs());
+  to.set_enabled(target.enabled);
+  WriteRetry(target.retry, to.mutable_retry());
+  if (target.own_quota) WriteQuota(target.quota, to.mutable_quota());
+  if (target.own_endpoint) {
+    WriteEndpoint(target.endpoint, to.mutable_endpoint());
+  }
+  for (const int code : target.retryable_codes) {
+    to.add_retryable_codes(static_cast<v1::Target::Code>(code));
+  }
   return to;
 }
 

@@ -8,9 +8,9 @@
 // Every fault is reported at once: names that no field has, values of the wrong
 // type, durations that are none, numbers out of their range. Of JSON each comes
 // with its path ("retry.backoff.initial"); of text format what the parser itself
-// refuses comes with line and column, one for each line, and the rest with its
-// path. Where a line cannot be left out, because it has brackets, reading ends,
-// and the error says so.
+// refuses comes with line and column, one for each field, and the rest with its
+// path. Where neither a field nor its line can be left out, reading ends, and the
+// error says so.
 //
 // Thread rule: pure functions, and one that reads a file; call from anywhere.
 #ifndef FORBEAR_PROTO_CONFIG_CONVERT_H_
@@ -45,6 +45,9 @@ absl::StatusOr<Settings> ConfigFromProto(const v1::Config& proto);
 
 // Every field, also those that have their default.
 v1::Config ConfigToProto(const Settings& settings);
+
+// Likewise; `quota` and `endpoint` only if they are the target's own.
+v1::Target TargetToProto(const TargetPolicy& target);
 
 }  // namespace forbear
 

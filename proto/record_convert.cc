@@ -171,6 +171,7 @@ void AttemptToProto(const AttemptRecord& from, const CallRecord& call,
   if (from.garbage_pushback) to->set_garbage_delay(true);
   if (o.committed) to->set_committed(true);
   if (o.retry_forbidden) to->set_retry_forbidden(true);
+  if (o.retry_wanted) to->set_retry_wanted(true);
   if (o.timed_out) to->set_timed_out(true);
   if (o.repeatable) to->set_repeatable(true);
   if (!from.replayable) to->set_not_replayable(true);
@@ -335,6 +336,7 @@ AttemptRecord AttemptFromProto(const v1::Attempt& from, const CallRecord& call,
   to.garbage_pushback = from.garbage_delay();
   o.committed = from.committed();
   o.retry_forbidden = from.retry_forbidden();
+  o.retry_wanted = from.retry_wanted();
   o.timed_out = from.timed_out();
   o.repeatable = from.repeatable();
   to.replayable = !from.not_replayable();
@@ -394,6 +396,7 @@ v1::CallRecord RecordToProto(const CallRecord& record) {
     SetTime(record.deadline, record.begin, to.mutable_deadline());
   }
   if (record.idempotent) to.set_idempotent(true);
+  if (record.yields_to_outer) to.set_yields_to_outer(true);
   to.set_seed(record.seed);
   for (const DispatchRecord& d : record.dispatches) {
     DispatchToProto(d, record, to.add_dispatches());
@@ -429,6 +432,7 @@ absl::StatusOr<CallRecord> RecordFromProto(const v1::CallRecord& proto) {
     to.deadline = reader.Time("deadline", proto.deadline(), to.begin);
   }
   to.idempotent = proto.idempotent();
+  to.yields_to_outer = proto.yields_to_outer();
   to.seed = proto.seed();
   to.dropped_dispatches = proto.dropped_dispatches();
 

@@ -37,7 +37,7 @@ struct Number {
   int digits = 0;        // at most kMaxDigits are kept
   size_t decimals = 0;   // how many were written
 
-  static constexpr int kMaxDigits = 12;
+  static constexpr int kMaxDigits = 15;
 
   // Rounded up to the next nanosecond.
   absl::Duration Times(int64_t unit_nanos) const {

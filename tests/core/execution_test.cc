@@ -110,8 +110,11 @@ class Model final : public SharedState {
   const BudgetOptions& budget_options() const override { return costs; }
 
   void Shut(const Outcome& o, MonotonicTime now) {
-    if (o.pushback &&
-        (o.kind == ErrorKind::kThrottled || o.kind == ErrorKind::kTransient)) {
+    if (o.kind == ErrorKind::kQuotaExhausted) {
+      // Not known when: somebody looks again in a second.
+      gate = Later(gate, now + o.pushback.value_or(absl::Seconds(1)));
+    } else if (o.pushback && (o.kind == ErrorKind::kThrottled ||
+                              o.kind == ErrorKind::kTransient)) {
       gate = Later(gate, now + *o.pushback);
     }
   }
@@ -155,12 +158,15 @@ struct Options {
   WhenOpen when_open = WhenOpen::kWait;
   int budget = 500;
   bool attempt_timeout = false;
+  bool enabled = true;
+  bool nested = false;
 
   std::string Text() const {
     return absl::StrCat("deadline ", deadline, " idempotent ", idempotent,
                         " replayable ", replayable, " max_attempts ",
                         max_attempts, " fail ", when_open == WhenOpen::kFail,
-                        " budget ", budget, " timeout ", attempt_timeout);
+                        " budget ", budget, " timeout ", attempt_timeout,
+                        " enabled ", enabled, " nested ", nested);
   }
 };
 
@@ -187,7 +193,8 @@ class Twin {
     permit_.head_seen = false;
     WakeList none;
     model.OnAnswerHead(&permit_, outcome, now, &none);
-    const bool never_seen = outcome.processed == Processed::kNo && !free_used_;
+    const bool never_seen = outcome.kind == ErrorKind::kTransient &&
+                            outcome.processed == Processed::kNo && !free_used_;
     if (!Retryable(outcome, failures_ + (never_seen ? 0 : 1))) {
       return Head::kCommit;
     }
@@ -213,22 +220,35 @@ class Twin {
         model.Deposit(sent == 1 ? 1 : paid_);
         return Finish(StopReason::kSuccess, {}, now);
       case ErrorKind::kPermanent:
+        if (outcome.retry_wanted && !outcome.retry_forbidden &&
+            !outcome.committed) {
+          break;
+        }
         return Finish(StopReason::kPermanentError, {}, now);
       case ErrorKind::kCancelled:
         return Finish(StopReason::kCancelled, {}, now);
       default:
         break;
     }
-    const bool transient = outcome.kind == ErrorKind::kTransient;
-    const bool free =
-        transient && outcome.processed == Processed::kNo && !free_used_;
+    const bool permanent = outcome.kind == ErrorKind::kPermanent;
+    const bool exhausted = outcome.kind == ErrorKind::kQuotaExhausted;
+    const bool transient = outcome.kind == ErrorKind::kTransient || permanent;
+    const bool free = transient && !permanent &&
+                      outcome.processed == Processed::kNo && !free_used_;
     if (free) free_used_ = true;
     if (transient && !free) ++failures_;
     // A transport's timer may be 10 ms early.
     const MonotonicTime at_most =
         outcome.timed_out ? now + absl::Milliseconds(10) : now;
-    if (at_most >= limit && !outcome.committed) return Late(now, {});
+    if (at_most >= limit && !outcome.committed && !permanent && !exhausted) {
+      return Late(now, {});
+    }
     // Why not, in the order of core/retry_policy.h.
+    if (exhausted && (!outcome.pushback || outcome.retry_forbidden)) {
+      std::optional<MonotonicTime> at;
+      if (known.time > now) at = known.time;
+      return Finish(StopReason::kQuotaExhausted, at, now);
+    }
     if (outcome.committed) return Finish(StopReason::kCommitted, {}, now);
     if (outcome.retry_forbidden)
       return Finish(StopReason::kServerSaidNo, {}, now);
@@ -237,24 +257,35 @@ class Twin {
       return Finish(StopReason::kNotIdempotent, {}, now);
     }
     if (!o_.replayable) return Finish(StopReason::kNotReplayable, {}, now);
+    if (!o_.enabled) return Finish(StopReason::kAttemptsExhausted, {}, now);
     if (transient && failures_ >= o_.max_attempts) {
       return Finish(StopReason::kAttemptsExhausted, {}, now);
     }
+    if (o_.nested) {
+      std::optional<MonotonicTime> at;
+      if (known.time > now) at = known.time;
+      return Finish(StopReason::kOuterLayer, at, now);
+    }
     // The earliest next send.
-    const absl::Duration own =
-        transient ? kBackoff * (1 << (std::max(1, failures_) - 1))
-                  : absl::ZeroDuration();
+    absl::Duration own = transient
+                             ? kBackoff * (1 << (std::max(1, failures_) - 1))
+                             : absl::ZeroDuration();
+    DelaySource because = DelaySource::kBackoff;
+    // A permanent error shuts no gate, so its wait is the call's own to keep.
+    if (permanent && outcome.pushback && *outcome.pushback > own) {
+      own = *outcome.pushback;
+      because = outcome.pushback_source;
+    }
     const MonotonicTime earliest = Later(known.time, now + own);
     const bool breaker = model.open > now && model.open > model.gate;
     if (breaker && o_.when_open == WhenOpen::kFail) {
-      return Finish(known.time >= now + own ? StopReason::kCircuitOpen
-                                            : StopReason::kWaitExceedsDeadline,
-                    earliest, now);
+      return Finish(StopReason::kCircuitOpen, earliest, now);
     }
     if (earliest >= limit) {
       return Finish(breaker && model.open >= now + own
                         ? StopReason::kCircuitOpen
-                        : StopReason::kWaitExceedsDeadline,
+                    : exhausted ? StopReason::kQuotaExhausted
+                                : StopReason::kWaitExceedsDeadline,
                     earliest, now);
     }
     // Transient retries pay before they wait, throttled ones when they leave.
@@ -272,7 +303,8 @@ class Twin {
     if (transient) {
       phase = Phase::kBackoff;
       back_ = now + own;
-      Wait(back_, DelaySource::kBackoff);
+      back_because_ = because;
+      Wait(back_, because);
     } else {
       Dispatch(now);
     }
@@ -281,7 +313,7 @@ class Twin {
   void OnTimer(MonotonicTime now) {
     if (phase == Phase::kBackoff) {
       if (now >= limit) return Late(now, back_);
-      if (now < back_) return Wait(back_, DelaySource::kBackoff);
+      if (now < back_) return Wait(back_, back_because_);
       ticket_ = now;
       return Dispatch(now);
     }
@@ -316,14 +348,17 @@ class Twin {
   }
 
   bool Retryable(const Outcome& o, int failures) const {
-    if (o.kind != ErrorKind::kTransient && o.kind != ErrorKind::kThrottled) {
+    const bool wanted = o.kind == ErrorKind::kPermanent && o.retry_wanted;
+    const bool throttled = o.kind == ErrorKind::kThrottled ||
+                           (o.kind == ErrorKind::kQuotaExhausted && o.pushback);
+    if (o.kind != ErrorKind::kTransient && !throttled && !wanted) return false;
+    if (o.committed || o.retry_forbidden || !o_.replayable || !o_.enabled) {
       return false;
     }
-    if (o.committed || o.retry_forbidden || !o_.replayable) return false;
     if (o.processed != Processed::kNo && !o_.idempotent && !o.repeatable) {
       return false;
     }
-    return o.kind == ErrorKind::kThrottled || failures < o_.max_attempts;
+    return (throttled || failures < o_.max_attempts) && !o_.nested;
   }
 
   void Dispatch(MonotonicTime now) {
@@ -438,6 +473,7 @@ class Twin {
   MonotonicTime ticket_;
   MonotonicTime wait_began_;
   MonotonicTime back_;
+  DelaySource back_because_ = DelaySource::kNone;
   std::optional<MonotonicTime> waits_for_;
   DelaySource waited_for_ = DelaySource::kNone;
   DelaySource told_by_ = DelaySource::kNone;
@@ -521,6 +557,7 @@ class Pair {
         deadline_(o.deadline ? now_ + kLimit : MonotonicTime::Infinite()),
         twin_(o, deadline_),
         model_(o.budget) {
+    retry_.enabled = o.enabled;
     retry_.max_attempts = o.max_attempts;
     retry_.max_elapsed = kLimit;
     retry_.when_open = o.when_open;
@@ -532,6 +569,7 @@ class Pair {
     spec.deadline = deadline_;
     spec.idempotent = o.idempotent;
     spec.replayable = o.replayable;
+    spec.nested = o.nested;
     static const auto* const waiter =
         new std::shared_ptr<Waiter>(std::make_shared<NoWaiter>());
     call_.emplace(spec, &retry_, &model_, *waiter);
@@ -746,16 +784,33 @@ std::vector<Letter> Misc() {
 // Every outcome there is.
 std::vector<Letter> AllOutcomes(Letter::What what) {
   std::vector<Letter> all;
-  for (ErrorKind kind :
-       {ErrorKind::kOk, ErrorKind::kTransient, ErrorKind::kThrottled,
-        ErrorKind::kPermanent, ErrorKind::kCancelled}) {
+  for (ErrorKind kind : {ErrorKind::kOk, ErrorKind::kTransient,
+                         ErrorKind::kThrottled, ErrorKind::kPermanent,
+                         ErrorKind::kCancelled, ErrorKind::kQuotaExhausted}) {
     for (Processed p : {Processed::kNo, Processed::kUnknown, Processed::kYes}) {
       for (const auto& pushback : Pushbacks()) {
         all.push_back(WithOutcome(what, kind, p, pushback));
       }
     }
   }
-  for (ErrorKind kind : {ErrorKind::kTransient, ErrorKind::kThrottled}) {
+  for (const auto& pushback : Pushbacks()) {
+    for (Processed p : {Processed::kNo, Processed::kUnknown, Processed::kYes}) {
+      Letter wanted = WithOutcome(what, ErrorKind::kPermanent, p, pushback);
+      wanted.outcome.retry_wanted = true;
+      wanted.name += "wanted";
+      all.push_back(wanted);
+    }
+  }
+  Letter both = WithOutcome(what, ErrorKind::kPermanent, Processed::kNo, {});
+  both.outcome.retry_wanted = both.outcome.retry_forbidden = true;
+  both.name += "wanted-and-forbidden";
+  all.push_back(both);
+  Letter taken = WithOutcome(what, ErrorKind::kPermanent, Processed::kNo, {});
+  taken.outcome.retry_wanted = taken.outcome.committed = true;
+  taken.name += "wanted-and-committed";
+  all.push_back(taken);
+  for (ErrorKind kind : {ErrorKind::kTransient, ErrorKind::kThrottled,
+                         ErrorKind::kQuotaExhausted}) {
     Letter committed = WithOutcome(what, kind, Processed::kNo, std::nullopt);
     committed.outcome.committed = true;
     committed.name += "committed";
@@ -790,6 +845,8 @@ std::vector<Letter> FewOutcomes() {
           WithOutcome(What::kDone, h, Processed::kNo, {}),
           WithOutcome(What::kDone, h, Processed::kNo, absl::Seconds(1)),
           WithOutcome(What::kDone, h, Processed::kNo, absl::Seconds(100)),
+          WithOutcome(What::kDone, ErrorKind::kQuotaExhausted, Processed::kNo,
+                      absl::Seconds(1)),
           WithOutcome(What::kHead, h, Processed::kNo, absl::Seconds(1))};
 }
 
@@ -855,6 +912,15 @@ std::vector<Options> AllOptions() {
       }
     }
   }
+  Options off;
+  off.enabled = false;
+  all.push_back(off);
+  for (bool deadline : {true, false}) {
+    Options nested;
+    nested.deadline = deadline;
+    nested.nested = true;
+    all.push_back(nested);
+  }
   return all;
 }
 
@@ -898,10 +964,7 @@ TEST(ExecutionTest, EverySecondOutcome) {
   // ended in every way.
   int64_t n = 0;
   for (const Letter& first : AllOutcomes(What::kDone)) {
-    if (first.outcome.kind != ErrorKind::kTransient &&
-        first.outcome.kind != ErrorKind::kThrottled) {
-      continue;
-    }
+    if (!MayChange(first.outcome)) continue;
     const std::vector<Letter> prefix = {L(What::kBegin, "begin"),
                                         L(What::kDrain, "drain"),
                                         first,

@@ -16,13 +16,16 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "core/call_match.h"
 #include "core/call_record.h"
 #include "core/circuit_breaker.h"
 #include "core/outcome.h"
 #include "core/policy.h"
+#include "core/policy_table.h"
 #include "core/retry_policy.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
@@ -38,6 +41,11 @@
 
 namespace forbear::testing {
 namespace {
+
+// Without targets, which have the same again, and fields of their own.
+std::vector<std::string> FieldsOfTheTop() {
+  return FieldsOf(*v1::Config::descriptor(), {"targets"});
+}
 
 // ---- Experiments.
 
@@ -69,6 +77,7 @@ struct Calls {
   int count = 1;
   absl::Duration every = absl::Milliseconds(10);
   absl::Duration deadline = absl::InfiniteDuration();
+  bool nested = false;
 };
 
 std::string Run(const Settings& settings, const SimServer& server,
@@ -83,6 +92,7 @@ std::string Run(const Settings& settings, const SimServer& server,
     call.start = calls.every * i;
     call.deadline = calls.deadline;
     call.retry = settings.retry;
+    call.nested = calls.nested;
     sim.AddCall(call);
   }
   sim.Run();
@@ -100,6 +110,12 @@ std::string Failing(Settings settings) {
 std::string FailingThreeTimes(Settings settings) {
   settings.endpoint.breaker.enabled = false;
   return Run(settings, Always(TransientOutcome(Processed::kUnknown)), {});
+}
+
+std::string AttemptsOfSomebodyElse(Settings settings) {
+  Calls calls;
+  calls.nested = true;
+  return Run(settings, Always(TransientOutcome(Processed::kUnknown)), calls);
 }
 
 std::string AlwaysThrottled(Settings settings) {
@@ -236,9 +252,16 @@ TEST(ConfigDecisionTest, ACallsRecordNamesItsPolicyAndItsDate) {
   request.retry = RetryOptions();
   Call plain(ClientOf(settings), request, std::make_shared<Parker>());
   EXPECT_EQ(plain.record().policy, "batch");
-  request.policy = "urgent";
+  TargetPolicy urgent(settings);
+  urgent.name = "urgent";
+  urgent.match.hosts = {"a"};
+  settings.targets = {urgent};
+  const std::shared_ptr<Client> client = ClientOf(settings);
+  CallRoute route;
+  route.host = "a";
+  request.policy = client->PolicyOf(route);
   const absl::Time before = absl::Now();
-  Call other(ClientOf(settings), request, std::make_shared<Parker>());
+  Call other(client, request, std::make_shared<Parker>());
   EXPECT_EQ(other.record().policy, "urgent");
   EXPECT_LT(absl::AbsDuration(other.record().wall_start - before),
             absl::Hours(1));
@@ -257,6 +280,8 @@ std::vector<Change> Changes() {
       {"name", "\"other\"", NameInTheRecord},
       {"enabled", "false", DriversMayTouchCalls},
       {"max_targets", "1", TwoKeysAreRemembered},
+      {"retry.enabled", "false", AlwaysThrottled},
+      {"retry.yield_to_outer", "false", AttemptsOfSomebodyElse},
       {"retry.max_attempts", "5", FailingThreeTimes},
       {"retry.max_elapsed", "\"10s\"", AlwaysThrottled},
       {"retry.attempt_timeout", "\"100ms\"", NeverAnswering},
@@ -313,7 +338,7 @@ std::string JsonOf(const Change& change) {
 // Every field of the schema that no entry is about.
 std::set<std::string> Missing(const std::vector<Change>& changes) {
   std::set<std::string> missing;
-  for (const std::string& path : FieldsOf(*v1::Config::descriptor())) {
+  for (const std::string& path : FieldsOfTheTop()) {
     missing.insert(path);
   }
   for (const Change& change : changes) missing.erase(change.path);
@@ -345,7 +370,7 @@ TEST(ConfigDecisionTest, EveryFieldChangesADecision) {
     const v1::Config changed = ConfigToProto(*text);
     EXPECT_EQ(changed.DebugString(), ConfigToProto(*json).DebugString());
     // It and nothing else.
-    for (const std::string& path : FieldsOf(*v1::Config::descriptor())) {
+    for (const std::string& path : FieldsOfTheTop()) {
       EXPECT_EQ(ValueAt(changed, path) == ValueAt(defaults, path),
                 path != change.path)
           << path;
@@ -354,6 +379,66 @@ TEST(ConfigDecisionTest, EveryFieldChangesADecision) {
     EXPECT_EQ(change.experiment(Settings()), before);  // not by chance
     EXPECT_NE(change.experiment(*text), before);
     EXPECT_EQ(change.experiment(*json), change.experiment(*text));
+  }
+}
+
+// ---- Targets: which policy some calls get. The options of one are the fields
+// above, and inherited or set: config_convert_test.
+
+std::string PoliciesOf(const Settings& settings) {
+  const PolicyTable table(settings);
+  std::string text;
+  for (const char* host : {"h", "other"}) {
+    for (const char* method : {"GET", "PUT"}) {
+      for (const char* path : {"/v1/a", "/v2"}) {
+        absl::StrAppend(&text, table.Find({host, 0, method, path, ""}).name,
+                        "\n");
+      }
+    }
+    for (const char* rpc : {"/p.S/M", "/q.S/M"}) {
+      const TargetPolicy& policy = table.Find({host, 0, "", "", rpc});
+      absl::StrAppend(&text, policy.name, " ", policy.enabled ? "on" : "off",
+                      " ", absl::StrJoin(policy.retryable_codes, ","), "\n");
+    }
+  }
+  return text;
+}
+
+TEST(ConfigDecisionTest, EveryFieldOfATargetChangesADecision) {
+  const std::string name = "name: \"t\" ";
+  const std::string any_rpc = "match { rpcs: \"*\" } ";
+  const std::map<std::string, std::pair<std::string, std::string>> changes = {
+      {"name", {name + any_rpc, "name: \"u\" " + any_rpc}},
+      {"match.hosts",
+       {name + any_rpc, name + "match { rpcs: \"*\" hosts: \"h\" }"}},
+      {"match.methods",
+       {name + "match { paths: \"/v2\" }",
+        name + "match { paths: \"/v2\" methods: \"PUT\" }"}},
+      {"match.paths",
+       {name + "match { hosts: \"h\" }",
+        name + "match { hosts: \"h\" paths: \"/v1/*\" }"}},
+      {"match.rpcs",
+       {name + "match { hosts: \"h\" }",
+        name + "match { hosts: \"h\" rpcs: \"/p.S/*\" }"}},
+      {"enabled", {name + any_rpc, name + any_rpc + "enabled: false"}},
+      {"retryable_codes",
+       {name + any_rpc, name + any_rpc + "retryable_codes: DATA_LOSS"}},
+  };
+  for (const std::string& path :
+       FieldsOf(*v1::Target::descriptor(), {"retry", "quota", "endpoint"})) {
+    EXPECT_EQ(changes.count(path), 1u) << path << " has no experiment";
+  }
+  for (const auto& [path, texts] : changes) {
+    SCOPED_TRACE(path);
+    std::string policies[2];
+    for (int i = 0; i < 2; ++i) {
+      const std::string& target = i == 0 ? texts.first : texts.second;
+      const absl::StatusOr<Settings> settings = ParseConfig(
+          absl::StrCat("targets { ", target, " }"), ConfigFormat::kTextproto);
+      ASSERT_TRUE(settings.ok()) << settings.status();
+      policies[i] = PoliciesOf(*settings);
+    }
+    EXPECT_NE(policies[0], policies[1]);
   }
 }
 

@@ -16,11 +16,14 @@ bool IsInner(const pb::FieldDescriptor& field) {
 }
 
 void Collect(const pb::Descriptor& type, const std::string& prefix,
+             const std::set<std::string>& without,
              std::vector<std::string>* paths) {
   for (int i = 0; i < type.field_count(); ++i) {
     const pb::FieldDescriptor& field = *type.field(i);
+    if (without.count(prefix + field.name()) > 0) continue;
     if (IsInner(field)) {
-      Collect(*field.message_type(), prefix + field.name() + ".", paths);
+      Collect(*field.message_type(), prefix + field.name() + ".", without,
+              paths);
     } else {
       paths->push_back(prefix + field.name());
     }
@@ -48,9 +51,10 @@ void CollectIn(const pb::Message& message, const std::string& prefix,
 
 }  // namespace
 
-std::vector<std::string> FieldsOf(const pb::Descriptor& type) {
+std::vector<std::string> FieldsOf(const pb::Descriptor& type,
+                                  const std::set<std::string>& without) {
   std::vector<std::string> paths;
-  Collect(type, "", &paths);
+  Collect(type, "", without, &paths);
   return paths;
 }
 

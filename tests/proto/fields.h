@@ -17,8 +17,10 @@
 namespace forbear::testing {
 
 // The paths of all fields that are no messages, or messages of google.protobuf,
-// in the order of declaration. Types must not contain themselves.
-std::vector<std::string> FieldsOf(const google::protobuf::Descriptor& type);
+// in the order of declaration, but for the fields at the paths `without` and what is
+// in them. Types must not contain themselves.
+std::vector<std::string> FieldsOf(const google::protobuf::Descriptor& type,
+                                  const std::set<std::string>& without = {});
 
 // The field at a path of FieldsOf; null: there is none.
 const google::protobuf::FieldDescriptor* FieldAt(
@@ -28,7 +30,8 @@ const google::protobuf::FieldDescriptor* FieldAt(
 void AddFieldsIn(const google::protobuf::Message& message,
                  std::set<std::string>* paths);
 
-// The value at a path, as text format writes it; "" if it is not set.
+// The value at a path, as text format writes it; "" if it is not set. No field on
+// the path may be repeated.
 std::string ValueAt(const google::protobuf::Message& message,
                     const std::string& path);
 

@@ -103,6 +103,7 @@ CallRecord RandomRecord(uint64_t seed) {
   r.end = dice.Time();
   if (dice.Chance(0.7)) r.deadline = dice.Time();
   r.idempotent = dice.Chance(0.5);
+  r.yields_to_outer = dice.Chance(0.5);
   r.stop_reason = dice.Of<StopReason>(kStopReasonCount);
   if (dice.Chance(0.5)) r.retry_at = dice.Time();
   r.total_attempts = dice.Small();
@@ -126,6 +127,7 @@ CallRecord RandomRecord(uint64_t seed) {
     o.processed = dice.Of<Processed>(3);
     o.committed = dice.Chance(0.5);
     o.retry_forbidden = dice.Chance(0.5);
+    o.retry_wanted = dice.Chance(0.5);
     o.timed_out = dice.Chance(0.5);
     o.repeatable = dice.Chance(0.5);
     if (dice.Chance(0.5)) o.pushback = dice.Duration();
@@ -190,14 +192,15 @@ TEST(RecordConvertTest, RoundTripLosesNothing) {
 [[maybe_unused]] void EveryMember(const CallRecord& record) {
   [[maybe_unused]] const auto& [call_id, seed, protocol, target, method, policy,
                                 wall_start, begin, end, deadline, idempotent,
-                                stop_reason, retry_at, total_attempts, attempts,
-                                dispatches, dropped_dispatches] = record;
+                                yields_to_outer, stop_reason, retry_at,
+                                total_attempts, attempts, dispatches,
+                                dropped_dispatches] = record;
   [[maybe_unused]] const auto& [number, start, head, attempt_end, outcome,
                                 waited, wait_source, garbage_pushback,
                                 replayable, not_before, not_before_source,
                                 budget, budget_cost] = attempts[0];
   [[maybe_unused]] const auto& [kind, processed, committed, retry_forbidden,
-                                timed_out, repeatable, pushback,
+                                retry_wanted, timed_out, repeatable, pushback,
                                 pushback_source, status, transport_error,
                                 bytes_sent, bytes_received] = outcome;
   [[maybe_unused]] const auto& [at, verdict, until, source, holder, reason] =

@@ -153,6 +153,7 @@ Simulation::Call::Call(Simulation* simulation, size_t number,
     spec.deadline = start + options.deadline;
   }
   spec.idempotent = options.idempotent;
+  spec.nested = options.nested;
   spec.target = "server";
   spec.method = "CALL";
   execution_ = std::make_unique<Execution>(spec, &options_.retry, shared_.get(),

@@ -125,6 +125,7 @@ struct SimCallOptions {
   absl::Duration cancel = absl::InfiniteDuration();    // after the call's
   RetryOptions retry;
   bool idempotent = true;
+  bool nested = false;  // an attempt of somebody else's loop
   size_t quota = 0;
   size_t endpoint = 0;
 };
