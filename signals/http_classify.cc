@@ -8,15 +8,15 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "signals/http_date.h"
+#include "signals/header_signals.h"
 #include "signals/json_reader.h"
 #include "signals/retry_after.h"
 
 namespace forbear {
 namespace {
 
-// Lines of one name that are looked at. More are an attack or an accident.
-constexpr int kMaxLines = 16;
+// Lines of a head that are looked at. More are an attack or an accident.
+constexpr size_t kMaxLines = 1000;
 
 constexpr int kTooManyRequests = 429;
 
@@ -43,21 +43,12 @@ std::optional<int64_t> Count(absl::string_view text) {
 class Answer {
  public:
   explicit Answer(const AnswerFacts& facts)
-      : facts_(facts), json_(facts.has_body ? facts.body : "") {
-    times_.now = facts.now;
-    const int64_t now = absl::ToUnixSeconds(facts.now);
-    for (const HeaderField& field : facts.headers) {
-      if (!absl::EqualsIgnoreCase(field.name, "date")) continue;
-      const std::optional<int64_t> date =
-          ParseHttpDate(TrimBlanks(field.value), now);
-      if (date) times_.date = absl::FromUnixSeconds(*date);
-      break;
-    }
-  }
+      : facts_(facts),
+        headers_(facts.headers.subspan(0, kMaxLines)),
+        json_(facts.has_body ? facts.body : ""),
+        times_(WallTimesOf(headers_, facts.now)) {}
 
-  const AnswerFacts& facts() const { return facts_; }
   const WallTimes& times() const { return times_; }
-  const JsonText& json() const { return json_; }
 
   bool MatchesStatus(const AnswerRule& rule) const {
     return facts_.grpc_code ? rule.MatchesCode(*facts_.grpc_code)
@@ -67,10 +58,11 @@ class Answer {
   // Calls `visit` for each value of a header until it returns false.
   template <typename Visit>
   void ForEachValue(absl::string_view name, Visit visit) const {
-    int lines = 0;
-    for (const HeaderField& field : facts_.headers) {
-      if (!absl::EqualsIgnoreCase(field.name, name)) continue;
-      if (!visit(TrimBlanks(field.value)) || ++lines == kMaxLines) return;
+    for (const HeaderField& field : headers_) {
+      if (absl::EqualsIgnoreCase(field.name, name) &&
+          !visit(TrimBlanks(field.value))) {
+        return;
+      }
     }
   }
 
@@ -174,7 +166,7 @@ class Answer {
   std::optional<absl::Duration> Wait(const DelayRule& delay) const {
     std::optional<absl::Duration> wait;
     if (delay.ratelimit_fields) {
-      wait = WaitForExhausted(ReadRateLimitHeaders(facts_.headers, times_));
+      wait = WaitForExhausted(ReadRateLimitHeaders(headers_, times_));
     } else if (delay.path) {
       if (facts_.has_body) wait = WaitInBody(delay);
     } else {
@@ -221,8 +213,9 @@ class Answer {
   }
 
   const AnswerFacts& facts_;
+  const absl::Span<const HeaderField> headers_;
   const JsonText json_;
-  WallTimes times_;
+  const WallTimes times_;
 };
 
 // The wait that counts, and where it stands.
@@ -235,31 +228,23 @@ struct Told {
   }
 };
 
-bool IsWholeSeconds(DelayFormat format) {
-  return format == DelayFormat::kSeconds ||
-         format == DelayFormat::kHttpRetryAfter;
-}
-
 Told Explicit(const Answer& answer, const VendorProfile& profile,
               const VendorProfile& generic) {
-  Told coarse;
-  Told precise;
+  Told precise;  // of those that others are rounded up from
+  Told longest;
   const auto look = [&](const VendorProfile& p) {
     for (const DelayRule& delay : p.delays) {
       if (delay.fallback) continue;
-      Told* const told =
-          IsWholeSeconds(delay.format) && !delay.path ? &coarse : &precise;
-      told->Keep(answer.Wait(delay), delay.source);
+      const std::optional<absl::Duration> wait = answer.Wait(delay);
+      longest.Keep(wait, delay.source);
+      if (delay.precise) precise.Keep(wait, delay.source);
     }
   };
   look(profile);
   if (&profile != &generic) look(generic);
-  if (!precise.wait) return coarse;
-  // A date or whole seconds, rounded up from the same wait.
-  if (coarse.wait && *coarse.wait - *precise.wait >= absl::Seconds(1)) {
-    return coarse;
-  }
-  return precise;
+  const bool rounded_up =
+      precise.wait && *longest.wait - *precise.wait < absl::Seconds(1);
+  return rounded_up ? precise : longest;
 }
 
 Told Fallback(const Answer& answer, const VendorProfile& profile) {

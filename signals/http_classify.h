@@ -26,9 +26,9 @@
 //   auth, permanent                         permanent     yes
 //
 // The wait, of what is throttled or transient:
-// 1. The longest of what the profile and the generic one call a delay. Whole
-//    seconds (Retry-After: 3) that are a more precise wait (retry-after-ms: 2100)
-//    rounded up are the same statement, and the precise one counts.
+// 1. The longest of what the profile and the generic one call a delay; but where a
+//    profile says that a delay is the precise one (retry-after-ms: 2100), it counts
+//    before one that is less than a second longer (Retry-After: 3).
 // 2. If there is none, and the rule takes hints: the longest of the profile's
 //    fallback delays, or else of the generic ones (a limit's reset).
 // 3. If there is none, the rule's floor.

@@ -543,7 +543,7 @@ void ReadDelay(const JsonValue& value, const Place& place, DelayRule* out,
   bool prose = false;
   bool has_format = false;
   bool has_source = false;
-  const auto headers = [&](std::vector<std::string>* list) {
+  const auto header_list = [&](std::vector<std::string>* list) {
     return [=](const JsonValue& v, const Place& at) {
       reader->List(v, at, 1, VendorProfile::kMaxTexts,
                    [&](const JsonValue& element, const Place& p) {
@@ -560,7 +560,7 @@ void ReadDelay(const JsonValue& value, const Place& place, DelayRule* out,
                   {"headers", false,
                    [&](const JsonValue& v, const Place& at) {
                      ++places;
-                     headers (&out->headers)(v, at);
+                     header_list (&out->headers)(v, at);
                    }},
                   {"path", false,
                    [&](const JsonValue& v, const Place& at) {
@@ -581,10 +581,14 @@ void ReadDelay(const JsonValue& value, const Place& place, DelayRule* out,
                      has_format = true;
                      reader->Format(v, at, &out->format);
                    }},
-                  {"if_zero", false, headers(&out->if_zero)},
+                  {"if_zero", false, header_list(&out->if_zero)},
                   {"fallback", false,
                    [&](const JsonValue& v, const Place& at) {
                      reader->True(v, at, &out->fallback);
+                   }},
+                  {"precise", false,
+                   [&](const JsonValue& v, const Place& at) {
+                     reader->True(v, at, &out->precise);
                    }},
                   {"add_ms", false,
                    [&](const JsonValue& v, const Place& at) {
@@ -615,6 +619,9 @@ void ReadDelay(const JsonValue& value, const Place& place, DelayRule* out,
   }
   if (!out->after.empty() && !out->path) {
     reader->Fault(absl::StrCat(place, "/after"), "goes with path only");
+  }
+  if (out->precise && out->fallback) {
+    reader->Fault(absl::StrCat(place, "/precise"), "does not go with fallback");
   }
   CheckProse(out->path, prose, place, reader);
   if (!has_source) {

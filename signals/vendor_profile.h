@@ -123,6 +123,9 @@ struct DelayRule {
   // It tells how full a limit is, not how long to stay away: counts only if the
   // answer names no time otherwise.
   bool fallback = false;
+  // The vendor says the same wait in whole seconds elsewhere, rounded up: those do
+  // not count if they are less than a second longer.
+  bool precise = false;
   // What is added to it.
   absl::Duration add;
   DelaySource source = DelaySource::kRetryAfter;

@@ -1,6 +1,5 @@
 #include "signals/http_classify.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -15,6 +14,7 @@
 #include "core/random.h"
 #include "gtest/gtest.h"
 #include "signals/header_field.h"
+#include "signals/header_signals.h"
 #include "signals/profile_set.h"
 #include "signals/vendor_profile.h"
 
@@ -187,26 +187,41 @@ TEST(HttpClassifyTest, WhichWaitCounts) {
   EXPECT_EQ(wait({{"Retry-After", "3"}}), absl::Seconds(3));
   EXPECT_EQ(wait({{"Retry-After", "3"}, {"Retry-After", "9"}}),
             absl::Seconds(9));
-  // Rounded up from the precise one, or not.
   EXPECT_EQ(wait({{"Retry-After", "3"}, {"Retry-After-Ms", "2001"}}),
-            absl::Milliseconds(2001));
-  EXPECT_EQ(wait({{"Retry-After", "3"}, {"Retry-After-Ms", "2000"}}),
             absl::Seconds(3));
   EXPECT_EQ(wait({{"Retry-After", "3"}, {"Retry-After-Ms", "3001"}}),
             absl::Milliseconds(3001));
   EXPECT_EQ(wait({{"Retry-After", "0"}, {"Retry-After-Ms", "0"}}),
             absl::ZeroDuration());
-  EXPECT_EQ(wait({{"Retry-After", "1"}, {"Retry-After-Ms", "0"}}),
-            absl::Seconds(1));
   // What is no wait is as if it were absent.
   EXPECT_EQ(wait({{"Retry-After", "soon"}, {"Retry-After-Ms", "-1"}}),
             absl::Seconds(-1));
   EXPECT_EQ(wait({{"Retry-After", "99999999999999999999"}}),
             absl::InfiniteDuration());
   // No more than so many lines are looked at.
-  Headers many(17, {"retry-after", "1"});
+  Headers many(1001, {"retry-after", "1"});
   many.back().value = "100";
   EXPECT_EQ(wait(many), absl::Seconds(1));
+}
+
+// Where the vendor says the same twice, once rounded up to whole seconds.
+TEST(HttpClassifyTest, ThePreciseWait) {
+  const VendorProfile profile = Profile(R"("delays":[
+      {"header":"retry-after-ms","format":"ms","precise":true}])");
+  const auto wait = [&](const Headers& headers) {
+    return Read(429, headers, std::nullopt, profile)
+        .pushback.value_or(absl::Seconds(-1));
+  };
+  EXPECT_EQ(wait({{"Retry-After", "3"}, {"Retry-After-Ms", "2001"}}),
+            absl::Milliseconds(2001));
+  EXPECT_EQ(wait({{"Retry-After", "3"}, {"Retry-After-Ms", "2000"}}),
+            absl::Seconds(3));
+  EXPECT_EQ(wait({{"Retry-After", "3"}, {"Retry-After-Ms", "3001"}}),
+            absl::Milliseconds(3001));
+  EXPECT_EQ(wait({{"Retry-After", "1"}, {"Retry-After-Ms", "0"}}),
+            absl::Seconds(1));
+  EXPECT_EQ(wait({{"Retry-After", "1"}}), absl::Seconds(1));
+  EXPECT_EQ(wait({{"Retry-After-Ms", "1"}}), absl::Milliseconds(1));
 }
 
 TEST(HttpClassifyTest, FallbacksInTheirOrder) {
@@ -305,9 +320,8 @@ TEST(HttpClassifyTest, TheServersOwnWord) {
       Read(503, {{"retry-me", "true"}}, std::nullopt, own).retry_forbidden);
 }
 
-// Whatever an answer says, in whichever way: we never come back before a wait that
-// stands in it, except that whole seconds may be a more precise wait rounded up.
-TEST(HttpClassifyTest, NeverSoonerThanTold) {
+// The generic profile reads heads as header_signals does, which is code.
+TEST(HttpClassifyTest, AsHeaderSignals) {
   constexpr uint64_t kRuns = 200000;
   for (uint64_t seed = 1; seed <= kRuns; ++seed) {
     uint64_t counter = 0;
@@ -315,49 +329,56 @@ TEST(HttpClassifyTest, NeverSoonerThanTold) {
       return MixRandom(seed, counter++) % n;
     };
     std::vector<std::pair<std::string, std::string>> texts;
-    absl::Duration coarse = absl::ZeroDuration();
-    absl::Duration precise = absl::ZeroDuration();
-    for (uint64_t i = 1 + pick(4); i > 0; --i) {
-      const auto number = static_cast<int64_t>(pick(pick(2) == 0 ? 5 : 5000));
-      switch (pick(6)) {
+    for (uint64_t i = pick(6); i > 0; --i) {
+      static const char* const kNames[] = {"Retry-After",
+                                           "retry-after-ms",
+                                           "X-Ms-Retry-After-Ms",
+                                           "x-amz-retry-after",
+                                           "RateLimit",
+                                           "X-RateLimit-Remaining",
+                                           "X-RateLimit-Reset",
+                                           "X-RateLimit-Remaining-Tokens",
+                                           "X-RateLimit-Reset-Tokens",
+                                           "Date",
+                                           "X-Should-Retry",
+                                           "Age"};
+      const auto number = static_cast<int64_t>(pick(pick(2) == 0 ? 3 : 3000));
+      std::string value;
+      switch (pick(8)) {
         case 0:
+          value = absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT",
+                                   absl::FromUnixSeconds(1795348800 + number),
+                                   absl::UTCTimeZone());
+          break;
         case 1:
-          texts.emplace_back("Retry-After", absl::StrCat(number));
-          coarse = std::max(coarse, absl::Seconds(number));
+          value = absl::StrCat("\"a\";r=", pick(2), ";t=", number);
           break;
         case 2:
-          texts.emplace_back(
-              "retry-after",
-              absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT",
-                               absl::FromUnixSeconds(1795348800 + number),
-                               absl::UTCTimeZone()));
-          coarse = std::max(coarse, absl::Seconds(number));
+          value = absl::StrCat(number, ".5");
           break;
         case 3:
-          texts.emplace_back("Retry-After-Ms", absl::StrCat(number));
-          precise = std::max(precise, absl::Milliseconds(number));
+          value = absl::StrCat(number, "s");
           break;
         case 4:
-          texts.emplace_back("x-amz-retry-after", absl::StrCat(number, ".5"));
-          precise = std::max(
-              precise, absl::Milliseconds(number) + absl::Microseconds(500));
+          value = pick(2) == 0 ? "true" : "false";
           break;
         default:
-          texts.emplace_back("X-RateLimit-Remaining", absl::StrCat(pick(2)));
-          texts.emplace_back("X-RateLimit-Reset", absl::StrCat(number));
+          value = absl::StrCat(number);
       }
+      texts.emplace_back(kNames[pick(12)], value);
     }
     Headers headers;
     for (const auto& [name, value] : texts) headers.push_back({name, value});
-    for (const int status : {429, 503}) {
-      const absl::Duration wait =
-          Read(status, headers).pushback.value_or(absl::ZeroDuration());
-      ASSERT_GE(wait, precise) << "seed " << seed;
-      ASSERT_GT(wait + absl::Seconds(1), coarse) << "seed " << seed;
-      if (wait < coarse) {
-        ASSERT_EQ(wait, precise) << "seed " << seed;
-      }
-    }
+    const HeaderSignals signals = ReadHeaderSignals(
+        headers, WallTimesOf(headers, absl::FromUnixSeconds(1795348800)));
+    const AnswerMeaning limited = Read(429, headers);
+    ASSERT_EQ(limited.pushback, signals.wait()) << "seed " << seed;
+    ASSERT_EQ(limited.pushback_source, signals.wait_source());
+    ASSERT_EQ(limited.retry_forbidden, signals.should_retry == false);
+    ASSERT_EQ(Read(503, headers).pushback, signals.explicit_wait);
+    ASSERT_EQ(Read(409, headers).kind, signals.should_retry == true
+                                           ? ErrorKind::kTransient
+                                           : ErrorKind::kPermanent);
   }
 }
 

@@ -378,6 +378,11 @@ std::vector<Part> SmallParts(const VendorProfile& profile) {
              if (!d->if_zero.empty()) d->if_zero.erase(d->if_zero.begin() + j);
            }});
     }
+    if (delay.precise) {
+      parts.push_back({at + "/precise", [i](VendorProfile* p) {
+                         p->delays[i].precise = false;
+                       }});
+    }
     if (delay.fallback) {
       parts.push_back({at + "/fallback", [i](VendorProfile* p) {
                          p->delays[i].fallback = false;

@@ -41,7 +41,7 @@ TEST(VendorProfileTest, EveryField) {
     "idempotency_header": "idempotency-key",
     "max_hint_ms": 60000,
     "delays": [
-      {"header": "x-wait", "format": "ms"},
+      {"header": "x-wait", "format": "ms", "precise": true},
       {"headers": ["a", "b"], "if_zero": ["c", "d"], "format": "epoch_s", "add_ms": 500, "fallback": true},
       {"path": "/wait", "format": "proto_duration"},
       {"path": "/error/message", "after": "in ", "format": "go_duration", "prose": true},
@@ -80,6 +80,8 @@ TEST(VendorProfileTest, EveryField) {
   EXPECT_EQ(p.delays[0].format, DelayFormat::kMilliseconds);
   EXPECT_EQ(p.delays[0].source, DelaySource::kRetryAfter);
   EXPECT_FALSE(p.delays[0].fallback);
+  EXPECT_TRUE(p.delays[0].precise);
+  EXPECT_FALSE(p.delays[1].precise);
   EXPECT_EQ(p.delays[1].headers.size(), 2u);
   EXPECT_EQ(p.delays[1].if_zero[1], "d");
   EXPECT_EQ(p.delays[1].add, absl::Milliseconds(500));
@@ -209,6 +211,8 @@ TEST(VendorProfileTest, Faults) {
        "/delays/0 has a format, which"},
       {R"(,"delays":[{"header":"a","format":"s","if_zero":["b","c"]}])",
        "/delays/0/if_zero has 2 elements for 1 headers"},
+      {R"(,"delays":[{"header":"a","format":"s","precise":true,"fallback":true}])",
+       "/delays/0/precise does not go with fallback"},
       {R"(,"delays":[{"header":"a","format":"s","after":"b"}])",
        "/delays/0/after goes with path only"},
       {R"(,"delays":[{"path":"/message","format":"s","after":"b"}])",
