@@ -316,13 +316,10 @@ void ApplyOverride(const Answer& answer, const VendorProfile& profile,
     return true;
   });
   if (no) {
-    meaning->retry_forbidden = IsFailure(*meaning);
-  } else if (yes && meaning->kind == ErrorKind::kPermanent) {
-    meaning->kind = ErrorKind::kTransient;
-    meaning->processed = Processed::kUnknown;
-    meaning->retry = RetryAdvice::kBackoff;
+    meaning->retry_forbidden = true;
   } else if (yes) {
     meaning->retry_forbidden = false;
+    meaning->retry_wanted = true;
   }
 }
 
@@ -357,7 +354,9 @@ AnswerMeaning ClassifyAnswer(const AnswerFacts& facts,
 
   const bool at_reset = meaning.kind == ErrorKind::kQuotaExhausted &&
                         meaning.retry == RetryAdvice::kAtReset;
-  if (!IsFailure(meaning) && !at_reset) return meaning;
+  const bool wanted =
+      meaning.kind == ErrorKind::kPermanent && meaning.retry_wanted;
+  if (!IsFailure(meaning) && !at_reset && !wanted) return meaning;
   static const AnswerRule* const kNone = new AnswerRule();
   const Told told =
       WaitOf(answer, rule != nullptr ? *rule : *kNone, profile, generic);

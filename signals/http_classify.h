@@ -25,7 +25,7 @@
 //   transient, conflict                     transient     unknown
 //   auth, permanent                         permanent     yes
 //
-// The wait, of what is throttled or transient:
+// The wait, of what is throttled or transient, or of which a retry is asked for:
 // 1. The longest of what the profile and the generic one call a delay; but where a
 //    profile says that a delay is the precise one (retry-after-ms: 2100), it counts
 //    before one that is less than a second longer (Retry-After: 3).
@@ -38,8 +38,8 @@
 // else no wait counts, whatever the answer says, for it is not the quota's: Gemini
 // sends one of 26 s when the day's is used up.
 //
-// The override header ("x-should-retry"): "false" forbids a retry; "true" makes a
-// permanent error a transient one. Neither changes that a quota is used up.
+// The override header ("x-should-retry"): "false" forbids a retry; "true" asks for
+// one of a permanent error, too. Neither changes that a quota is used up.
 //
 // Whether a request may be repeated is not asked here; core/retry_policy.h does.
 //
@@ -79,6 +79,7 @@ struct AnswerMeaning {
   ErrorKind kind = ErrorKind::kOk;
   Processed processed = Processed::kYes;
   bool retry_forbidden = false;
+  bool retry_wanted = false;
   std::optional<absl::Duration> pushback;
   DelaySource pushback_source = DelaySource::kNone;
 

@@ -303,18 +303,23 @@ TEST(HttpClassifyTest, TheServersOwnWord) {
       Read(503, {{"X-Should-Retry", "false"}, {"x-should-retry", "true"}})
           .retry_forbidden);
   EXPECT_FALSE(Read(503, {{"X-Should-Retry", "no"}}).retry_forbidden);
-  EXPECT_FALSE(Read(404, {{"X-Should-Retry", "false"}}).retry_forbidden);
-  EXPECT_EQ(Read(409, {{"x-should-retry", "true"}}).kind,
-            ErrorKind::kTransient);
-  EXPECT_EQ(Read(409, {{"x-should-retry", "1"}}).kind, ErrorKind::kPermanent);
+  EXPECT_TRUE(Read(409, {{"x-should-retry", "true"}}).retry_wanted);
+  EXPECT_FALSE(Read(409, {{"x-should-retry", "1"}}).retry_wanted);
+  EXPECT_FALSE(
+      Read(409, {{"x-should-retry", "false"}, {"x-should-retry", "true"}})
+          .retry_wanted);
+  EXPECT_EQ(
+      Read(409, {{"x-should-retry", "true"}, {"retry-after", "5"}}).pushback,
+      absl::Seconds(5));
+  EXPECT_FALSE(Read(409, {{"retry-after", "5"}}).pushback.has_value());
   EXPECT_EQ(Read(200, {{"x-should-retry", "true"}}).kind, ErrorKind::kOk);
   // Another name, instead.
   const VendorProfile own = Profile(R"("override_header":"retry-me","rules":[
       {"id":"a","status":[503],"class":"transient","retry":"never"}])");
-  EXPECT_EQ(Read(409, {{"retry-me", "true"}}, std::nullopt, own).kind,
-            ErrorKind::kTransient);
-  EXPECT_EQ(Read(409, {{"x-should-retry", "true"}}, std::nullopt, own).kind,
-            ErrorKind::kPermanent);
+  EXPECT_TRUE(
+      Read(409, {{"retry-me", "true"}}, std::nullopt, own).retry_wanted);
+  EXPECT_FALSE(
+      Read(409, {{"x-should-retry", "true"}}, std::nullopt, own).retry_wanted);
   EXPECT_TRUE(Read(503, {}, std::nullopt, own).retry_forbidden);
   EXPECT_FALSE(
       Read(503, {{"retry-me", "true"}}, std::nullopt, own).retry_forbidden);
@@ -376,9 +381,7 @@ TEST(HttpClassifyTest, AsHeaderSignals) {
     ASSERT_EQ(limited.pushback_source, signals.wait_source());
     ASSERT_EQ(limited.retry_forbidden, signals.should_retry == false);
     ASSERT_EQ(Read(503, headers).pushback, signals.explicit_wait);
-    ASSERT_EQ(Read(409, headers).kind, signals.should_retry == true
-                                           ? ErrorKind::kTransient
-                                           : ErrorKind::kPermanent);
+    ASSERT_EQ(Read(409, headers).retry_wanted, signals.should_retry == true);
   }
 }
 

@@ -215,6 +215,7 @@ std::map<std::string, std::string> ReadAs(const Vector& v,
   read["retry"] = std::string(RetryAdviceName(meaning.retry));
   read["processed"] = std::string(ProcessedName(meaning.processed));
   read["forbidden"] = meaning.retry_forbidden ? "true" : "false";
+  read["wanted"] = meaning.retry_wanted ? "true" : "false";
   read["wait_ms"] = MillisecondsText(meaning.pushback);
   read["wait_source"] = std::string(DelaySourceName(meaning.pushback_source));
   for (const AnnouncedLimit& limit : ReadLimits(facts, profile)) {
@@ -229,13 +230,14 @@ std::map<std::string, std::string> ReadAs(const Vector& v,
 }
 
 // Empty: it is read as expected. A vector that names no wait expects none, and one
-// that says nothing of "forbidden" expects that it is not.
+// that says nothing of "forbidden" and "wanted" expects that it is neither.
 std::string Difference(const Vector& v, const VendorProfile& profile,
                        const VendorProfile& generic) {
   std::map<std::string, std::string> expected = v.expected;
   expected.emplace("wait_ms", "");
   expected.emplace("wait_source", expected["wait_ms"].empty() ? "none" : "?");
   expected.emplace("forbidden", "false");
+  expected.emplace("wanted", "false");
   std::map<std::string, std::string> read = ReadAs(v, profile, generic);
   std::string difference;
   for (const auto& [key, value] : expected) {
