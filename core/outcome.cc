@@ -7,8 +7,8 @@ namespace forbear {
 bool operator==(const Outcome& x, const Outcome& y) {
   // Bindings rather than names: a new member does not compile until it is here.
   const auto all = [](const Outcome& outcome) {
-    const auto& [a, b, c, d, e, f, g, h, i, j, k, l] = outcome;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = outcome;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
   };
   return all(x) == all(y);
 }
@@ -67,6 +67,8 @@ absl::string_view DelaySourceName(DelaySource source) {
       return "rate-limit";
     case DelaySource::kBody:
       return "body";
+    case DelaySource::kHedge:
+      return "hedge";
   }
   return "?";
 }

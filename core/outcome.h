@@ -55,6 +55,7 @@ enum class DelaySource : uint8_t {
   kRetryInfo,   // google.rpc.RetryInfo, in trailers or in a body
   kRateLimit,   // the reset of a limit that the answer says is used up
   kBody,        // another field of the answer's body
+  kHedge,       // the delay of a hedge, while an attempt is out
 };
 
 struct Outcome {
@@ -67,6 +68,12 @@ struct Outcome {
   // The server said that coming back is useless (a negative or unreadable
   // grpc-retry-pushback-ms, gRPC A6).
   bool retry_forbidden = false;
+
+  // The server said that coming back helps (x-should-retry: true). It turns a
+  // kPermanent answer into one that may be followed by another attempt; no more:
+  // what may have been acted on and may not be repeated stays so. Next to
+  // retry_forbidden it counts for nothing.
+  bool retry_wanted = false;
 
   // The attempt ended because its own time was over.
   bool timed_out = false;
@@ -100,6 +107,23 @@ inline bool IsSilent(const Outcome& outcome) {
   return outcome.kind == ErrorKind::kCancelled ||
          (outcome.kind == ErrorKind::kPermanent &&
           outcome.processed == Processed::kNo && outcome.status == 0);
+}
+
+// Whether it is of a kind that another attempt may change. Whether there is one
+// is up to core/retry_policy.h.
+inline bool MayChange(const Outcome& outcome) {
+  switch (outcome.kind) {
+    case ErrorKind::kTransient:
+    case ErrorKind::kThrottled:
+    case ErrorKind::kQuotaExhausted:
+      return true;
+    case ErrorKind::kPermanent:
+      return outcome.retry_wanted && !outcome.retry_forbidden;
+    case ErrorKind::kOk:
+    case ErrorKind::kCancelled:
+      break;
+  }
+  return false;
 }
 
 bool operator==(const Outcome& a, const Outcome& b);

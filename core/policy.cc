@@ -49,10 +49,10 @@ void ValidateTargets(const std::vector<TargetPolicy>& targets,
           "\"; it must be 1 … ", kMaxName, " letters, digits and ._-"));
     }
     const auto [it, added] = names.emplace(target.name, i);
-    if (!added) {
-      faults->push_back(
-          absl::StrCat(path, ".name is \"", absl::CEscape(target.name),
-                       "\"; so is the name of targets[", it->second, "]"));
+    if (!added && IsTargetName(target.name)) {
+      faults->push_back(absl::StrCat(path, ".name is \"", target.name,
+                                     "\"; so is the name of targets[",
+                                     it->second, "]"));
     }
     const std::string prefix = path + ".";
     std::vector<std::string> own;
@@ -67,8 +67,9 @@ void ValidateTargets(const std::vector<TargetPolicy>& targets,
     ValidateCallMatch(target.match, prefix + "match", faults);
     sound = sound && faults->size() == before;
     matches.push_back(&target.match);
-    for (const int code : target.retryable_codes) {
-      CheckNumber(prefix + "retryable_codes", code, 1, 16, faults);
+    for (size_t k = 0; k < target.retryable_codes.size(); ++k) {
+      CheckNumber(absl::StrCat(prefix, "retryable_codes[", k, "]"),
+                  target.retryable_codes[k], 1, 16, faults);
     }
   }
   if (sound) FindTies(matches, "targets", faults);

@@ -31,10 +31,11 @@ const TargetPolicy* Look(const Map& map, absl::string_view key,
 
 }  // namespace
 
-PolicyTable::PolicyTable(Settings settings)
+PolicyTable::PolicyTable(Settings settings, uint64_t version)
     : top_(static_cast<const Policy&>(settings)),
       targets_(std::move(settings.targets)),
       max_targets_(settings.max_targets),
+      version_(version),
       any_enabled_(settings.enabled) {
   for (const TargetPolicy& target : targets_) {
     any_enabled_ = any_enabled_ || target.enabled;

@@ -31,6 +31,7 @@
 #define FORBEAR_CORE_POLICY_TABLE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,8 +46,9 @@ namespace forbear {
 
 class PolicyTable {
  public:
-  // REQUIRES: settings passed ValidateSettings.
-  explicit PolicyTable(Settings settings);
+  // REQUIRES: settings passed ValidateSettings. `version` tells tables of one owner
+  // apart: later ones have greater numbers.
+  explicit PolicyTable(Settings settings, uint64_t version = 0);
   PolicyTable(const PolicyTable&) = delete;
   PolicyTable& operator=(const PolicyTable&) = delete;
 
@@ -55,11 +57,14 @@ class PolicyTable {
     return targets_.empty() ? top_ : FindAmong(route);
   }
 
+  bool has_targets() const { return !targets_.empty(); }
+
   // What no target matches.
   const TargetPolicy& top() const { return top_; }
   // In the order of the settings.
   const std::vector<TargetPolicy>& targets() const { return targets_; }
   int max_targets() const { return max_targets_; }
+  uint64_t version() const { return version_; }
   // False: every policy is switched off.
   bool any_enabled() const { return any_enabled_; }
 
@@ -120,6 +125,7 @@ class PolicyTable {
   TargetPolicy top_;
   std::vector<TargetPolicy> targets_;
   int max_targets_;
+  uint64_t version_;
   bool any_enabled_;
   ByHost exact_;
   ByHost suffixes_;

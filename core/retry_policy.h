@@ -13,7 +13,15 @@
 // What bounds a call: transient failures by their number (three tries on
 // three replicas say that the service is down, not the replica), throttled
 // ones by time (three tries never outlast a rate limit's window), failures
-// that the server never saw are free, once.
+// that the server never saw are free, once (Bounds).
+//
+// Out of quota is throttled, if the server says when the quota is there again
+// and the call can wait for that. Otherwise it is the end.
+//
+// What the server says: its "no" (retry_forbidden) always counts. Its "yes"
+// (retry_wanted) makes a permanent error worth another attempt, under the same
+// conditions as a transient one: it never has something sent twice that may
+// have been acted on and may not be repeated.
 //
 // Thread rule: values and pure functions; call from anywhere.
 #ifndef FORBEAR_CORE_RETRY_POLICY_H_
@@ -26,8 +34,10 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/backoff.h"
+#include "core/hedge.h"
 #include "core/outcome.h"
 #include "core/stop_reason.h"
+#include "core/time.h"
 
 namespace forbear {
 
@@ -38,6 +48,10 @@ enum class WhenOpen : uint8_t {
 };
 
 struct RetryOptions {
+  // False: one attempt per call, whatever it ends as. A kill switch; the one
+  // attempt still waits for gates, queues and the breaker. Default true.
+  bool enabled = true;
+
   // Attempts that may fail transiently, the first included. Default 3 (AWS,
   // SRE book ch. 21). 1 … 100; 1 means that transient failures are final.
   int max_attempts = 3;
@@ -50,6 +64,11 @@ struct RetryOptions {
   // application knows how slow a good answer may be. 1 ms … infinite.
   absl::Duration attempt_timeout = absl::InfiniteDuration();
 
+  // How long a call may take, waits included, from its beginning: its deadline, if
+  // it has none that is sooner. Default: no limit, deadlines are the
+  // application's. 1 ms … infinite.
+  absl::Duration call_timeout = absl::InfiniteDuration();
+
   // A longer wait than this, announced by a server, is garbage: own backoff
   // applies. A shorter one is honoured or the call is refused; it is never
   // clamped. Default 24 h. 1 s … 8760 h.
@@ -57,25 +76,70 @@ struct RetryOptions {
 
   WhenOpen when_open = WhenOpen::kWait;
 
+  // A call that is an attempt of another layer's loop (CallSpec::nested) is not
+  // repeated here as well: it ends with kOuterLayer and the answer it got. Two
+  // layers of three attempts would make nine sends. Default true.
+  bool yield_to_outer = true;
+
   // Between transient failures.
   BackoffOptions backoff;
+
+  // A second attempt while the first one takes long. Off by default.
+  HedgeOptions hedge;
 };
 
 // Appends a sentence for each fault, named `path`.field; nothing if valid.
 void ValidateRetry(const RetryOptions& options, absl::string_view path,
                    std::vector<std::string>* faults);
 
+// What is made of a wait that a server announced: a negative one is none, and one
+// above max_believed_wait is garbage, and goes. True: it was.
+bool DropGarbage(const RetryOptions& options, Outcome* outcome);
+
+// What bounds the retry after a failure.
+enum class Bound : uint8_t {
+  kFree,   // nothing: the server never saw it, and it is the first of these
+  kCount,  // max_attempts
+  kTime,   // the call's limit for waiting
+};
+
+// `free_used`: a failure of this call was kFree already.
+// REQUIRES: MayChange(outcome).
+Bound BoundOf(const Outcome& outcome, bool free_used);
+
 // What the decision needs to know of the call besides the outcome.
 struct RetryFacts {
   bool idempotent = false;   // repeating it is harmless
   bool replayable = true;    // its request can be sent a second time
-  int counted_failures = 0;  // transient failures so far, this one included
+  int counted_failures = 0;  // those of Bound::kCount so far, this one included
+  bool nested = false;       // a layer around it repeats it
 };
 
 // kNone: a retry is allowed. Otherwise why the call ends with this outcome;
 // kSuccess, kPermanentError, kCancelled and kQuotaExhausted for those kinds.
 StopReason WhyNotRetry(const RetryOptions& options, const RetryFacts& facts,
                        const Outcome& outcome);
+
+// When a retry that is allowed may go out.
+struct WaitFacts {
+  MonotonicTime now;
+  // When the call gives up waiting. At this time nothing is sent any more.
+  MonotonicTime limit;
+  // Our own delay, counted from now.
+  absl::Duration backoff;
+  // Nothing goes out before this, as far as the shared states know, and whether
+  // that is because the circuit breaker is open.
+  MonotonicTime not_before;
+  bool breaker_open = false;
+};
+
+// The earliest time that all of them allow.
+MonotonicTime EarliestSend(const WaitFacts& facts, const Outcome& outcome);
+
+// kNone: the call waits for it. Otherwise why it ends now, with EarliestSend as
+// its retry_at: a wait is honoured or refused, never shortened.
+StopReason WhyNotWait(const RetryOptions& options, const WaitFacts& facts,
+                      const Outcome& outcome);
 
 }  // namespace forbear
 

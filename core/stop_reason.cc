@@ -34,7 +34,7 @@ constexpr Text kTexts[] = {
     {"server_said_no", "The server forbade a retry.", ""},
     {"attempts_exhausted", "Every attempt failed.",
      "The service is failing; RetryOptions::max_attempts says how often to "
-     "try."},
+     "try, RetryOptions::enabled whether to try again at all."},
     {"budget_exhausted",
      "So many retries to this endpoint failed lately that further ones are "
      "held back.",
@@ -64,7 +64,7 @@ constexpr Text kTexts[] = {
      "The call is an attempt of another layer that repeats calls, so it is not "
      "repeated here as well.",
      "Let one layer repeat: turn the other one off, or set "
-     "RetryOptions::max_attempts in it to 1."},
+     "RetryOptions::yield_to_outer to false if both shall."},
     {"cost_too_large",
      "The call costs more than a configured limit can ever hold.",
      "Make the request smaller, or raise the burst of the limit."},

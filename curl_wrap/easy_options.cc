@@ -7,6 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "curl_wrap/target.h"
+#include "signals/retry_marker.h"
 
 namespace forbear::curl {
 namespace {
@@ -266,6 +267,19 @@ bool EasyOptions::HasIdempotencyKey() const {
     // Without a value, libcurl takes the line as an order to send none.
     text.remove_prefix(kName.size());
     if (!absl::StripAsciiWhitespace(text).empty()) return true;
+  }
+  return false;
+}
+
+bool EasyOptions::HasRetryMarker() const {
+  for (const curl_slist* line = headers; line != nullptr; line = line->next) {
+    if (line->data == nullptr) continue;
+    const absl::string_view text = line->data;
+    const size_t colon = text.find(':');
+    if (colon != absl::string_view::npos &&
+        IsRetryMarker(text.substr(0, colon), text.substr(colon + 1))) {
+      return true;
+    }
   }
   return false;
 }

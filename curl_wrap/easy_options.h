@@ -63,6 +63,8 @@ class EasyOptions {
   bool MethodIsIdempotent() const;
   // HTTPHEADER has an Idempotency-Key with a value.
   bool HasIdempotencyKey() const;
+  // HTTPHEADER has a marker of another layer's retry (signals/retry_marker.h).
+  bool HasRetryMarker() const;
   Body body() const;
 
   // Credentials by other ways than HTTPHEADER and the URL: a salted hash.

@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/call_match.h"
+#include "core/policy_table.h"
 #include "core/time.h"
 #include "curl_wrap/byte_count.h"
 #include "curl_wrap/classify.h"
@@ -45,9 +47,9 @@ struct Handle::Impl {
 
   bool ok() const { return easy != nullptr && multi != nullptr; }
 
-  std::optional<Target> FindTarget() const {
+  std::optional<Target> FindTarget(bool with_path) const {
     if (settings.curlu != nullptr) {
-      return TargetOf(settings.curlu, settings.port);
+      return TargetOf(settings.curlu, settings.port, with_path);
     }
     const char* url = settings.url.c_str();
     // Of a borrowed handle it may have been set by others; this one, libcurl
@@ -55,17 +57,31 @@ struct Handle::Impl {
     if (!owns && *url == '\0') {
       curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
     }
-    return TargetOf(url, settings.default_protocol, settings.port);
+    return TargetOf(url, settings.default_protocol, settings.port, with_path);
+  }
+
+  // The one of the same table that is for this call.
+  void FindPolicy(const Target& target, PolicyRef* policy) const {
+    if (!policy->table->has_targets()) return;
+    const HostAndPort split = SplitHostPort(target.host_port);
+    const std::string method = settings.Method();
+    CallRoute route;
+    route.host = split.host;
+    route.port = split.port;
+    route.method = method;
+    route.path = target.path;
+    policy->policy = &policy->table->Find(route);
   }
 
   void PerformPlain(const CallOptions& options,
-                    const std::optional<Target>& target, CallResult* result);
+                    const std::optional<Target>& target,
+                    const PolicyRef& policy, CallResult* result);
   bool IsIdempotent(const CallOptions& options) const {
     return options.idempotent.value_or(settings.MethodIsIdempotent() ||
                                        settings.HasIdempotencyKey());
   }
   void PerformCall(const CallOptions& options, const Target& target,
-                   CallResult* result);
+                   const PolicyRef& policy, CallResult* result);
   void Conclude(CallResult* result) const;
 
   CURL* const easy;
@@ -113,12 +129,15 @@ CallResult Handle::Perform(const CallOptions& options) {
     return result;
   }
   impl_->performing = true;
-  const std::optional<Target> target = impl_->FindTarget();
-  if (impl_->client->enabled() && target && target->is_http() &&
-      !impl_->settings.ConnectOnly()) {
-    impl_->PerformCall(options, *target, &result);
+  PolicyRef policy = impl_->client->TopPolicy();
+  const std::optional<Target> target =
+      impl_->FindTarget(/*with_path=*/policy.table->has_targets());
+  if (target && target->is_http()) impl_->FindPolicy(*target, &policy);
+  if (impl_->client->enabled() && policy->enabled && target &&
+      target->is_http() && !impl_->settings.ConnectOnly()) {
+    impl_->PerformCall(options, *target, policy, &result);
   } else {
-    impl_->PerformPlain(options, target, &result);
+    impl_->PerformPlain(options, target, policy, &result);
   }
   impl_->performing = false;
   return result;
@@ -133,11 +152,10 @@ void Handle::Cancel() {
 }
 
 void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
-                               CallResult* result) {
+                               const PolicyRef& policy, CallResult* result) {
   CallRequest request;
-  // A policy of the call's own has no name.
-  if (!options.retry) request.policy = client->options().name;
-  request.retry = options.retry.value_or(client->options().retry);
+  request.policy = policy;
+  request.retry = options.retry.value_or(policy->retry);
   if (options.attempt_timeout) {
     request.retry->attempt_timeout = *options.attempt_timeout;
   }
@@ -168,6 +186,7 @@ void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
     request.deadline = MonotonicTime::Infinite();
   }
   request.idempotent = IsIdempotent(options);
+  request.nested = settings.HasRetryMarker();
 
   const auto own_parker = std::make_shared<Parker>();
   {
@@ -195,14 +214,14 @@ void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
 
 void Handle::Impl::PerformPlain(const CallOptions& options,
                                 const std::optional<Target>& target,
-                                CallResult* result) {
+                                const PolicyRef& policy, CallResult* result) {
   CallRecord& record = result->record;
   record.call_id = client->NextCallId();
   record.protocol = Protocol::kHttp;
   if (target) record.target = NameForRecord(target->host_port);
   record.method = NameForRecord(settings.Method());
   record.idempotent = IsIdempotent(options);
-  record.policy = client->options().name;
+  record.policy = policy->name;
   record.wall_start = WallNow();
   record.begin = MonotonicNow();
 

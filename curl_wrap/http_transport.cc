@@ -15,6 +15,7 @@
 #include "core/stop_reason.h"
 #include "curl_wrap/byte_count.h"
 #include "runtime/clock.h"
+#include "runtime/nesting.h"
 
 namespace forbear::curl {
 namespace {
@@ -66,10 +67,7 @@ class SigpipeBlock {
 
 HttpTransport* Self(void* self) { return static_cast<HttpTransport*>(self); }
 
-bool IsFailure(const Outcome& outcome) {
-  return outcome.kind == ErrorKind::kTransient ||
-         outcome.kind == ErrorKind::kThrottled;
-}
+bool IsFailure(const Outcome& outcome) { return MayChange(outcome); }
 
 }  // namespace
 
@@ -587,6 +585,7 @@ HttpTransport::Give HttpTransport::GiveBody(absl::string_view chunk) {
 HttpTransport::Give HttpTransport::GiveTo(curl_write_callback function,
                                           absl::string_view data, void* to) {
   size_t taken = 0;
+  InsideAttempt::Settle(call_);
   if (function != nullptr) {
     taken = function(const_cast<char*>(data.data()), 1, data.size(), to);
   } else {

@@ -37,7 +37,7 @@ uint64_t Salt() {
 
 }  // namespace
 
-std::optional<Target> TargetOf(const CURLU* url, long port) {
+std::optional<Target> TargetOf(const CURLU* url, long port, bool with_path) {
   if (url == nullptr) return std::nullopt;
   Target target;
   target.scheme = absl::AsciiStrToLower(PartOf(url, CURLUPART_SCHEME));
@@ -52,11 +52,13 @@ std::optional<Target> TargetOf(const CURLU* url, long port) {
   if (!user.empty() || !password.empty()) {
     target.credential = AddCredential(AddCredential(0, user), password);
   }
+  if (with_path) target.path = PartOf(url, CURLUPART_PATH);
   return target;
 }
 
 std::optional<Target> TargetOf(absl::string_view url,
-                               absl::string_view default_protocol, long port) {
+                               absl::string_view default_protocol, long port,
+                               bool with_path) {
   const Curlu parsed(curl_url());
   if (parsed == nullptr) return std::nullopt;
   std::string text(url);
@@ -68,7 +70,7 @@ std::optional<Target> TargetOf(absl::string_view url,
       CURLUE_OK) {
     return std::nullopt;
   }
-  return TargetOf(parsed.get(), port);
+  return TargetOf(parsed.get(), port, with_path);
 }
 
 uint64_t AddCredential(uint64_t hash, absl::string_view credential) {

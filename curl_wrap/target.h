@@ -3,7 +3,8 @@
 //   TargetOf("https://user:pw@API.example.com/v1?key=1", "", 0)
 //   // scheme "https", host_port "api.example.com:443"
 //
-// What can be a secret (userinfo, path, query) is never in a target.
+// What can be a secret (userinfo, path, query) is never in it, but for the path where
+// it is asked for: to find the call's policy, and not to be kept.
 //
 // The credential: callers with different keys are limited apart, so their quota
 // differs. What stands in its key is a 64-bit hash of the credential under a
@@ -29,6 +30,8 @@ struct Target {
   std::string host_port;  // "api.example.com:443", "[::1]:8080"
   // Salted hash of the URL's user and password; 0 without.
   uint64_t credential = 0;
+  // "/v1/models", as libcurl sends it; if it was asked for.
+  std::string path;
 
   bool is_http() const { return scheme == "http" || scheme == "https"; }
 };
@@ -36,9 +39,11 @@ struct Target {
 // Nothing if it is no URL. `default_protocol`: CURLOPT_DEFAULT_PROTOCOL, or
 // empty: guessed from the name as libcurl does. `port`: CURLOPT_PORT, or 0.
 std::optional<Target> TargetOf(absl::string_view url,
-                               absl::string_view default_protocol, long port);
+                               absl::string_view default_protocol, long port,
+                               bool with_path = false);
 // The same of CURLOPT_CURLU.
-std::optional<Target> TargetOf(const CURLU* url, long port);
+std::optional<Target> TargetOf(const CURLU* url, long port,
+                               bool with_path = false);
 
 // Adds to a salted hash; 0 is the hash of nothing.
 uint64_t AddCredential(uint64_t hash, absl::string_view credential);

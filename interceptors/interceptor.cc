@@ -9,6 +9,9 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/hash/hash.h"
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "core/call_match.h"
+#include "interceptors/private_access.h"
 #include "interceptors/unary_call.h"
 
 namespace forbear::rpc {
@@ -74,10 +77,11 @@ CallsByContext& Calls() {
 // What gRPC owns. It dies with the application's context.
 class UnaryInterceptor final : public Interceptor {
  public:
-  UnaryInterceptor(std::shared_ptr<const ChannelPolicy> policy,
+  UnaryInterceptor(std::shared_ptr<const ChannelPolicy> policy, PolicyRef found,
                    ClientRpcInfo* info)
       : context_(info->client_context()),
-        call_(std::make_shared<UnaryCall>(std::move(policy), info)) {
+        call_(std::make_shared<UnaryCall>(std::move(policy), std::move(found),
+                                          info)) {
     Calls().Add(context_, call_);
   }
 
@@ -124,31 +128,42 @@ class Refuser final : public Interceptor {
 class Factory final : public ClientInterceptorFactoryInterface {
  public:
   Factory(std::shared_ptr<Client> client, RpcOptions options)
-      : enabled_(client->enabled()) {
+      : client_(std::move(client)) {
     const absl::Status valid = ValidateRpcOptions(options);
     if (!valid.ok()) {
       fault_ = grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
                             std::string(valid.message()));
       return;
     }
-    MethodTable methods(options, client->options().retry);
+    MethodTable methods(options);
     if (options.quota_id.empty()) options.quota_id = options.target;
+    const HostAndPort server = SplitHostPort(ServerOf(options.target));
+    std::string host = absl::AsciiStrToLower(server.host);
     policy_ = std::make_shared<const ChannelPolicy>(ChannelPolicy{
-        std::move(client), std::move(options.quota_id),
-        std::move(options.target), std::move(methods), options.take_over});
+        client_, std::move(options.quota_id), std::move(options.target),
+        std::move(host), server.port, std::move(methods), options.take_over});
   }
 
   Interceptor* CreateClientInterceptor(ClientRpcInfo* info) override {
-    if (!enabled_ || info->type() != ClientRpcInfo::Type::UNARY ||
+    if (!client_->enabled() || info->type() != ClientRpcInfo::Type::UNARY ||
         UnaryCall::IsAttempt(info->client_context())) {
       return nullptr;
     }
     if (policy_ == nullptr) return new Refuser(fault_);
-    return new UnaryInterceptor(policy_, info);
+    CallRoute route;
+    route.host = policy_->host;
+    route.port = policy_->port;
+    route.rpc = info->method();
+    PolicyRef found = client_->PolicyOf(route);
+    if (!found->enabled) return nullptr;
+    if (found->wait_for_ready) {
+      SetDefaultWaitForReady(*found->wait_for_ready, info->client_context());
+    }
+    return new UnaryInterceptor(policy_, std::move(found), info);
   }
 
  private:
-  const bool enabled_;
+  const std::shared_ptr<Client> client_;
   grpc::Status fault_;
   std::shared_ptr<const ChannelPolicy> policy_;  // null: fault_ says why
 };

@@ -4,17 +4,14 @@
 
 namespace forbear::rpc {
 
-MethodTable::MethodTable(const RpcOptions& options, const RetryOptions& retry) {
+MethodTable::MethodTable(const RpcOptions& options) {
   for (const MethodRule& rule : options.methods) {
     MethodPolicy policy;
     for (const grpc::StatusCode code : rule.retryable) {
       policy.retryable.Add(code);
     }
     policy.retry = rule.retry;
-    if (rule.attempt_timeout) {
-      if (!policy.retry) policy.retry = retry;
-      policy.retry->attempt_timeout = *rule.attempt_timeout;
-    }
+    policy.attempt_timeout = rule.attempt_timeout;
     if (rule.method == "*") {
       default_ = policy;
     } else {
@@ -23,13 +20,34 @@ MethodTable::MethodTable(const RpcOptions& options, const RetryOptions& retry) {
   }
 }
 
-const MethodPolicy& MethodTable::Find(absl::string_view method) const {
-  if (policies_.empty()) return default_;
+const MethodPolicy* MethodTable::Find(absl::string_view method) const {
+  const MethodPolicy* const other = default_ ? &*default_ : nullptr;
+  if (policies_.empty()) return other;
   auto it = policies_.find(method);
   if (it == policies_.end()) {
     it = policies_.find(method.substr(0, method.rfind('/') + 1));
   }
-  return it == policies_.end() ? default_ : it->second;
+  return it == policies_.end() ? other : &it->second;
+}
+
+CodeSet RetryableCodes(const MethodPolicy* rule, const TargetPolicy& policy) {
+  if (rule != nullptr) return rule->retryable;
+  CodeSet codes;
+  for (const int code : policy.retryable_codes) {
+    codes.Add(static_cast<grpc::StatusCode>(code));
+  }
+  return codes;
+}
+
+std::optional<RetryOptions> RetryOf(const MethodPolicy* rule,
+                                    const Policy& policy) {
+  if (rule == nullptr) return std::nullopt;
+  std::optional<RetryOptions> retry = rule->retry;
+  if (rule->attempt_timeout) {
+    if (!retry) retry = policy.retry;
+    retry->attempt_timeout = *rule->attempt_timeout;
+  }
+  return retry;
 }
 
 }  // namespace forbear::rpc

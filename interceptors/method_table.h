@@ -1,7 +1,11 @@
 // MethodTable: from a method's name to what its rule says. Private.
 //
 //   MethodTable table(options);             // ValidateRpcOptions(options).ok()
-//   const MethodPolicy& policy = table.Find("/pkg.Service/Method");
+//   const MethodPolicy* rule = table.Find("/pkg.Service/Method");
+//
+// The rule is the program's explicit word, and goes before the configuration's: its
+// codes replace the target's, its options those of the policy. Without a rule, all
+// is as the policy says.
 //
 // Thread rule: immutable; call from anywhere.
 #ifndef FORBEAR_INTERCEPTORS_METHOD_TABLE_H_
@@ -12,6 +16,8 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "core/policy.h"
 #include "core/retry_policy.h"
 #include "interceptors/classify.h"
 #include "interceptors/rpc_options.h"
@@ -20,22 +26,30 @@ namespace forbear::rpc {
 
 struct MethodPolicy {
   CodeSet retryable;
-  // Absent: the client's.
+  // Absent: the policy's.
   std::optional<RetryOptions> retry;
+  // Goes before both.
+  std::optional<absl::Duration> attempt_timeout;
 };
 
 class MethodTable {
  public:
-  // `retry` is the client's.
-  MethodTable(const RpcOptions& options, const RetryOptions& retry);
+  explicit MethodTable(const RpcOptions& options);
 
-  const MethodPolicy& Find(absl::string_view method) const;
+  // Null: there is no rule for it.
+  const MethodPolicy* Find(absl::string_view method) const;
 
  private:
-  MethodPolicy default_;
+  std::optional<MethodPolicy> default_;
   // "/pkg.Service/Method", and "/pkg.Service/" for a whole service.
   absl::flat_hash_map<std::string, MethodPolicy> policies_;
 };
+
+// What holds for a call: the rule, if there is one, over the policy.
+CodeSet RetryableCodes(const MethodPolicy* rule, const TargetPolicy& policy);
+// Absent: the policy's own.
+std::optional<RetryOptions> RetryOf(const MethodPolicy* rule,
+                                    const Policy& policy);
 
 }  // namespace forbear::rpc
 

@@ -26,6 +26,18 @@ bool IsPattern(absl::string_view method) {
 
 }  // namespace
 
+absl::string_view ServerOf(absl::string_view target) {
+  // scheme://authority/endpoint, and scheme:endpoint.
+  for (const absl::string_view scheme : {"dns:", "ipv4:", "ipv6:", "xds:"}) {
+    if (!absl::StartsWithIgnoreCase(target, scheme)) continue;
+    absl::string_view rest = target.substr(scheme.size());
+    if (!absl::ConsumePrefix(&rest, "//")) return rest;
+    const size_t slash = rest.find('/');
+    return slash == absl::string_view::npos ? target : rest.substr(slash + 1);
+  }
+  return target;
+}
+
 absl::Status ValidateRpcOptions(const RpcOptions& options) {
   std::vector<std::string> faults;
   if (options.target.empty()) {

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/retry_policy.h"
 
@@ -29,7 +30,9 @@ namespace forbear::rpc {
 
 struct MethodRule {
   // "/package.Service/Method", "/package.Service/*", or "*". The most specific
-  // rule that fits is the method's only one: rules do not add up.
+  // rule that fits is the method's only one: rules do not add up. What it says goes
+  // before the client's configuration (core/policy.h), codes always, the rest if it
+  // is given; of a method without a rule the configuration has all to say.
   std::string method;
 
   // After these codes it may be sent again, whether or not the server acted on
@@ -42,7 +45,7 @@ struct MethodRule {
   // `retryable` lists any code. 1 ms … infinite.
   std::optional<absl::Duration> attempt_timeout = std::nullopt;
 
-  // Instead of the client's ClientOptions::retry.
+  // Instead of the client's: of ClientOptions::retry, or a target's.
   std::optional<RetryOptions> retry = std::nullopt;
 };
 
@@ -78,6 +81,11 @@ struct RpcOptions {
 
   TakeOver take_over = TakeOver::kNever;
 };
+
+// "api.example.com:443" of "dns:///api.example.com:443" and of the other ways in
+// which gRPC names a server; what is not one of these, as it is. For the hosts of a
+// configuration.
+absl::string_view ServerOf(absl::string_view target);
 
 // INVALID_ARGUMENT with all faults, each with its field, its value and what
 // would be right.

@@ -21,6 +21,8 @@
 #include "interceptors/private_access.h"
 #include "runtime/classifier.h"
 #include "runtime/clock.h"
+#include "runtime/nesting.h"
+#include "signals/retry_marker.h"
 
 namespace forbear::rpc {
 namespace {
@@ -63,6 +65,13 @@ std::optional<absl::string_view> PushbackIn(const Metadata& trailers) {
   return absl::string_view(it->second.data(), it->second.size());
 }
 
+bool HasRetryMarker(const std::multimap<std::string, std::string>* metadata) {
+  return metadata != nullptr &&
+         std::any_of(metadata->begin(), metadata->end(), [](const auto& entry) {
+           return IsRetryMarker(entry.first, entry.second);
+         });
+}
+
 void CopyMetadata(const Metadata& from, Metadata* to) {
   to->clear();
   to->insert(from.begin(), from.end());
@@ -102,12 +111,14 @@ bool UnaryCall::IsAttempt(const grpc::ClientContext* context) {
 }
 
 UnaryCall::UnaryCall(std::shared_ptr<const ChannelPolicy> policy,
-                     grpc::experimental::ClientRpcInfo* info)
+                     PolicyRef found, grpc::experimental::ClientRpcInfo* info)
     : policy_(std::move(policy)),
       context_(info->client_context()),
       method_(info->method()),
       suffix_for_stats_(info->suffix_for_stats()),
-      method_policy_(policy_->methods.Find(method_)),
+      found_(std::move(found)),
+      rule_(policy_->methods.Find(method_)),
+      retryable_(RetryableCodes(rule_, *found_)),
       deadline_(FromGrpcTime(context_->raw_deadline())),
       timer_(std::make_shared<AlarmTimer>()) {}
 
@@ -141,7 +152,9 @@ void UnaryCall::OnGoingDown(Batch* batch) {
         request.method = method_;
         request.protocol = Protocol::kGrpc;
         request.deadline = deadline_;
-        request.retry = method_policy_.retry;
+        request.policy = found_;
+        request.retry = RetryOf(rule_, *found_);
+        request.nested = HasRetryMarker(metadata_);
         call_.emplace(policy_->client, request, timer_);
       }
       // Drain sees to it if it has been cancelled already.
@@ -232,7 +245,7 @@ Outcome UnaryCall::Read(const Ending& ending, Lock* lock) {
     result.pushback = PushbackIn(*ending.trailers);
   result.timed_out = ending.timed_out;
   result.cancelled_by_caller = cancelled_;
-  Outcome outcome = Classify(result, method_policy_.retryable);
+  Outcome outcome = Classify(result, retryable_);
   outcome.bytes_sent = request_.Valid() ? request_.Length() : 0;
   outcome.bytes_received = ending.bytes_received;
 
@@ -256,7 +269,10 @@ Outcome UnaryCall::Read(const Ending& ending, Lock* lock) {
   answer.message = message;
   answer.details = details;
   answer.trailers = trailers;
-  Reclassify(classifier, answer, &outcome);
+  {
+    const InsideAttempt inside(this);
+    Reclassify(classifier, answer, &outcome);
+  }
   lock->lock();
   reading_ = false;
   return outcome;
@@ -525,9 +541,11 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
     CopyDebugErrorString(attempt_->context, context_);
   } else if (timed_out_first_ &&
              last.error_code() == grpc::StatusCode::CANCELLED) {
-    *status = grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED,
-                           "forbear: The attempt took longer than its "
-                           "attempt_timeout.");
+    *status = finish.reason == StopReason::kDeadlineExceeded
+                  ? StatusOf(finish, WaitPlace::Where::kNowhere)
+                  : grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED,
+                                 "forbear: The attempt took longer than its "
+                                 "attempt_timeout.");
   }
   // Of a batch that was taken.
   if (fails && answer->QueryInterceptionHookPoint(Hook::PRE_RECV_MESSAGE)) {

@@ -56,6 +56,7 @@
 #include "core/outcome.h"
 #include "core/time.h"
 #include "interceptors/alarm_timer.h"
+#include "interceptors/classify.h"
 #include "interceptors/message_type.h"
 #include "interceptors/method_table.h"
 #include "interceptors/rpc_options.h"
@@ -69,6 +70,9 @@ struct ChannelPolicy {
   std::shared_ptr<Client> client;
   std::string quota_id;
   std::string target;
+  // For the configuration: the target's host, in lower case, and port.
+  std::string host;
+  int port = 0;
   MethodTable methods;
   TakeOver take_over = TakeOver::kNever;
 };
@@ -89,7 +93,8 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   // a call must not get an interceptor.
   static bool IsAttempt(const grpc::ClientContext* context);
 
-  UnaryCall(std::shared_ptr<const ChannelPolicy> policy,
+  // `found`: the policy of this call.
+  UnaryCall(std::shared_ptr<const ChannelPolicy> policy, PolicyRef found,
             grpc::experimental::ClientRpcInfo* info);
   UnaryCall(const UnaryCall&) = delete;
   UnaryCall& operator=(const UnaryCall&) = delete;
@@ -162,7 +167,9 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   // A copy: a generic stub's name dies while its call lives.
   const std::string method_;
   const char* const suffix_for_stats_;
-  const MethodPolicy& method_policy_;
+  const PolicyRef found_;
+  const MethodPolicy* const rule_;  // null: there is none for the method
+  const CodeSet retryable_;
   const MonotonicTime deadline_;
   const std::shared_ptr<AlarmTimer> timer_;  // its Wake is the call's waiter
 

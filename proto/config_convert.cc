@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -28,6 +29,7 @@
 #include "google/protobuf/struct.pb.h"
 #include "google/protobuf/text_format.h"
 #include "google/protobuf/util/json_util.h"
+#include "proto/service_config_convert.h"
 
 namespace forbear {
 namespace {
@@ -89,12 +91,24 @@ static_assert(static_cast<int>(Jitter::kNone) == v1::Backoff::NONE, "");
              v1::type##_IsValid((message).field()), to)
 
 void ReadRetry(const v1::Retry& m, FromMessage* read, RetryOptions* to) {
+  FORBEAR_READ(Value, "retry.", m, enabled, &to->enabled);
+  FORBEAR_READ(Value, "retry.", m, yield_to_outer, &to->yield_to_outer);
   FORBEAR_READ(Value, "retry.", m, max_attempts, &to->max_attempts);
   FORBEAR_READ(Duration, "retry.", m, max_elapsed, &to->max_elapsed);
   FORBEAR_READ(Duration, "retry.", m, attempt_timeout, &to->attempt_timeout);
+  FORBEAR_READ(Duration, "retry.", m, call_timeout, &to->call_timeout);
   FORBEAR_READ(Duration, "retry.", m, max_believed_wait,
                &to->max_believed_wait);
   FORBEAR_READ_ENUM("retry.", m, when_open, Retry::WhenOpen, &to->when_open);
+  const v1::Retry::Hedge& h = m.hedge();
+  HedgeOptions* const hedge = &to->hedge;
+  FORBEAR_READ(Value, "retry.hedge.", h, enabled, &hedge->enabled);
+  FORBEAR_READ(Duration, "retry.hedge.", h, delay, &hedge->delay);
+  FORBEAR_READ(Value, "retry.hedge.", h, max_hedges, &hedge->max_hedges);
+  FORBEAR_READ(Value, "retry.hedge.", h, billable_consent,
+               &hedge->billable_consent);
+  FORBEAR_READ(Value, "retry.hedge.", h, repeat_consent,
+               &hedge->repeat_consent);
   const v1::Backoff& b = m.backoff();
   FORBEAR_READ(Duration, "retry.backoff.", b, initial, &to->backoff.initial);
   FORBEAR_READ(Value, "retry.backoff.", b, multiplier, &to->backoff.multiplier);
@@ -121,6 +135,12 @@ void ReadEndpoint(const v1::Endpoint& m, FromMessage* read,
                &breaker->successes_to_close);
   FORBEAR_READ(Duration, "endpoint.breaker.", b, probe_lease,
                &breaker->probe_lease);
+  const v1::Endpoint::HedgeBudget& h = m.hedge_budget();
+  HedgeBudgetOptions* const hedges = &to->hedge_budget;
+  FORBEAR_READ(Value, "endpoint.hedge_budget.", h, ratio, &hedges->ratio);
+  FORBEAR_READ(Value, "endpoint.hedge_budget.", h, per_second,
+               &hedges->per_second);
+  FORBEAR_READ(Value, "endpoint.hedge_budget.", h, burst, &hedges->burst);
   const v1::Endpoint::Budget& t = m.budget();
   BudgetOptions* const budget = &to->budget;
   FORBEAR_READ(Value, "endpoint.budget.", t, enabled, &budget->enabled);
@@ -162,9 +182,10 @@ void ReadTarget(const v1::Target& m, FromMessage* read, TargetPolicy* to) {
   for (const int code : m.retryable_codes()) {
     to->retryable_codes.push_back(code);
   }
+  if (m.has_wait_for_ready()) to->wait_for_ready = m.wait_for_ready();
 }
 
-Settings ReadConfig(const v1::Config& m, Faults* faults) {
+Settings SettingsOf(const v1::Config& m, Faults* faults) {
   Settings to;
   FromMessage from("", faults);
   FromMessage* const read = &from;
@@ -213,7 +234,10 @@ class Collector final : public pb::io::ErrorCollector {
         column = static_cast<int>(lines[static_cast<size_t>(i)].find(value));
       }
     }
-    if (error_line_ < 0) error_line_ = line;
+    if (error_line_ < 0) {
+      error_line_ = line;
+      error_column_ = std::max(column, 0);
+    }
     Add(line, column, message);
   }
   // With AllowUnknownField, unknown fields are warnings. To us they are faults,
@@ -223,6 +247,7 @@ class Collector final : public pb::io::ErrorCollector {
   }
   // Of the first error, counted from 0; -1: there was none.
   int error_line() const { return error_line_; }
+  int error_column() const { return error_column_; }
 
  private:
   void Add(int line, int column, const std::string& message) {
@@ -237,29 +262,76 @@ class Collector final : public pb::io::ErrorCollector {
   const std::string& text_;
   Faults& faults_;
   int error_line_ = -1;
+  int error_column_ = 0;
 };
 
-// Overwrites a line with blanks, so that the others keep their numbers. False if
-// there is no such line, or one whose brackets the rest may depend on.
-bool BlankLine(int number, std::string* text) {
+// Overwrites with blanks, so that everything else keeps its line and column. False
+// if there is nothing to overwrite.
+bool Blank(size_t begin, size_t end, std::string* text) {
+  bool blank = true;
+  for (size_t i = begin; i < end; ++i) blank = blank && (*text)[i] == ' ';
+  std::fill(text->begin() + static_cast<ptrdiff_t>(begin),
+            text->begin() + static_cast<ptrdiff_t>(end), ' ');
+  return !blank;
+}
+
+bool IsNameByte(char c) {
+  return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_';
+}
+
+// Takes out the field whose value has the byte `at`, with its name: "name: value",
+// "name: \"value\"" or "name: [ … ]", on the line from `begin` to `end`. False if it
+// is none of these.
+bool BlankField(size_t begin, size_t end, size_t at, std::string* text) {
+  const absl::string_view line =
+      absl::string_view(*text).substr(begin, end - begin);
+  at = std::min(at - begin, line.size());
+  const size_t colon = line.substr(0, at).rfind(':');
+  if (colon == absl::string_view::npos ||
+      line.substr(colon, at - colon).find_first_of("{}<>;") !=
+          absl::string_view::npos) {
+    return false;
+  }
+  size_t first = colon;
+  while (first > 0 && line[first - 1] == ' ') --first;
+  while (first > 0 && IsNameByte(line[first - 1])) --first;
+  size_t last = colon + 1;
+  while (last < line.size() &&
+         absl::ascii_isspace(static_cast<unsigned char>(line[last]))) {
+    ++last;
+  }
+  if (first == colon || last >= line.size()) return false;
+  const char open = line[last];
+  if (open == '[' || open == '"' || open == '\'') {
+    last = line.find(open == '[' ? ']' : open, last + 1);
+    if (last == absl::string_view::npos) return false;
+    ++last;
+  } else {
+    last = std::min(line.find_first_of(" \t,;{}<>[]#", last), line.size());
+  }
+  if (last <= at) return false;
+  return Blank(begin + first, begin + last, text);
+}
+
+// Takes out what the parser stumbled over: a field, or a line, unless the rest may
+// depend on its brackets.
+bool TakeOut(int line, int column, std::string* text) {
   size_t begin = 0;
-  for (int i = 0; i < number; ++i) {
+  for (int i = 0; i < line; ++i) {
     begin = text->find('\n', begin);
     if (begin == std::string::npos) return false;
     ++begin;
   }
   const size_t end = std::min(text->find('\n', begin), text->size());
-  bool blank = true;
-  for (size_t i = begin; i < end; ++i) {
-    if (absl::StrContains("{}<>[]", absl::string_view(&(*text)[i], 1))) {
-      return false;
-    }
-    blank = blank && (*text)[i] == ' ';
+  if (BlankField(begin, end, begin + static_cast<size_t>(column), text)) {
+    return true;
   }
-  if (blank) return false;
-  std::fill(text->begin() + static_cast<ptrdiff_t>(begin),
-            text->begin() + static_cast<ptrdiff_t>(end), ' ');
-  return true;
+  if (absl::string_view(*text)
+          .substr(begin, end - begin)
+          .find_first_of("{}<>[]") != absl::string_view::npos) {
+    return false;
+  }
+  return Blank(begin, end, text);
 }
 
 v1::Config ParseText(absl::string_view text, Faults* faults) {
@@ -267,15 +339,18 @@ v1::Config ParseText(absl::string_view text, Faults* faults) {
   parser.AllowUnknownField(true);
   std::string rest(text);
   v1::Config config;
-  // The parser stops at its first error. Take that line out and go on, to find
-  // the others as well.
+  // The parser stops at its first error. Take that out and go on, to find the
+  // others as well.
   constexpr int kMaxErrors = 100;
   for (int i = 0; i < kMaxErrors; ++i) {
     Collector collector(&rest, faults);
     parser.RecordErrorsTo(&collector);
     config.Clear();
     if (parser.ParseFromString(rest, &config)) return config;
-    if (!BlankLine(collector.error_line(), &rest)) break;
+    if (collector.error_line() < 0 ||
+        !TakeOut(collector.error_line(), collector.error_column(), &rest)) {
+      break;
+    }
   }
   faults->push_back("what follows was not read");
   return config;
@@ -348,13 +423,14 @@ void ReadJson(const pb::Struct& json, const std::string& prefix,
       const auto& list = value.list_value().values();
       for (int i = 0; i < list.size(); ++i) {
         const std::string element = absl::StrCat(path, "[", i, "]");
-        if (list[i].kind_case() != pb::Value::kStructValue) {
+        // Added also if it is none, so that the others keep their numbers.
+        pb::Message* const added = to->GetReflection()->AddMessage(to, field);
+        if (list[i].kind_case() == pb::Value::kStructValue) {
+          ReadJson(list[i].struct_value(), element + ".", added, faults);
+        } else {
           faults->push_back(absl::StrCat(element, " is ", Shown(list[i]),
                                          "; it must be an object, { … }"));
-          continue;
         }
-        ReadJson(list[i].struct_value(), element + ".",
-                 to->GetReflection()->AddMessage(to, field), faults);
       }
       continue;
     }
@@ -381,17 +457,22 @@ void ReadJson(const pb::Struct& json, const std::string& prefix,
   }
 }
 
-v1::Config ParseJson(absl::string_view text, Faults* faults) {
-  v1::Config config;
+void ParseJson(absl::string_view text, ConfigReading* reading) {
   pb::Struct json;
   const pb::util::Status status =
       pb::util::JsonStringToMessage(std::string(text), &json);
   if (!status.ok()) {
-    faults->push_back(absl::StrCat("no JSON object: ", MessageOf(status)));
-    return config;
+    reading->faults.push_back(
+        absl::StrCat("no JSON object: ", MessageOf(status)));
+    return;
   }
-  ReadJson(json, "", &config, faults);
-  return config;
+  reading->is_service_config = IsServiceConfig(json);
+  if (reading->is_service_config) {
+    reading->proto =
+        ServiceConfigToProto(json, &reading->faults, &reading->notes);
+  } else {
+    ReadJson(json, "", &reading->proto, &reading->faults);
+  }
 }
 
 }  // namespace
@@ -405,19 +486,29 @@ absl::StatusOr<ConfigFormat> ConfigFormatOf(absl::string_view path) {
       absl::StrCat(path, ": a configuration file ends in .textproto or .json"));
 }
 
-absl::StatusOr<Settings> ParseConfig(absl::string_view text,
-                                     ConfigFormat format) {
-  Faults faults;
-  const v1::Config config = format == ConfigFormat::kJson
-                                ? ParseJson(text, &faults)
-                                : ParseText(text, &faults);
-  Settings settings = ReadConfig(config, &faults);
-  absl::Status status = StatusOf(faults);
-  if (!status.ok()) return status;
-  return settings;
+ConfigReading ReadConfig(absl::string_view text, ConfigFormat format) {
+  ConfigReading reading;
+  if (format == ConfigFormat::kJson) {
+    ParseJson(text, &reading);
+  } else {
+    reading.proto = ParseText(text, &reading.faults);
+  }
+  // The places of a service config have other names: what is wrong there has been
+  // said.
+  if (reading.is_service_config && !reading.faults.empty()) return reading;
+  reading.settings = SettingsOf(reading.proto, &reading.faults);
+  return reading;
 }
 
-absl::StatusOr<Settings> LoadConfig(const std::string& path) {
+absl::StatusOr<Settings> ParseConfig(absl::string_view text,
+                                     ConfigFormat format) {
+  ConfigReading reading = ReadConfig(text, format);
+  absl::Status status = StatusOf(reading.faults);
+  if (!status.ok()) return status;
+  return std::move(reading.settings);
+}
+
+absl::StatusOr<ConfigReading> ReadConfigFile(const std::string& path) {
   const absl::StatusOr<ConfigFormat> format = ConfigFormatOf(path);
   if (!format.ok()) return format.status();
   std::ifstream file(path, std::ios::binary);
@@ -432,17 +523,23 @@ absl::StatusOr<Settings> LoadConfig(const std::string& path) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": larger than ", kMaxConfigBytes, " bytes"));
   }
-  absl::StatusOr<Settings> settings = ParseConfig(text, *format);
-  if (!settings.ok()) {
-    return absl::Status(settings.status().code(),
-                        absl::StrCat(path, ": ", settings.status().message()));
+  return ReadConfig(text, *format);
+}
+
+absl::StatusOr<Settings> LoadConfig(const std::string& path) {
+  absl::StatusOr<ConfigReading> reading = ReadConfigFile(path);
+  if (!reading.ok()) return reading.status();
+  const absl::Status status = StatusOf(reading->faults);
+  if (!status.ok()) {
+    return absl::Status(status.code(),
+                        absl::StrCat(path, ": ", status.message()));
   }
-  return settings;
+  return std::move(reading->settings);
 }
 
 absl::StatusOr<Settings> ConfigFromProto(const v1::Config& proto) {
   Faults faults;
-  Settings settings = ReadConfig(proto, &faults);
+  Settings settings = SettingsOf(proto, &faults);
   absl::Status status = StatusOf(faults);
   if (!status.ok()) return status;
   return settings;
@@ -454,8 +551,17 @@ void WriteRetry(const RetryOptions& r, v1::Retry* retry) {
   retry->set_max_attempts(r.max_attempts);
   retry->set_max_elapsed(FormatDurationText(r.max_elapsed));
   retry->set_attempt_timeout(FormatDurationText(r.attempt_timeout));
+  retry->set_enabled(r.enabled);
+  retry->set_yield_to_outer(r.yield_to_outer);
+  retry->set_call_timeout(FormatDurationText(r.call_timeout));
   retry->set_max_believed_wait(FormatDurationText(r.max_believed_wait));
   retry->set_when_open(static_cast<v1::Retry::WhenOpen>(r.when_open));
+  v1::Retry::Hedge* const hedge = retry->mutable_hedge();
+  hedge->set_enabled(r.hedge.enabled);
+  hedge->set_delay(FormatDurationText(r.hedge.delay));
+  hedge->set_max_hedges(r.hedge.max_hedges);
+  hedge->set_billable_consent(r.hedge.billable_consent);
+  hedge->set_repeat_consent(r.hedge.repeat_consent);
   v1::Backoff* const backoff = retry->mutable_backoff();
   backoff->set_initial(FormatDurationText(r.backoff.initial));
   backoff->set_multiplier(r.backoff.multiplier);
@@ -479,6 +585,10 @@ void WriteEndpoint(const EndpointOptions& e, v1::Endpoint* endpoint) {
   breaker->set_max_open(FormatDurationText(e.breaker.max_open));
   breaker->set_successes_to_close(e.breaker.successes_to_close);
   breaker->set_probe_lease(FormatDurationText(e.breaker.probe_lease));
+  v1::Endpoint::HedgeBudget* const hedges = endpoint->mutable_hedge_budget();
+  hedges->set_ratio(e.hedge_budget.ratio);
+  hedges->set_per_second(e.hedge_budget.per_second);
+  hedges->set_burst(e.hedge_budget.burst);
   v1::Endpoint::Budget* const budget = endpoint->mutable_budget();
   budget->set_enabled(e.budget.enabled);
   budget->set_capacity(e.budget.capacity);
@@ -523,6 +633,7 @@ v1::Target TargetToProto(const TargetPolicy& target) {
   for (const int code : target.retryable_codes) {
     to.add_retryable_codes(static_cast<v1::Target::Code>(code));
   }
+  if (target.wait_for_ready) to.set_wait_for_ready(*target.wait_for_ready);
   return to;
 }
 

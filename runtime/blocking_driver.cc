@@ -2,6 +2,7 @@
 
 #include "core/action.h"
 #include "runtime/clock.h"
+#include "runtime/nesting.h"
 
 namespace forbear {
 
@@ -47,7 +48,10 @@ void RunBlocking(Call* call, Parker* parker, BlockingTransport* transport) {
     switch (action.type) {
       case Action::Type::kStartAttempt:
         call->TakeAftermath().Deliver();  // the log says so before it happens
-        transport->Attempt(call, action.attempt, action.time);
+        {
+          const InsideAttempt inside(call);
+          transport->Attempt(call, action.attempt, action.time);
+        }
         break;
       case Action::Type::kWaitUntil:
         call->TakeAftermath().Deliver();

@@ -4,25 +4,28 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/policy.h"
 #include "core/random.h"
 #include "core/stop_reason.h"
 #include "runtime/clock.h"
+#include "runtime/nesting.h"
 
 namespace forbear {
 namespace {
 
-CallSpec SpecOf(const CallRequest& request, Client* client) {
+CallSpec SpecOf(const CallRequest& request, const Policy& policy,
+                Client* client) {
   CallSpec spec;
   spec.call_id = client->NextCallId();
   spec.seed = MixRandom(client->seed(), spec.call_id);
   spec.deadline = request.deadline;
   spec.idempotent = request.idempotent;
   spec.replayable = request.replayable;
+  spec.nested = request.nested || InsideAttempt::Any();
   spec.protocol = request.protocol;
   spec.target = request.target;
   spec.method = request.method;
-  spec.policy =
-      request.policy.empty() ? client->options().name : request.policy;
+  spec.policy = policy.name;
   spec.wall_start = WallNow();
   return spec;
 }
@@ -39,11 +42,13 @@ void Call::Aftermath::Deliver() {
 Call::Call(std::shared_ptr<Client> client, const CallRequest& request,
            std::shared_ptr<Waiter> waiter)
     : client_(std::move(client)),
-      retry_(request.retry.value_or(client_->options().retry)),
-      quota_(client_->QuotaOf(request.quota_key, MonotonicNow())),
-      endpoint_(client_->EndpointOf(request.endpoint_key, MonotonicNow())),
+      policy_(request.policy ? request.policy : client_->TopPolicy()),
+      retry_(request.retry.value_or(policy_->retry)),
+      quota_(client_->QuotaOf(request.quota_key, *policy_, MonotonicNow())),
+      endpoint_(
+          client_->EndpointOf(request.endpoint_key, *policy_, MonotonicNow())),
       shared_(quota_.get(), endpoint_.get()),
-      execution_(SpecOf(request, client_.get()), &retry_, &shared_,
+      execution_(SpecOf(request, *policy_, client_.get()), &retry_, &shared_,
                  std::move(waiter)) {}
 
 void Call::Begin() { execution_.Begin(MonotonicNow()); }

@@ -47,10 +47,13 @@ struct CallRequest {
   MonotonicTime deadline = MonotonicTime::Infinite();
   bool idempotent = false;
   bool replayable = true;
-  // Instead of the client's. Must be valid (ValidateRetry).
+  // It carries the retry marker of a layer around it (signals/retry_marker.h).
+  // That it is made within another call's attempt, Call sees by itself.
+  bool nested = false;
+  // What Client::PolicyOf found. Empty: the client's top level, as it is now.
+  PolicyRef policy;
+  // Instead of the policy's. Must be valid (ValidateRetry).
   std::optional<RetryOptions> retry;
-  // For the record: the name of the policy, if it is not the client's.
-  std::string policy;
 };
 
 class Call {
@@ -99,6 +102,7 @@ class Call {
   void Log(std::string text);
 
   const std::shared_ptr<Client> client_;
+  const PolicyRef policy_;
   const RetryOptions retry_;
   const std::shared_ptr<SharedQuota> quota_;
   const std::shared_ptr<SharedEndpoint> endpoint_;

@@ -28,20 +28,24 @@ void LogToStderr(absl::string_view line) {
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
+absl::Status Validate(const Settings& settings, absl::string_view what) {
+  std::vector<std::string> faults;
+  ValidateSettings(settings, &faults);
+  if (faults.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, absl::StrJoin(faults, "; ")));
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Client>> Client::Create(ClientOptions options) {
-  std::vector<std::string> faults;
-  ValidateSettings(options, &faults);
-  if (!faults.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("forbear::ClientOptions: ", absl::StrJoin(faults, "; ")));
-  }
+  const absl::Status valid = Validate(options, "forbear::ClientOptions: ");
+  if (!valid.ok()) return valid;
   if (!options.log && IsSet("FORBEAR_LOG")) options.log = LogToStderr;
-  const bool enabled = options.enabled && !IsSet("FORBEAR_OFF");
+  const bool off = IsSet("FORBEAR_OFF");
   std::random_device device;
   const uint64_t seed = (uint64_t{device()} << 32) | device();
-  return std::shared_ptr<Client>(new Client(std::move(options), enabled, seed));
+  return std::shared_ptr<Client>(new Client(std::move(options), off, seed));
 }
 
 std::shared_ptr<Client> Client::Default() {
@@ -50,25 +54,46 @@ std::shared_ptr<Client> Client::Default() {
   return *client;
 }
 
-Client::Client(ClientOptions options, bool enabled, uint64_t seed)
+Client::Client(ClientOptions options, bool off, uint64_t seed)
     : options_(std::move(options)),
-      enabled_(enabled),
+      off_(off),
       seed_(seed),
+      policies_(std::make_shared<const PolicyTable>(options_, /*version=*/1)),
+      any_enabled_(policies_->any_enabled()),
       quotas_(static_cast<size_t>(options_.max_targets)),
       endpoints_(static_cast<size_t>(options_.max_targets)) {}
 
+absl::Status Client::Reload(Settings settings) {
+  const absl::Status valid = Validate(settings, "forbear::Settings: ");
+  if (!valid.ok()) return valid;
+  const std::lock_guard<std::mutex> lock(reload_mutex_);
+  const auto table = std::make_shared<const PolicyTable>(
+      std::move(settings), policies()->version() + 1);
+  std::atomic_store(&policies_, table);
+  any_enabled_.store(table->any_enabled(), std::memory_order_relaxed);
+  quotas_.SetMaxEntries(static_cast<size_t>(table->max_targets()));
+  endpoints_.SetMaxEntries(static_cast<size_t>(table->max_targets()));
+  return absl::OkStatus();
+}
+
 std::shared_ptr<SharedQuota> Client::QuotaOf(absl::string_view key,
+                                             const TargetPolicy& policy,
                                              MonotonicTime now) {
-  return quotas_.Get(key, now, [this] {
-    return std::make_shared<SharedQuota>(options_.quota);
-  });
+  const auto make = [&policy] {
+    return std::make_shared<SharedQuota>(policy.quota);
+  };
+  if (!policy.own_quota) return quotas_.Get(key, now, make);
+  return quotas_.Get(absl::StrCat(key, "|", policy.name), now, make);
 }
 
 std::shared_ptr<SharedEndpoint> Client::EndpointOf(absl::string_view key,
+                                                   const TargetPolicy& policy,
                                                    MonotonicTime now) {
-  return endpoints_.Get(key, now, [this, now] {
-    return std::make_shared<SharedEndpoint>(options_.endpoint, now);
-  });
+  const auto make = [&policy, now] {
+    return std::make_shared<SharedEndpoint>(policy.endpoint, now);
+  };
+  if (!policy.own_endpoint) return endpoints_.Get(key, now, make);
+  return endpoints_.Get(absl::StrCat(key, "|", policy.name), now, make);
 }
 
 bool Client::ClearGate(absl::string_view key) {

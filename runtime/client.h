@@ -13,6 +13,19 @@
 // Two states are shared, by key (docs/decisions/0002):
 //   quota     who is limited together: gate, pace, queue
 //   endpoint  which server it is: breaker, its gate, budget
+// Calls of a target of the configuration (core/policy.h) that has a quota or an
+// endpoint of its own have "|name" at the end of these keys.
+//
+// Reload. What a configuration file can say may be replaced while calls run:
+//
+//   absl::StatusOr<forbear::Settings> settings = forbear::LoadConfig(path);
+//   if (settings.ok()) status = client->Reload(*std::move(settings));
+//
+// All of it at once: a call follows one version of it, the one that it found at its
+// beginning, to its end. Faulty settings change nothing. Shared states stay, with
+// what they have learned, and the options that they were made with; those of a
+// target that is gone serve the calls that hold them, and are forgotten when they
+// are idle.
 //
 // Environment, read at Create:
 //   FORBEAR_OFF=1  drivers pass every call through untouched
@@ -30,10 +43,13 @@
 #include <mutex>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "core/call_match.h"
 #include "core/endpoint.h"
 #include "core/policy.h"
+#include "core/policy_table.h"
 #include "core/quota.h"
 #include "core/shared_state.h"
 #include "core/time.h"
@@ -58,6 +74,17 @@ struct ClientOptions : Settings {
   RpcClassifier classify_rpc;
 };
 
+// A policy, and the version of the settings that it belongs to, which lives as long
+// as this.
+struct PolicyRef {
+  std::shared_ptr<const PolicyTable> table;
+  const TargetPolicy* policy = nullptr;  // in *table
+
+  const TargetPolicy& operator*() const { return *policy; }
+  const TargetPolicy* operator->() const { return policy; }
+  explicit operator bool() const { return policy != nullptr; }
+};
+
 using SharedQuota = Guarded<Quota, std::mutex>;
 using SharedEndpoint = Guarded<Endpoint, std::mutex>;
 
@@ -74,29 +101,71 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  // False: drivers must not touch calls.
-  bool enabled() const { return enabled_; }
+  // False: drivers must not touch calls. True: a call's own policy has the word.
+  bool enabled() const {
+    return !off_ && any_enabled_.load(std::memory_order_relaxed);
+  }
+  // As they were given to Create. Its settings are those of the beginning: what
+  // holds for a call says PolicyOf.
   const ClientOptions& options() const { return options_; }
+
+  // Replaces the settings, for calls that begin from now on. INVALID_ARGUMENT with
+  // all faults, as Create; then nothing has changed.
+  absl::Status Reload(Settings settings);
+
+  // The settings as they are now.
+  std::shared_ptr<const PolicyTable> policies() const {
+    return std::atomic_load(&policies_);
+  }
 
   // For operators: lets the callers of a quota or endpoint key go now, whatever
   // a server said, and forgets the learned pace. False if the key is unknown.
   bool ClearGate(absl::string_view key);
 
   // --- For drivers. ---
+
+  // The policy of a call that is about to begin.
+  PolicyRef PolicyOf(const CallRoute& route) const {
+    PolicyRef ref{policies(), nullptr};
+    ref.policy = &ref.table->Find(route);
+    return ref;
+  }
+  // Of a call that nothing is known of.
+  PolicyRef TopPolicy() const {
+    PolicyRef ref{policies(), nullptr};
+    ref.policy = &ref.table->top();
+    return ref;
+  }
+
+  // The states of a key; `policy` says whether it has some of its own, and with
+  // which options they are made.
   std::shared_ptr<SharedQuota> QuotaOf(absl::string_view key,
+                                       const TargetPolicy& policy,
                                        MonotonicTime now);
   std::shared_ptr<SharedEndpoint> EndpointOf(absl::string_view key,
+                                             const TargetPolicy& policy,
                                              MonotonicTime now);
+  std::shared_ptr<SharedQuota> QuotaOf(absl::string_view key,
+                                       MonotonicTime now) {
+    return QuotaOf(key, *TopPolicy(), now);
+  }
+  std::shared_ptr<SharedEndpoint> EndpointOf(absl::string_view key,
+                                             MonotonicTime now) {
+    return EndpointOf(key, *TopPolicy(), now);
+  }
   uint64_t NextCallId() { return next_call_id_.fetch_add(1) + 1; }
   uint64_t seed() const { return seed_; }
   bool logs() const { return static_cast<bool>(options_.log); }
 
  private:
-  Client(ClientOptions options, bool enabled, uint64_t seed);
+  Client(ClientOptions options, bool off, uint64_t seed);
 
   const ClientOptions options_;
-  const bool enabled_;
+  const bool off_;  // FORBEAR_OFF
   const uint64_t seed_;
+  std::mutex reload_mutex_;                      // one Reload at a time
+  std::shared_ptr<const PolicyTable> policies_;  // by std::atomic_load, _store
+  std::atomic<bool> any_enabled_;
   std::atomic<uint64_t> next_call_id_{0};
   Registry<SharedQuota> quotas_;
   Registry<SharedEndpoint> endpoints_;

@@ -60,6 +60,12 @@ class Registry {
     return it == entries_.end() ? nullptr : it->second.state;
   }
 
+  // Of more entries than this, those that may be forgotten go as new ones come.
+  void SetMaxEntries(size_t max_entries) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    max_entries_ = max_entries;
+  }
+
   size_t size() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     return entries_.size();
@@ -78,14 +84,16 @@ class Registry {
       const auto lock = std::unique_lock(entry.state->mutex);
       if (entry.state->value.IsIdle(now)) idle.emplace_back(entry.used, key);
     }
-    const size_t n = std::min(idle.size(), max_entries_ / 10 + 1);
+    // As many as are too many, after a smaller bound was set, and a tenth.
+    const size_t n = std::min(
+        idle.size(), entries_.size() - max_entries_ + max_entries_ / 10 + 1);
     std::partial_sort(idle.begin(), idle.begin() + static_cast<ptrdiff_t>(n),
                       idle.end());
     for (size_t i = 0; i < n; ++i) entries_.erase(idle[i].second);
   }
 
-  const size_t max_entries_;
   mutable std::mutex mutex_;
+  size_t max_entries_;                               // by mutex_
   absl::flat_hash_map<std::string, Entry> entries_;  // by mutex_
 };
 

@@ -37,7 +37,7 @@ struct Number {
   int digits = 0;        // at most kMaxDigits are kept
   size_t decimals = 0;   // how many were written
 
-  static constexpr int kMaxDigits = 12;
+  static constexpr int kMaxDigits = 15;
 
   // Rounded up to the next nanosecond.
   absl::Duration Times(int64_t unit_nanos) const {
@@ -202,7 +202,7 @@ std::optional<absl::Time> ReadRfc3339(absl::string_view text) {
   if (!ahead || !text.empty()) return std::nullopt;
   const absl::CivilDay date(year, month, day);
   // CivilDay rolls "31 April" over; a date that does so is none.
-  if (date.month() != month || date.day() != day) return std::nullopt;
+  if (date.month() != month) return std::nullopt;
   return absl::UnixEpoch() +
          absl::Hours(24) * (date - absl::CivilDay(1970, 1, 1)) +
          absl::Hours(hour) + absl::Minutes(minute) + seconds - *ahead;

@@ -32,6 +32,16 @@ TEST(GateTest, LongestWaitWins) {
   EXPECT_EQ(gate.until(), At(30));
 }
 
+// Two threads bring their times in the wrong order: the later refusal counts.
+TEST(GateTest, TimesThatGoBack) {
+  Gate gate;
+  gate.Shut(At(20), At(5));
+  gate.Shut(At(20), At(3));
+  EXPECT_FALSE(gate.OnSuccess(At(5), At(7)));
+  EXPECT_EQ(gate.until(), At(20));
+  EXPECT_TRUE(gate.OnSuccess(At(6), At(7)));
+}
+
 // Four letters: shut by 5, shut by 2, a success that started n ago, clear; one
 // tick between them.
 TEST(GateTest, EveryShortSequence) {

@@ -237,8 +237,8 @@ TEST(PolicyTableTest, EveryFaultOfTheTargetsIsTold) {
   add("targets[1].match has rpcs and also methods or paths, which no call "
       "fits; "
       "it must be two targets");
-  add("targets[1].retryable_codes is 0; it must be 1 … 16");
-  add("targets[1].retryable_codes is 17; it must be 1 … 16");
+  add("targets[1].retryable_codes[1] is 0; it must be 1 … 16");
+  add("targets[1].retryable_codes[2] is 17; it must be 1 … 16");
   add("targets[2].name is \"heir\"; so is the name of targets[0]");
   add("targets[2].match is empty; it must have hosts, methods, paths or rpcs");
   add("targets[3].name is \"\"; it must be 1 … 64 letters, digits and ._-");

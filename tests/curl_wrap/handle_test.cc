@@ -1017,6 +1017,70 @@ TEST_F(HandleTest, RetryAfterIsReadByTheServersClock) {
   EXPECT_EQ(result.record.attempts[0].outcome.pushback, absl::Seconds(30));
 }
 
+// Two layers that repeat would multiply.
+TEST_F(HandleTest, AnAttemptOfAnotherLayerIsNotRepeated) {
+  server_->Script(
+      {Reply::Of(503, "one"), Reply::Of(429, "two").With("Retry-After", "7")});
+  App app(client_, server_->Url());
+  app.Header("X-Stainless-Retry-Count: 1");
+  CallResult result = app.Perform(kLong);
+  EXPECT_EQ(result.stop_reason, StopReason::kOuterLayer);
+  EXPECT_EQ(result.http_status, 503);
+  EXPECT_EQ(app.sink.body, "one");
+  EXPECT_TRUE(result.record.yields_to_outer);
+  // It does not wait out a refusal either, and says when it would be over.
+  result = app.Perform(kLong);
+  EXPECT_EQ(result.stop_reason, StopReason::kOuterLayer);
+  EXPECT_EQ(result.http_status, 429);
+  ASSERT_TRUE(result.retry_at.has_value());
+  EXPECT_GT(*result.retry_at, absl::Seconds(5));
+  EXPECT_EQ(Sends(), 2);
+  // The gate that it shut holds for all the same.
+  result = app.Perform(absl::Seconds(2));
+  EXPECT_EQ(result.stop_reason, StopReason::kWaitExceedsDeadline);
+  EXPECT_EQ(Sends(), 2);
+}
+
+// A call within a call: from where the outer one may be repeated, and from where
+// it may not any more.
+struct Within {
+  Handle* curl = nullptr;
+  std::vector<CallResult> results;
+
+  void Call() {
+    CallOptions options;
+    options.deadline = kLong;
+    results.push_back(curl->Perform(options));
+  }
+  static size_t OnBody(char*, size_t size, size_t n, void* self) {
+    static_cast<Within*>(self)->Call();
+    return size * n;
+  }
+};
+
+TEST_F(HandleTest, ACallWithinACallIsNotRepeatedWhileTheOuterOneMayBe) {
+  const std::unique_ptr<HttpServer> other = StartServer();
+  App inner(NewClient(), other->Url());
+  Within within;
+  within.curl = &inner.curl;
+  ClientOptions options;
+  options.classify_http = [&](const HttpAnswer&, Outcome*) { within.Call(); };
+  server_->Script({Reply::Of(503, "no"), Reply::Of(200, "yes")});
+  App app(NewClient(options), server_->Url());
+  app.curl.SetOpt(CURLOPT_WRITEFUNCTION, &Within::OnBody);
+  app.curl.SetOpt(CURLOPT_WRITEDATA, &within);
+  other->Script({Reply::Of(503, ""), Reply::Of(503, ""), Reply::Of(200, "")});
+  EXPECT_EQ(app.Perform(kLong).stop_reason, StopReason::kSuccess);
+  ASSERT_EQ(within.results.size(), 2u);
+  // Within the classifier: the outer attempt is about to be repeated.
+  EXPECT_EQ(within.results[0].stop_reason, StopReason::kOuterLayer);
+  EXPECT_EQ(within.results[0].record.total_attempts, 1);
+  // Within the write function: that answer is final.
+  EXPECT_EQ(within.results[1].stop_reason, StopReason::kSuccess);
+  EXPECT_FALSE(within.results[1].record.yields_to_outer);
+  EXPECT_EQ(within.results[1].record.total_attempts, 2);
+}
+
 // What stands in a call's record and in the log must be fit to be published.
 TEST_F(HandleTest, SecretsStayWhereTheyAre) {
   std::vector<std::string> lines;

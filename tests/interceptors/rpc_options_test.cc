@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "core/policy.h"
 #include "interceptors/method_table.h"
 
 namespace forbear::rpc {
@@ -60,31 +63,64 @@ TEST(MethodTableTest, TheMostSpecificRuleIsTheOnlyOne) {
       {"/a.S/Get", {StatusCode::INTERNAL}, std::nullopt, RetryOptions{}},
   };
   options.methods[3].retry->max_attempts = 9;
-  RetryOptions client;
-  client.max_attempts = 5;
-  const MethodTable table(options, client);
+  const MethodTable table(options);
+  // What a configuration says of the same calls.
+  TargetPolicy policy;
+  policy.retry.max_attempts = 5;
+  policy.retryable_codes = {StatusCode::DATA_LOSS};
+  const auto codes = [&](absl::string_view method) {
+    return RetryableCodes(table.Find(method), policy);
+  };
+  const auto retry = [&](absl::string_view method) {
+    return RetryOf(table.Find(method), policy);
+  };
 
-  const MethodPolicy& other = table.Find("/b.S/Get");
-  EXPECT_TRUE(other.retryable.Has(StatusCode::ABORTED));
-  EXPECT_EQ(other.retry, std::nullopt);
+  EXPECT_TRUE(codes("/b.S/Get").Has(StatusCode::ABORTED));
+  EXPECT_FALSE(codes("/b.S/Get").Has(StatusCode::DATA_LOSS));
+  EXPECT_EQ(retry("/b.S/Get"), std::nullopt);
 
-  const MethodPolicy& list = table.Find("/a.S/List");
-  EXPECT_TRUE(list.retryable.Has(StatusCode::UNAVAILABLE));
-  EXPECT_FALSE(list.retryable.Has(StatusCode::ABORTED));
-  // Its time-out, and the client's for the rest.
-  ASSERT_NE(list.retry, std::nullopt);
-  EXPECT_EQ(list.retry->attempt_timeout, absl::Seconds(2));
-  EXPECT_EQ(list.retry->max_attempts, 5);
+  EXPECT_TRUE(codes("/a.S/List").Has(StatusCode::UNAVAILABLE));
+  EXPECT_FALSE(codes("/a.S/List").Has(StatusCode::ABORTED));
+  // Its time-out, and the policy's for the rest.
+  ASSERT_NE(retry("/a.S/List"), std::nullopt);
+  EXPECT_EQ(retry("/a.S/List")->attempt_timeout, absl::Seconds(2));
+  EXPECT_EQ(retry("/a.S/List")->max_attempts, 5);
 
-  EXPECT_TRUE(table.Find("/a.S/Buy").retryable.empty());
-  EXPECT_EQ(table.Find("/a.S/Buy").retry, std::nullopt);
-  EXPECT_EQ(table.Find("/a.S/Get").retry->max_attempts, 9);
+  // Nothing listed is a word, too.
+  EXPECT_TRUE(codes("/a.S/Buy").empty());
+  EXPECT_EQ(retry("/a.S/Buy"), std::nullopt);
+  EXPECT_EQ(retry("/a.S/Get")->max_attempts, 9);
 
   // Names that only look alike, and names that are none.
-  EXPECT_TRUE(table.Find("/a.S2/Buy").retryable.Has(StatusCode::ABORTED));
-  EXPECT_TRUE(table.Find("").retryable.Has(StatusCode::ABORTED));
-  EXPECT_TRUE(table.Find("Buy").retryable.Has(StatusCode::ABORTED));
-  EXPECT_TRUE(MethodTable({}, client).Find("/a.S/Buy").retryable.empty());
+  EXPECT_TRUE(codes("/a.S2/Buy").Has(StatusCode::ABORTED));
+  EXPECT_TRUE(codes("").Has(StatusCode::ABORTED));
+  EXPECT_TRUE(codes("Buy").Has(StatusCode::ABORTED));
+
+  // Without a rule the policy has the word.
+  const MethodTable empty((RpcOptions()));
+  EXPECT_EQ(empty.Find("/a.S/Buy"), nullptr);
+  EXPECT_TRUE(RetryableCodes(nullptr, policy).Has(StatusCode::DATA_LOSS));
+  EXPECT_FALSE(RetryableCodes(nullptr, policy).Has(StatusCode::UNAVAILABLE));
+  EXPECT_EQ(RetryOf(nullptr, policy), std::nullopt);
+}
+
+TEST(RpcOptionsTest, TheServerOfATarget) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"a.b:443", "a.b:443"},
+      {"dns:///a.b:443", "a.b:443"},
+      {"dns://8.8.8.8/a.b:443", "a.b:443"},
+      {"DNS:a.b", "a.b"},
+      {"dns://a.b", "dns://a.b"},
+      {"ipv4:1.2.3.4:80", "1.2.3.4:80"},
+      {"ipv6:[::1]:80", "[::1]:80"},
+      {"xds:///shop", "shop"},
+      {"unix:/tmp/socket", "unix:/tmp/socket"},
+      {"dnsmasq:80", "dnsmasq:80"},
+      {"", ""},
+  };
+  for (const auto& [target, server] : cases) {
+    EXPECT_EQ(ServerOf(target), server) << target;
+  }
 }
 
 }  // namespace

@@ -433,6 +433,16 @@ TEST_P(UnaryTest, SizesFromNothingTo8MiB) {
   EXPECT_EQ(server_->log().Count(), 6);
 }
 
+TEST_P(UnaryTest, AnAttemptOfAnotherLayerIsNotRepeated) {
+  server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE)});
+  EchoCall call(GetParam(), Channel(Consent()));
+  call.context().AddMetadata("x-envoy-attempt-count", "2");
+  EXPECT_EQ(call.Run().error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(call.record().stop_reason, StopReason::kOuterLayer);
+  EXPECT_TRUE(call.record().yields_to_outer);
+  EXPECT_EQ(server_->log().Count(), 1);
+}
+
 TEST_P(UnaryTest, AMessageOverTheLimitIsNotRetried) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(1000);

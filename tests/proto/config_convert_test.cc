@@ -35,6 +35,11 @@ std::vector<std::string> FieldsOfTheTop() {
 constexpr ConfigFormat kText = ConfigFormat::kTextproto;
 constexpr ConfigFormat kJson = ConfigFormat::kJson;
 
+// Only of it.
+std::vector<std::string> FieldsOfATarget() {
+  return FieldsOf(*v1::Target::descriptor(), {"retry", "quota", "endpoint"});
+}
+
 std::string Text(const Settings& settings) {
   return ConfigToProto(settings).DebugString();
 }
@@ -100,6 +105,101 @@ TEST(ConfigConvertTest, BothFormatsSayTheSame) {
   EXPECT_EQ(text.endpoint.breaker.min_open, absl::Milliseconds(1500));
 }
 
+Settings RandomSettings(uint64_t seed);
+
+TEST(ConfigConvertTest, ATargetInheritsWhatItDoesNotSet) {
+  const Settings text = ParseConfig(R"(
+      name: "top"
+      retry { max_attempts: 4 backoff { initial: "1s" } }
+      quota { max_waiters: 7 }
+      targets {
+        name: "chat"
+        match { hosts: "a" methods: ["GET", "PUT"] paths: "/v1/*" }
+        enabled: false
+        retry { backoff { multiplier: 3 } }
+        endpoint {}
+      }
+      targets {
+        name: "rpc" match { rpcs: "*" } quota { max_waiters: 8 }
+        retryable_codes: [UNAVAILABLE, ABORTED]
+      })",
+                                    kText)
+                            .value();
+  const Settings json = ParseConfig(R"({
+      "name": "top",
+      "retry": {"max_attempts": 4, "backoff": {"initial": "1s"}},
+      "quota": {"max_waiters": 7},
+      "targets": [
+        {"name": "chat",
+         "match": {"hosts": ["a"], "methods": ["GET", "PUT"],
+                   "paths": ["/v1/*"]},
+         "enabled": false, "retry": {"backoff": {"multiplier": 3}},
+         "endpoint": {}},
+        {"name": "rpc", "match": {"rpcs": ["*"]},
+         "quota": {"maxWaiters": 8},
+         "retryableCodes": ["UNAVAILABLE", 10]}]})",
+                                    kJson)
+                            .value();
+  EXPECT_EQ(Text(text), Text(json));
+  ASSERT_EQ(text.targets.size(), 2u);
+  const TargetPolicy& chat = text.targets[0];
+  EXPECT_EQ(chat.name, "chat");
+  EXPECT_EQ(chat.match.hosts, std::vector<std::string>{"a"});
+  EXPECT_EQ(chat.match.methods, (std::vector<std::string>{"GET", "PUT"}));
+  EXPECT_EQ(chat.match.paths, std::vector<std::string>{"/v1/*"});
+  EXPECT_FALSE(chat.enabled);
+  EXPECT_EQ(chat.retry.max_attempts, 4);
+  EXPECT_EQ(chat.retry.backoff.initial, absl::Seconds(1));
+  EXPECT_EQ(chat.retry.backoff.multiplier, 3);
+  EXPECT_EQ(chat.quota.max_waiters, 7);
+  EXPECT_FALSE(chat.own_quota);
+  EXPECT_TRUE(chat.own_endpoint);
+  EXPECT_TRUE(chat.retryable_codes.empty());
+  const TargetPolicy& rpc = text.targets[1];
+  EXPECT_TRUE(rpc.enabled);
+  EXPECT_TRUE(rpc.own_quota);
+  EXPECT_FALSE(rpc.own_endpoint);
+  EXPECT_EQ(rpc.quota.max_waiters, 8);
+  EXPECT_EQ(rpc.retryable_codes, (std::vector<int>{14, 10}));
+}
+
+// Whatever a policy has, a target can set, for itself alone.
+TEST(ConfigConvertTest, ATargetMaySetEveryFieldOfAPolicy) {
+  for (uint64_t seed = 1; seed < 20; ++seed) {
+    const v1::Config other = ConfigToProto(RandomSettings(seed));
+    v1::Config config;
+    v1::Target* const target = config.add_targets();
+    target->set_name("t");
+    target->mutable_match()->add_hosts("h");
+    target->set_enabled(other.enabled());
+    *target->mutable_retry() = other.retry();
+    *target->mutable_quota() = other.quota();
+    *target->mutable_endpoint() = other.endpoint();
+    const Settings settings = ConfigFromProto(config).value();
+    EXPECT_EQ(TargetToProto(settings.targets[0]).DebugString(),
+              target->DebugString());
+    v1::Config top = ConfigToProto(settings);
+    top.clear_targets();
+    EXPECT_EQ(top.DebugString(), Text(Settings()));
+    // And as the top level of a target that sets nothing.
+    config = other;
+    config.clear_targets();
+    config.add_targets()->set_name("t");
+    config.mutable_targets(0)->mutable_match()->add_hosts("h");
+    const TargetPolicy heir = ConfigFromProto(config)->targets[0];
+    EXPECT_FALSE(heir.own_quota || heir.own_endpoint);
+    TargetPolicy own = heir;
+    own.own_quota = own.own_endpoint = true;
+    EXPECT_EQ(TargetToProto(own).retry().DebugString(),
+              other.retry().DebugString());
+    EXPECT_EQ(TargetToProto(own).quota().DebugString(),
+              other.quota().DebugString());
+    EXPECT_EQ(TargetToProto(own).endpoint().DebugString(),
+              other.endpoint().DebugString());
+    EXPECT_EQ(own.enabled, other.enabled());
+  }
+}
+
 Settings RandomSettings(uint64_t seed) {
   uint64_t n = 0;
   const auto unit = [&] { return UnitRandom(seed, n++); };
@@ -113,11 +213,21 @@ Settings RandomSettings(uint64_t seed) {
   s.name = absl::StrCat("n", seed);
   s.enabled = unit() < 0.5;
   s.max_targets = number(1, 10000000);
+  s.retry.enabled = unit() < 0.5;
+  s.retry.yield_to_outer = unit() < 0.5;
+  s.retry.hedge.enabled = unit() < 0.5;
+  s.retry.hedge.delay = duration(absl::ZeroDuration(), absl::Hours(1));
+  s.retry.hedge.max_hedges = number(1, 4);
+  s.retry.hedge.billable_consent = unit() < 0.5;
+  s.retry.hedge.repeat_consent = unit() < 0.5;
   s.retry.max_attempts = number(1, 100);
   s.retry.max_elapsed = duration(absl::ZeroDuration(), absl::Hours(24));
   if (unit() < 0.5) {
     s.retry.attempt_timeout =
         duration(absl::Milliseconds(1), absl::Hours(9999));
+  }
+  if (unit() < 0.5) {
+    s.retry.call_timeout = duration(absl::Milliseconds(1), absl::Hours(9999));
   }
   s.retry.max_believed_wait = duration(absl::Seconds(1), absl::Hours(8760));
   s.retry.when_open = static_cast<WhenOpen>(number(0, 2));
@@ -137,10 +247,33 @@ Settings RandomSettings(uint64_t seed) {
   e.breaker.max_open = duration(absl::Hours(1), absl::Hours(24));
   e.breaker.successes_to_close = number(1, 1000);
   e.breaker.probe_lease = duration(absl::Milliseconds(1), absl::Hours(1));
+  e.hedge_budget.ratio = unit();
+  e.hedge_budget.per_second = unit() * 1000;
+  e.hedge_budget.burst = number(1, 1000000);
   e.budget.enabled = unit() < 0.5;
   e.budget.capacity = number(1000, 1000000);
   e.budget.transient_cost = number(0, 1000);
   e.budget.throttled_cost = number(0, 1000);
+  for (int i = number(0, 4); i > 0; --i) {
+    TargetPolicy target(s);
+    target.name = absl::StrCat("t-", i);
+    target.match.hosts = {absl::StrCat("h", i), "*.x.org:80"};
+    if (unit() < 0.5) {
+      target.match.rpcs = {absl::StrCat("/p.S", i, "/*")};
+      target.retryable_codes = {14, number(1, 17)};
+      if (unit() < 0.5) target.wait_for_ready = unit() < 0.5;
+    } else {
+      target.match.methods = {"GET", "PUT"};
+      target.match.paths = {absl::StrCat("/p", i), absl::StrCat("/p", i, "/*")};
+    }
+    target.enabled = unit() < 0.5;
+    target.own_quota = unit() < 0.5;
+    target.own_endpoint = unit() < 0.5;
+    target.retry.max_attempts = number(1, 100);
+    if (target.own_quota) target.quota.max_waiters = number(1, 10000000);
+    if (target.own_endpoint) target.endpoint.max_waiters = number(1, 10000000);
+    s.targets.push_back(target);
+  }
   return s;
 }
 
@@ -237,6 +370,65 @@ TEST(ConfigConvertTest, AllFaultsOfAJson) {
       "retry.backoff.multiplier is nan; it must be 1 … 100");
 }
 
+TEST(ConfigConvertTest, AllFaultsOfTargets) {
+  EXPECT_EQ(
+      Refusal(R"(retry { max_attempts: 0 }
+targets { match { hosts: "*" } retry { max_elapsed: "5" } }
+targets {
+  name: "a"
+  match { rpcs: "*" }
+  retryable_codes: [OK, BUSY]
+  retry { max_attempts: 0 backoff { jitter: 9 } }
+  quota { max_waiters: 0 }
+}
+targets { name: "a" match { rpcs: "*" } retry { max_attempts: -1 } }
+)",
+              kText),
+      "9 faults: line 6, column 25: Unknown enumeration value of \"BUSY\" for "
+      "field \"retryable_codes\".; "
+      "targets[0].retry.max_elapsed is \"5\"; a duration is written like "
+      "250ms, 2s or 1m30s; "
+      "targets[1].retry.backoff.jitter is 9, which this version does not know; "
+      "retry.max_attempts is 0; it must be 1 … 100; "
+      "targets[0].name is \"\"; it must be 1 … 64 letters, digits and ._-; "
+      "targets[0].match.hosts[0] is \"*\"; it must be \"host\" or "
+      "\"*.suffix\", also with \":port\"; "
+      "targets[1].quota.max_waiters is 0; it must be 1 … 10000000; "
+      "targets[2].name is \"a\"; so is the name of targets[1]; "
+      "targets[2].retry.max_attempts is -1; it must be 1 … 100");
+  EXPECT_EQ(
+      Refusal(R"({"targets": [
+        7,
+        {"name": "a", "match": {"rpcs": ["*"]}, "speed": 1},
+        {"name": 3, "match": {"hosts": ["h", 1]},
+         "retry": {"max_attempts": "x", "backoff": []},
+         "retryable_codes": ["BUSY"]},
+        {"name": "b", "match": {"hosts": ["h"]}, "retryable_codes": ["OK"]}
+      ], "retry": [{}]})",
+              kJson),
+      "13 faults: retry is [{}]; it must be an object, { … }; "
+      "targets[0] is 7; it must be an object, { … }; "
+      "targets[1].speed: there is no such field; "
+      "targets[2].match.hosts is [\"h\",1]; it must be a list, [ … ], of which "
+      "each is a text in quotes; "
+      "targets[2].name is 3; it must be a text in quotes; "
+      "targets[2].retry.backoff is []; it must be an object, { … }; "
+      "targets[2].retry.max_attempts is \"x\"; it must be a whole number of 32 "
+      "bits; "
+      "targets[2].retryable_codes is [\"BUSY\"]; it must be a list, [ … ], of "
+      "which each is \"OK\" or \"CANCELLED\" or \"UNKNOWN\" or "
+      "\"INVALID_ARGUMENT\" or \"DEADLINE_EXCEEDED\" or \"NOT_FOUND\" or "
+      "\"ALREADY_EXISTS\" or \"PERMISSION_DENIED\" or \"RESOURCE_EXHAUSTED\" "
+      "or \"FAILED_PRECONDITION\" or \"ABORTED\" or \"OUT_OF_RANGE\" or "
+      "\"UNIMPLEMENTED\" or \"INTERNAL\" or \"UNAVAILABLE\" or \"DATA_LOSS\" "
+      "or \"UNAUTHENTICATED\"; "
+      "targets[0].name is \"\"; it must be 1 … 64 letters, digits and ._-; "
+      "targets[0].match is empty; it must have hosts, methods, paths or rpcs; "
+      "targets[2].name is \"\"; it must be 1 … 64 letters, digits and ._-; "
+      "targets[2].match is empty; it must have hosts, methods, paths or rpcs; "
+      "targets[3].retryable_codes[0] is 0; it must be 1 … 16");
+}
+
 TEST(ConfigConvertTest, WhatIsNoConfiguration) {
   for (const char* text : {"retry {", "}", "retry: 1", "retry", "{}", "\"",
                            "retry { backoff { initial: \"1s\" }",
@@ -247,12 +439,17 @@ TEST(ConfigConvertTest, WhatIsNoConfiguration) {
                            "{\"retry\": []}", "{'retry': }", "retry { }"}) {
     (void)Refusal(text, kJson);
   }
-  // One that cannot be left out ends the reading.
+  // A field within brackets can be left out.
   EXPECT_EQ(
       Refusal("max_targets: 0\nretry { max_attempts: x }\nenabled: 7\n", kText),
       "3 faults: line 2, column 23: Expected integer, got: x; "
-      "what follows was not read; "
+      "line 3, column 10: Integer out of range (7); "
       "max_targets is 0; it must be 1 … 10000000");
+  // A bracket that is one too many ends the reading.
+  EXPECT_EQ(Refusal("max_targets: 0\nretry { ] }\nenabled: 7\n", kText),
+            "3 faults: line 2, column 9: Expected identifier, got: ]; "
+            "what follows was not read; "
+            "max_targets is 0; it must be 1 … 10000000");
 }
 
 TEST(ConfigConvertTest, EnumNumbersNobodyKnows) {
@@ -312,6 +509,28 @@ TEST(ConfigConvertTest, TheGuideHasEveryFieldAndItsDefault) {
     EXPECT_TRUE(absl::StrContains(text.str(), row))
         << "docs/config.md lacks " << row;
   }
+  for (const std::string& path : FieldsOfATarget()) {
+    const std::string row = absl::StrCat("| `targets.", path, "` | ");
+    EXPECT_TRUE(absl::StrContains(text.str(), row))
+        << "docs/config.md lacks " << row;
+  }
+}
+
+// The other way round: nothing is explained that is not there.
+TEST(ConfigConvertTest, TheGuideHasNoOtherField) {
+  std::ifstream file("docs/config.md");
+  std::string line;
+  int fields = 0;
+  bool in_a_table = false;
+  while (std::getline(file, line)) {
+    if (absl::StartsWith(line, "| field |")) in_a_table = true;
+    if (!absl::StartsWith(line, "|")) in_a_table = false;
+    if (!in_a_table || !absl::StartsWith(line, "| `")) continue;
+    const std::string path = line.substr(3, line.find('`', 3) - 3);
+    EXPECT_NE(FieldAt(*v1::Config::descriptor(), path), nullptr) << path;
+    ++fields;
+  }
+  EXPECT_GT(fields, 30);
 }
 
 // Its first example, too.

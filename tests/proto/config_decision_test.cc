@@ -16,13 +16,16 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "core/call_match.h"
 #include "core/call_record.h"
 #include "core/circuit_breaker.h"
 #include "core/outcome.h"
 #include "core/policy.h"
+#include "core/policy_table.h"
 #include "core/retry_policy.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
@@ -56,6 +59,10 @@ std::string Describe(const Simulation& sim) {
                     absl::FormatDuration(call.finished_at() - sim.start()),
                     "\n");
   }
+  for (const SimSend& send : sim.sends()) {
+    absl::StrAppend(&text, "sent at +",
+                    absl::FormatDuration(send.time - sim.start()), "\n");
+  }
   EXPECT_EQ(sim.Faults(), "");
   return text;
 }
@@ -74,6 +81,10 @@ struct Calls {
   int count = 1;
   absl::Duration every = absl::Milliseconds(10);
   absl::Duration deadline = absl::InfiniteDuration();
+  bool nested = false;
+  bool billable = false;
+  bool idempotent = true;
+  int max_in_flight = 1;
 };
 
 std::string Run(const Settings& settings, const SimServer& server,
@@ -88,10 +99,44 @@ std::string Run(const Settings& settings, const SimServer& server,
     call.start = calls.every * i;
     call.deadline = calls.deadline;
     call.retry = settings.retry;
+    call.nested = calls.nested;
+    call.billable = calls.billable;
+    call.idempotent = calls.idempotent;
+    call.max_in_flight = calls.max_in_flight;
     sim.AddCall(call);
   }
   sim.Run();
   return Describe(sim);
+}
+
+// Calls by a driver that can hedge; every answer takes 5 s.
+std::string Slow(const Settings& settings, Calls calls) {
+  calls.max_in_flight = 5;
+  return Run(settings, Always(OkOutcome(), absl::Seconds(5)), calls);
+}
+std::string SlowlyAnswered(Settings settings) { return Slow(settings, {}); }
+std::string Hedged(Settings settings) {
+  settings.retry.hedge.enabled = true;
+  return Slow(settings, {});
+}
+std::string HedgedForMoney(Settings settings) {
+  settings.retry.hedge.enabled = true;
+  Calls calls;
+  calls.billable = true;
+  return Slow(settings, calls);
+}
+std::string HedgedWithoutConsent(Settings settings) {
+  settings.retry.hedge.enabled = true;
+  Calls calls;
+  calls.idempotent = false;
+  return Slow(settings, calls);
+}
+std::string ManyHedged(Settings settings) {
+  settings.retry.hedge.enabled = true;
+  Calls calls;
+  calls.count = 60;
+  calls.every = absl::Seconds(1);
+  return Slow(settings, calls);
 }
 
 // A call whose attempts all fail; the breaker stays out of it.
@@ -105,6 +150,12 @@ std::string Failing(Settings settings) {
 std::string FailingThreeTimes(Settings settings) {
   settings.endpoint.breaker.enabled = false;
   return Run(settings, Always(TransientOutcome(Processed::kUnknown)), {});
+}
+
+std::string AttemptsOfSomebodyElse(Settings settings) {
+  Calls calls;
+  calls.nested = true;
+  return Run(settings, Always(TransientOutcome(Processed::kUnknown)), calls);
 }
 
 std::string AlwaysThrottled(Settings settings) {
@@ -241,9 +292,16 @@ TEST(ConfigDecisionTest, ACallsRecordNamesItsPolicyAndItsDate) {
   request.retry = RetryOptions();
   Call plain(ClientOf(settings), request, std::make_shared<Parker>());
   EXPECT_EQ(plain.record().policy, "batch");
-  request.policy = "urgent";
+  TargetPolicy urgent(settings);
+  urgent.name = "urgent";
+  urgent.match.hosts = {"a"};
+  settings.targets = {urgent};
+  const std::shared_ptr<Client> client = ClientOf(settings);
+  CallRoute route;
+  route.host = "a";
+  request.policy = client->PolicyOf(route);
   const absl::Time before = absl::Now();
-  Call other(ClientOf(settings), request, std::make_shared<Parker>());
+  Call other(client, request, std::make_shared<Parker>());
   EXPECT_EQ(other.record().policy, "urgent");
   EXPECT_LT(absl::AbsDuration(other.record().wall_start - before),
             absl::Hours(1));
@@ -262,9 +320,17 @@ std::vector<Change> Changes() {
       {"name", "\"other\"", NameInTheRecord},
       {"enabled", "false", DriversMayTouchCalls},
       {"max_targets", "1", TwoKeysAreRemembered},
+      {"retry.enabled", "false", AlwaysThrottled},
+      {"retry.yield_to_outer", "false", AttemptsOfSomebodyElse},
+      {"retry.hedge.enabled", "true", SlowlyAnswered},
+      {"retry.hedge.delay", "\"50ms\"", Hedged},
+      {"retry.hedge.max_hedges", "2", Hedged},
+      {"retry.hedge.billable_consent", "true", HedgedForMoney},
+      {"retry.hedge.repeat_consent", "true", HedgedWithoutConsent},
       {"retry.max_attempts", "5", FailingThreeTimes},
       {"retry.max_elapsed", "\"10s\"", AlwaysThrottled},
       {"retry.attempt_timeout", "\"100ms\"", NeverAnswering},
+      {"retry.call_timeout", "\"100ms\"", NeverAnswering},
       {"retry.max_believed_wait", "\"1h\"", ToldToWaitTwoHours},
       {"retry.when_open", "\"FAIL\"", MeetingTheOpenBreaker},
       {"retry.backoff.initial", "\"1s\"", Failing},
@@ -282,6 +348,9 @@ std::vector<Change> Changes() {
       {"endpoint.breaker.max_open", "\"2s\"", BreakersLife},
       {"endpoint.breaker.successes_to_close", "4", BreakersLife},
       {"endpoint.breaker.probe_lease", "\"1s\"", BreakersLife},
+      {"endpoint.hedge_budget.ratio", "0.5", ManyHedged},
+      {"endpoint.hedge_budget.per_second", "10", ManyHedged},
+      {"endpoint.hedge_budget.burst", "30", ManyHedged},
       {"endpoint.budget.enabled", "false", ManyFailing},
       {"endpoint.budget.capacity", "100", ManyFailing},
       {"endpoint.budget.transient_cost", "50", ManyFailing},
@@ -359,6 +428,70 @@ TEST(ConfigDecisionTest, EveryFieldChangesADecision) {
     EXPECT_EQ(change.experiment(Settings()), before);  // not by chance
     EXPECT_NE(change.experiment(*text), before);
     EXPECT_EQ(change.experiment(*json), change.experiment(*text));
+  }
+}
+
+// ---- Targets: which policy some calls get. The options of one are the fields
+// above, and inherited or set: config_convert_test.
+
+std::string PoliciesOf(const Settings& settings) {
+  const PolicyTable table(settings);
+  std::string text;
+  for (const char* host : {"h", "other"}) {
+    for (const char* method : {"GET", "PUT"}) {
+      for (const char* path : {"/v1/a", "/v2"}) {
+        absl::StrAppend(&text, table.Find({host, 0, method, path, ""}).name,
+                        "\n");
+      }
+    }
+    for (const char* rpc : {"/p.S/M", "/q.S/M"}) {
+      const TargetPolicy& policy = table.Find({host, 0, "", "", rpc});
+      absl::StrAppend(&text, policy.name, " ", policy.enabled ? "on" : "off",
+                      " ", absl::StrJoin(policy.retryable_codes, ","),
+                      policy.wait_for_ready.value_or(false) ? " waits" : "",
+                      "\n");
+    }
+  }
+  return text;
+}
+
+TEST(ConfigDecisionTest, EveryFieldOfATargetChangesADecision) {
+  const std::string name = "name: \"t\" ";
+  const std::string any_rpc = "match { rpcs: \"*\" } ";
+  const std::map<std::string, std::pair<std::string, std::string>> changes = {
+      {"name", {name + any_rpc, "name: \"u\" " + any_rpc}},
+      {"match.hosts",
+       {name + any_rpc, name + "match { rpcs: \"*\" hosts: \"h\" }"}},
+      {"match.methods",
+       {name + "match { paths: \"/v2\" }",
+        name + "match { paths: \"/v2\" methods: \"PUT\" }"}},
+      {"match.paths",
+       {name + "match { hosts: \"h\" }",
+        name + "match { hosts: \"h\" paths: \"/v1/*\" }"}},
+      {"match.rpcs",
+       {name + "match { hosts: \"h\" }",
+        name + "match { hosts: \"h\" rpcs: \"/p.S/*\" }"}},
+      {"enabled", {name + any_rpc, name + any_rpc + "enabled: false"}},
+      {"wait_for_ready",
+       {name + any_rpc, name + any_rpc + "wait_for_ready: true"}},
+      {"retryable_codes",
+       {name + any_rpc, name + any_rpc + "retryable_codes: DATA_LOSS"}},
+  };
+  for (const std::string& path :
+       FieldsOf(*v1::Target::descriptor(), {"retry", "quota", "endpoint"})) {
+    EXPECT_EQ(changes.count(path), 1u) << path << " has no experiment";
+  }
+  for (const auto& [path, texts] : changes) {
+    SCOPED_TRACE(path);
+    std::string policies[2];
+    for (int i = 0; i < 2; ++i) {
+      const std::string& target = i == 0 ? texts.first : texts.second;
+      const absl::StatusOr<Settings> settings = ParseConfig(
+          absl::StrCat("targets { ", target, " }"), ConfigFormat::kTextproto);
+      ASSERT_TRUE(settings.ok()) << settings.status();
+      policies[i] = PoliciesOf(*settings);
+    }
+    EXPECT_NE(policies[0], policies[1]);
   }
 }
 

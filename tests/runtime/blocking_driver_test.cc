@@ -229,6 +229,37 @@ TEST(ParkerTest, WakesAndCancelsAreNotLost) {
   EXPECT_TRUE(p.cancelled());
 }
 
+// A call within an attempt is a layer below: it leaves repeating to the call
+// around it. After that, it is a call like any other.
+TEST(BlockingDriverTest, ACallWithinAnAttemptYields) {
+  const auto client = NewClient();
+  std::vector<CallRecord> inner;
+  const auto call_inner = [&] {
+    const auto parker = std::make_shared<Parker>();
+    Call call(client, Request(), parker);
+    Script script({TransientOutcome(Processed::kUnknown), OkOutcome()});
+    RunBlocking(&call, parker.get(), &script);
+    inner.push_back(call.record());
+  };
+  const auto parker = std::make_shared<Parker>();
+  Call outer(client, Request(), parker);
+  Script script({TransientOutcome(Processed::kUnknown), OkOutcome()});
+  script.during = call_inner;
+  RunBlocking(&outer, parker.get(), &script);
+  EXPECT_EQ(outer.record().total_attempts, 2);
+  EXPECT_EQ(outer.record().stop_reason, StopReason::kSuccess);
+  EXPECT_FALSE(outer.record().yields_to_outer);
+  ASSERT_EQ(inner.size(), 2u);
+  for (const CallRecord& record : inner) {
+    EXPECT_EQ(record.total_attempts, 1);
+    EXPECT_EQ(record.stop_reason, StopReason::kOuterLayer);
+    EXPECT_TRUE(record.yields_to_outer);
+  }
+  call_inner();
+  EXPECT_EQ(inner[2].total_attempts, 2);
+  EXPECT_FALSE(inner[2].yields_to_outer);
+}
+
 // Threads on one key: everybody is answered, and nobody is left in a queue.
 TEST(BlockingDriverTest, ManyThreadsOneThrottledKey) {
   const auto client = NewClient();

@@ -1,0 +1,213 @@
+// Targets of a configuration, as calls of a channel meet them. Sends are counted by
+// the server.
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "core/call_record.h"
+#include "core/policy.h"
+#include "core/stop_reason.h"
+#include "core/time.h"
+#include "interceptors/interceptor.h"
+#include "runtime/client.h"
+#include "runtime/clock.h"
+#include "tests/interceptors/echo_call.h"
+#include "tests/testing/grpc_reply.h"
+#include "tests/testing/grpc_server.h"
+
+namespace forbear::rpc {
+namespace {
+
+using grpc::StatusCode;
+using testing::GrpcReply;
+using testing::GrpcServer;
+
+class TargetsTest : public ::testing::Test {
+ protected:
+  TargetsTest() : server_(*GrpcServer::Create()) {
+    server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE, "down")});
+    options_.retry.backoff.initial = absl::Milliseconds(1);
+    options_.endpoint.breaker.enabled = false;
+  }
+
+  TargetPolicy* Add(const std::string& name) {
+    options_.targets.push_back(TargetPolicy(options_));
+    options_.targets.back().name = name;
+    return &options_.targets.back();
+  }
+
+  // How often the server saw it, and under which policy; "-": Forbear did not
+  // see it.
+  std::string Sends(const RpcOptions& options = {}) {
+    if (client_ == nullptr) client_ = *Client::Create(options_);
+    EchoCall call(Api::kSync, CreateChannel(server_->address(),
+                                            grpc::InsecureChannelCredentials(),
+                                            client_, options));
+    const int64_t before = server_->log().Count();
+    call.Run();
+    const std::optional<CallRecord> record = RecordOf(call.context());
+    return absl::StrCat(server_->log().Count() - before, " ",
+                        record ? record->policy : "-");
+  }
+
+  const std::unique_ptr<GrpcServer> server_;
+  ClientOptions options_;
+  std::shared_ptr<Client> client_;
+};
+
+TEST_F(TargetsTest, ListingCodesInTheFileIsTheConsent) {
+  TargetPolicy* target = Add("echo");
+  target->match.rpcs = {"/forbear.testing.Echo/*"};
+  target->retryable_codes = {StatusCode::UNAVAILABLE};
+  EXPECT_EQ(Sends(), "3 echo");
+  // For the listed ones only.
+  server_->Script({GrpcReply::Error(StatusCode::ABORTED)});
+  EXPECT_EQ(Sends(), "1 echo");
+}
+
+TEST_F(TargetsTest, OfAnotherMethodItIsNone) {
+  TargetPolicy* target = Add("other");
+  target->match.rpcs = {"/forbear.testing.Echo/SayNot", "/other.Echo/*"};
+  target->retryable_codes = {StatusCode::UNAVAILABLE};
+  EXPECT_EQ(Sends(), "1 default");
+}
+
+TEST_F(TargetsTest, TheProgramsRuleGoesBeforeTheFile) {
+  TargetPolicy* target = Add("echo");
+  target->match.rpcs = {kSay};
+  target->retryable_codes = {StatusCode::UNAVAILABLE};
+  target->retry.max_attempts = 4;
+  RpcOptions rpc;
+  // Listing nothing is a word: not again.
+  rpc.methods = {{kSay, {}}};
+  EXPECT_EQ(Sends(rpc), "1 echo");
+  // Its codes, and the file's options.
+  rpc.methods = {{"*", {StatusCode::UNAVAILABLE}}};
+  EXPECT_EQ(Sends(rpc), "4 echo");
+  // Its own options.
+  rpc.methods[0].retry = options_.retry;
+  rpc.methods[0].retry->max_attempts = 2;
+  EXPECT_EQ(Sends(rpc), "2 echo");
+  // A rule for another method is none for this one.
+  rpc.methods[0].method = "/other.Echo/*";
+  EXPECT_EQ(Sends(rpc), "4 echo");
+}
+
+TEST_F(TargetsTest, TheHostChoosesThePolicy) {
+  TargetPolicy* target = Add("host");
+  target->match.hosts = {server_->address()};
+  target->retryable_codes = {StatusCode::UNAVAILABLE};
+  target->retry.max_attempts = 2;
+  target = Add("any-host");
+  target->match.rpcs = {kSay};
+  EXPECT_EQ(Sends(), "2 host");
+}
+
+TEST_F(TargetsTest, SwitchedOffForSomeCallsOnly) {
+  TargetPolicy* target = Add("echo");
+  target->match.rpcs = {kSay};
+  target->retryable_codes = {StatusCode::UNAVAILABLE};
+  target->enabled = false;
+  EXPECT_EQ(Sends(), "1 -");
+}
+
+TEST_F(TargetsTest, SwitchedOnForSomeCallsOnly) {
+  options_.enabled = false;
+  TargetPolicy* target = Add("echo");
+  target->match.rpcs = {kSay};
+  target->retryable_codes = {StatusCode::UNAVAILABLE};
+  target->enabled = true;
+  EXPECT_EQ(Sends(), "3 echo");
+}
+
+TEST_F(TargetsTest, ACallsTimeIsLimited) {
+  TargetPolicy* target = Add("echo");
+  target->match.rpcs = {kSay};
+  target->retryable_codes = {StatusCode::UNAVAILABLE};
+  target->retry.call_timeout = absl::Milliseconds(300);
+  server_->Script({GrpcReply::Hang()});
+  client_ = *Client::Create(options_);
+  const auto channel = CreateChannel(
+      server_->address(), grpc::InsecureChannelCredentials(), client_);
+  for (const Api api : {Api::kSync, Api::kCallback}) {
+    EchoCall call(api, channel);
+    const MonotonicTime begin = MonotonicNow();
+    EXPECT_EQ(call.Run().error_code(), StatusCode::DEADLINE_EXCEEDED);
+    EXPECT_GE(MonotonicNow() - begin, absl::Milliseconds(290));
+    EXPECT_LT(MonotonicNow() - begin, absl::Seconds(10));
+    EXPECT_EQ(call.record().stop_reason, StopReason::kDeadlineExceeded);
+    EXPECT_EQ(call.record().deadline,
+              call.record().begin + absl::Milliseconds(300));
+  }
+  EXPECT_EQ(server_->log().Count(), 2);
+}
+
+TEST_F(TargetsTest, WaitingForTheConnection) {
+  TargetPolicy* target = Add("echo");
+  target->match.rpcs = {kSay};
+  target->wait_for_ready = true;
+  client_ = *Client::Create(options_);
+  // Nobody listens there.
+  const auto channel =
+      CreateChannel("127.0.0.1:1", grpc::InsecureChannelCredentials(), client_);
+  const auto run = [&](std::optional<bool> own) {
+    EchoCall call(Api::kSync, channel);
+    call.context().set_deadline(std::chrono::system_clock::now() +
+                                std::chrono::milliseconds(500));
+    if (own) call.context().set_wait_for_ready(*own);
+    return call.Run().error_code();
+  };
+  EXPECT_EQ(run(std::nullopt), StatusCode::DEADLINE_EXCEEDED);
+  // The application's own word goes before.
+  EXPECT_EQ(run(false), StatusCode::UNAVAILABLE);
+  options_.targets[0].wait_for_ready = std::nullopt;
+  ASSERT_TRUE(client_->Reload(options_).ok());
+  EXPECT_EQ(run(std::nullopt), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(run(true), StatusCode::DEADLINE_EXCEEDED);
+}
+
+TEST_F(TargetsTest, AQuotaOfItsOwn) {
+  server_->Script(
+      {GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED).Pushback("3600000")});
+  EXPECT_EQ(Sends(), "1 default");
+  EXPECT_EQ(Sends(), "0 default");
+  TargetPolicy* target = Add("echo");
+  target->match.rpcs = {kSay};
+  target->own_quota = true;
+  ASSERT_TRUE(client_->Reload(options_).ok());
+  EXPECT_EQ(Sends(), "1 echo");
+  EXPECT_EQ(Sends(), "0 echo");
+  EXPECT_TRUE(client_->ClearGate(server_->address() + "|echo"));
+  EXPECT_EQ(Sends(), "1 echo");
+}
+
+// A channel that lives on follows the new settings at its next call.
+TEST_F(TargetsTest, AReloadCountsFromTheNextCallOn) {
+  client_ = *Client::Create(options_);
+  const auto channel = CreateChannel(
+      server_->address(), grpc::InsecureChannelCredentials(), client_);
+  const auto sends = [&] {
+    const int64_t before = server_->log().Count();
+    EchoCall call(Api::kSync, channel);
+    call.Run();
+    return server_->log().Count() - before;
+  };
+  EXPECT_EQ(sends(), 1);
+  TargetPolicy* target = Add("echo");
+  target->match.rpcs = {kSay};
+  target->retryable_codes = {StatusCode::UNAVAILABLE};
+  ASSERT_TRUE(client_->Reload(options_).ok());
+  EXPECT_EQ(sends(), 3);
+  options_.enabled = options_.targets[0].enabled = false;
+  ASSERT_TRUE(client_->Reload(options_).ok());
+  EXPECT_EQ(sends(), 1);
+}
+
+}  // namespace
+}  // namespace forbear::rpc

@@ -1,0 +1,193 @@
+// Client::Reload: all of the new settings, or nothing of them.
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "core/action.h"
+#include "core/call_match.h"
+#include "core/outcome.h"
+#include "core/policy.h"
+#include "core/policy_table.h"
+#include "core/stop_reason.h"
+#include "core/time.h"
+#include "core/wait_queue.h"
+#include "gtest/gtest.h"
+#include "runtime/call.h"
+#include "runtime/client.h"
+#include "tests/testing/simulation.h"
+
+namespace forbear {
+namespace {
+
+class NeverWoken final : public Waiter {
+ public:
+  void Wake() override {}
+};
+
+CallRoute RouteTo(absl::string_view host) {
+  CallRoute route;
+  route.host = host;
+  return route;
+}
+
+Settings Named(const std::string& name, int max_attempts) {
+  Settings settings;
+  settings.name = name;
+  settings.retry.max_attempts = max_attempts;
+  settings.retry.backoff.initial = absl::ZeroDuration();
+  settings.endpoint.breaker.enabled = false;
+  settings.endpoint.budget.enabled = false;
+  return settings;
+}
+
+TEST(ReloadTest, FaultySettingsChangeNothing) {
+  const auto client = *Client::Create(ClientOptions(Named("first", 2)));
+  const auto before = client->policies();
+  Settings bad = Named("second", 0);
+  bad.max_targets = 0;
+  bad.targets.emplace_back(bad);
+  const absl::Status status = client->Reload(bad);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  for (const char* fault : {"retry.max_attempts is 0", "max_targets is 0",
+                            "targets[0].match is empty"}) {
+    EXPECT_TRUE(absl::StrContains(status.message(), fault)) << status;
+  }
+  EXPECT_EQ(client->policies(), before);
+  EXPECT_EQ(client->TopPolicy()->name, "first");
+}
+
+TEST(ReloadTest, VersionsGrowAndOldOnesLiveAsLongAsTheyAreHeld) {
+  const auto client = *Client::Create(ClientOptions(Named("first", 2)));
+  const PolicyRef first = client->PolicyOf(RouteTo("a"));
+  ASSERT_TRUE(client->Reload(Named("second", 3)).ok());
+  const PolicyRef second = client->PolicyOf(RouteTo("a"));
+  EXPECT_GT(second.table->version(), first.table->version());
+  EXPECT_EQ(first->name, "first");
+  EXPECT_EQ(second->name, "second");
+  // What Create was given, for who wants it.
+  EXPECT_EQ(client->options().name, "first");
+}
+
+TEST(ReloadTest, TheSwitch) {
+  const auto client = *Client::Create();
+  Settings off;
+  off.enabled = false;
+  ASSERT_TRUE(client->Reload(off).ok());
+  EXPECT_FALSE(client->enabled());
+  ASSERT_TRUE(client->Reload(Settings()).ok());
+  EXPECT_TRUE(client->enabled());
+}
+
+TEST(ReloadTest, ABoundThatShrinks) {
+  const auto client = *Client::Create();
+  const MonotonicTime now;
+  const auto get = [&](int i) {
+    return client->QuotaOf(absl::StrCat("k", i), now);
+  };
+  std::vector<std::weak_ptr<SharedQuota>> states;
+  for (int i = 0; i < 100; ++i) states.push_back(get(i));
+  Settings small;
+  small.max_targets = 10;
+  ASSERT_TRUE(client->Reload(small).ok());
+  (void)get(1000);
+  int left = 0;
+  for (const auto& state : states) left += state.expired() ? 0 : 1;
+  EXPECT_LE(left, 10);
+}
+
+// A call keeps what it found at its beginning, while others find the new.
+TEST(ReloadTest, ACallKeepsItsPolicy) {
+  const auto client = *Client::Create(ClientOptions(Named("first", 2)));
+  CallRequest request;
+  request.idempotent = true;
+  request.quota_key = request.endpoint_key = "k";
+  const auto waiter = std::make_shared<NeverWoken>();
+  Call old_call(client, request, waiter);
+  old_call.Begin();
+  ASSERT_TRUE(client->Reload(Named("second", 4)).ok());
+  Call new_call(client, request, waiter);
+  new_call.Begin();
+  for (Call* call : {&old_call, &new_call}) {
+    Action action;
+    while (call->NextAction(&action)) {
+      if (action.type == Action::Type::kStartAttempt) {
+        call->OnAttemptDone(action.attempt,
+                            testing::TransientOutcome(Processed::kUnknown));
+      } else if (action.type == Action::Type::kWaitUntil) {
+        call->OnTimer();
+      }
+    }
+    EXPECT_EQ(call->record().stop_reason, StopReason::kAttemptsExhausted);
+  }
+  EXPECT_EQ(old_call.record().policy, "first");
+  EXPECT_EQ(old_call.record().total_attempts, 2);
+  EXPECT_EQ(new_call.record().policy, "second");
+  EXPECT_EQ(new_call.record().total_attempts, 4);
+}
+
+// Many calls while settings change: the name, the number of attempts and the
+// target's own number belong together, always.
+TEST(ReloadTest, NoCallSeesAMixture) {
+  const auto settings = [](int n) {
+    Settings s = Named(absl::StrCat("top-", n), n);
+    TargetPolicy target(s);
+    target.name = absl::StrCat("target-", n + 10);
+    target.match.hosts = {"a"};
+    target.retry.max_attempts = n + 10;
+    s.targets = {target};
+    return s;
+  };
+  const auto client = *Client::Create(ClientOptions(settings(1)));
+  std::atomic<bool> done{false};
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (int t = 0; t < 3; ++t) {
+    callers.emplace_back([&, t] {
+      for (int i = 0; i < 400 || !done; ++i) {
+        const PolicyRef ref =
+            client->PolicyOf(RouteTo((t + i) % 2 == 0 ? "a" : "b"));
+        CallRequest request;
+        request.idempotent = true;
+        request.quota_key = request.endpoint_key = absl::StrCat("k", i % 3);
+        request.policy = ref;
+        Call call(client, request, std::make_shared<NeverWoken>());
+        call.Begin();
+        Action action;
+        while (call.NextAction(&action)) {
+          if (action.type == Action::Type::kStartAttempt) {
+            call.OnAttemptDone(action.attempt,
+                               testing::TransientOutcome(Processed::kUnknown));
+          } else if (action.type == Action::Type::kWaitUntil) {
+            call.OnTimer();
+          }
+        }
+        call.TakeAftermath().Deliver();
+        const std::string expected =
+            absl::StrCat((t + i) % 2 == 0 ? "target-" : "top-",
+                         call.record().total_attempts);
+        if (call.record().policy != expected) ++wrong;
+        if (ref.table->top().retry.max_attempts + 10 !=
+            ref.table->targets()[0].retry.max_attempts) {
+          ++wrong;
+        }
+      }
+    });
+  }
+  for (int n = 0; n < 300; ++n) {
+    ASSERT_TRUE(client->Reload(settings(1 + n % 5)).ok());
+    std::this_thread::yield();
+  }
+  done = true;
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+}  // namespace
+}  // namespace forbear

@@ -1,0 +1,102 @@
+"""What is planted: tests/mutants/ROOM/NAME.txt, for the header ROOM/NAME.h and its .cc.
+
+A file holds blocks, parted by empty lines; '#' begins a comment line. A block is a mutant:
+
+    boundary: a success that started with the refusal opens it
+    @ bool OnSuccess(
+    - started <= shut_at_
+    + started < shut_at_
+    survives: equivalent, because …
+
+`kind: what it means`. '-' is what stands there and '+' what stands there instead: both an
+expression, or both statements (none after '+': the statement is gone). '@', which may be
+missing, is where to look: the text that has '-' in it, or after which the block of braces
+begins that has it. Spaces and ends of lines do not matter, so a formatter may come and
+go; anything else that changes makes the mutant stale, which is a failure and not a
+reason to leave it out. `survives` lists a mutant that no test can kill, or none should.
+
+A header without logic has one line instead:
+
+    no logic: a struct
+"""
+import collections
+import os
+
+ROOMS = ("core", "signals")
+# Others may stand there too; these are the ones that every header should think of.
+LEAST = 4
+
+Mutant = collections.namedtuple("Mutant", "key header kind what at original mutated survives")
+
+
+class Fault(Exception):
+    """Something in the data files that cannot be used, with its place."""
+
+
+def read_file(path, header):
+    """([Mutant], reason for having no logic or None)."""
+    mutants, no_logic = [], None
+    with open(path, encoding="utf-8") as f:
+        lines = f.read().split("\n")
+    block, start = [], 0
+    for number, line in enumerate(lines + [""], 1):
+        if line.startswith("#"):
+            continue
+        if line.strip():
+            start = start if block else number
+            block.append(line)
+            continue
+        if not block:
+            continue
+        if block[0].startswith("no logic: "):
+            no_logic = block[0].partition(": ")[2]
+        else:
+            key = "%s:%d" % (header[:-len(".h")], len(mutants) + 1)
+            mutants.append(read_block(block, "%s:%d" % (path, start), key, header))
+        block = []
+    return mutants, no_logic
+
+
+def read_block(block, place, key, header):
+    kind, colon, what = block[0].partition(": ")
+    if not colon or not what:
+        raise Fault("%s: a mutant begins with `kind: what it means`" % place)
+    parts = {"@": [], "-": [], "+": []}
+    survives = None
+    for line in block[1:]:
+        mark, text = line[:1], line[1:].strip()
+        if line.startswith("survives: "):
+            survives = line.partition(": ")[2]
+        elif mark in parts:
+            parts[mark].append(text)
+        elif survives and line.startswith("  "):
+            survives += " " + line.strip()
+        else:
+            raise Fault("%s: not understood: %s" % (place, line))
+    if not parts["-"] or not parts["+"]:
+        raise Fault("%s: a mutant has lines with '-' and with '+'" % place)
+    text = {mark: "\n".join(lines).strip() for mark, lines in parts.items()}
+    return Mutant(key, header, kind, what, text["@"], text["-"], text["+"], survives)
+
+
+def read_all(root):
+    """([Mutant], [fault]) of all rooms."""
+    mutants, faults = [], []
+    for room in ROOMS:
+        folder = os.path.join(root, "tests", "mutants", room)
+        headers = sorted(name for name in os.listdir(os.path.join(root, room)) if name.endswith(".h"))
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        for name in sorted(names):
+            if name[:-len(".txt")] + ".h" not in headers:
+                faults.append("tests/mutants/%s/%s: there is no header of that name" % (room, name))
+        for name in headers:
+            header = "%s/%s" % (room, name)
+            path = os.path.join(folder, name[:-len(".h")] + ".txt")
+            if not os.path.exists(path):
+                faults.append("%s: no mutants (%s)" % (header, os.path.relpath(path, root)))
+                continue
+            found, no_logic = read_file(path, header)
+            mutants += found
+            if no_logic is None and len(found) < LEAST:
+                faults.append("%s: %d mutants, %d are the least" % (header, len(found), LEAST))
+    return mutants, faults
