@@ -373,5 +373,74 @@ TEST(EndpointTest, AnOperatorClearsTheGateAndWakesTheHead) {
   EXPECT_EQ(Ask(&e, 2, 1, 10000).verdict, Verdict::kGo);
 }
 
+// Nothing is sent at the limit itself, so a wait that ends there is none.
+TEST(EndpointTest, AGateThatOpensAtTheLimitIsRefused) {
+  Endpoint e(EndpointOptions{}, At(0));
+  Done(&e, Ask(&e, 1, 0), Failed(absl::Seconds(2)), 0.1);
+  const MonotonicTime gate = e.pacer().gate_until();
+  WakeList wakes;
+  const auto ask = [&](MonotonicTime limit) {
+    return e.Ask({At(0), 9}, std::make_shared<Silent>(), At(1), limit,
+                 WhenOpen::kWait, &wakes);
+  };
+  EXPECT_EQ(ask(gate).verdict, Verdict::kRefuse);
+  EXPECT_EQ(ask(gate).until, gate);
+  EXPECT_EQ(ask(gate + absl::Nanoseconds(1)).verdict, Verdict::kWait);
+}
+
+// The server's own wait outlasts the open breaker: it is what holds the caller.
+TEST(EndpointTest, AGateBehindAnOpenBreakerHasTheSay) {
+  Endpoint e(EndpointOptions{}, At(0));
+  const Endpoint::Answer a = Ask(&e, 1, 0);
+  const Endpoint::Answer b = Ask(&e, 2, 0);
+  const Endpoint::Answer c = Ask(&e, 3, 0);
+  Done(&e, a, Failed(absl::Seconds(3)), 0.1);
+  Done(&e, b, Failed(), 0.1);
+  Done(&e, c, Failed(), 0.1);
+  ASSERT_EQ(e.breaker().state(), CircuitBreaker::State::kOpen);
+  ASSERT_GT(e.pacer().gate_until(), e.breaker().open_until());
+  EXPECT_EQ(Ask(&e, 4, 0.2).source, DelaySource::kGate);
+  const Endpoint::Answer late = Ask(&e, 5, 0.2, 2);
+  EXPECT_EQ(late.verdict, Verdict::kRefuse);
+  EXPECT_EQ(late.reason, StopReason::kWaitExceedsDeadline);
+}
+
+// A certificate that is not trusted says nothing about a server that had asked
+// for time: the next one confirms.
+TEST(EndpointTest, AFailureOnThisSideConfirmsNothing) {
+  for (const bool answered : {false, true}) {
+    Endpoint e(EndpointOptions{}, At(0));
+    Done(&e, Ask(&e, 1, 0), Failed(absl::Seconds(1)), 0.1);
+    const Endpoint::Answer confirm = Ask(&e, 2, 2);
+    ASSERT_EQ(confirm.verdict, Verdict::kGo);
+    Outcome outcome;
+    outcome.kind = ErrorKind::kPermanent;
+    outcome.processed = answered ? Processed::kUnknown : Processed::kNo;
+    Done(&e, confirm, outcome, 2.1);
+    EXPECT_EQ(e.pacer().rate().has_value(), answered);
+  }
+}
+
+TEST(EndpointTest, WhatTheHeadSaidCountsFromTheHeadOnly) {
+  Endpoint e(EndpointOptions{}, At(0));
+  const Endpoint::Answer a = Ask(&e, 1, 0);
+  WakeList wakes;
+  e.OnAnswerHead(a.permit, Failed(absl::Seconds(2)), At(1), &wakes);
+  const MonotonicTime gate = e.pacer().gate_until();
+  EXPECT_GE(gate, At(3));
+  e.OnAttemptDone(a.permit, Failed(absl::Seconds(2)), /*head_seen=*/true, At(5),
+                  0.0, &wakes);
+  EXPECT_EQ(e.pacer().gate_until(), gate);
+}
+
+// Two threads bring their times in the wrong order.
+TEST(EndpointTest, TimeDoesNotGoBack) {
+  Endpoint e(EndpointOptions{}, At(0));
+  const Endpoint::Answer a = Ask(&e, 1, 0);
+  Ask(&e, 2, 5);
+  Done(&e, a, Failed(absl::Seconds(2)), 3);
+  EXPECT_GE(e.pacer().gate_until(), At(7));
+}
+
 }  // namespace
 }  // namespace forbear
