@@ -9,9 +9,8 @@
 #include "core/option_check.h"
 
 namespace forbear {
-namespace {
 
-CircuitBreaker::Result ResultOf(const Outcome& outcome) {
+CircuitBreaker::Result BreakerResultOf(const Outcome& outcome) {
   if (IsSilent(outcome)) return CircuitBreaker::Result::kNeutral;
   switch (outcome.kind) {
     case ErrorKind::kOk:
@@ -27,6 +26,8 @@ CircuitBreaker::Result ResultOf(const Outcome& outcome) {
   }
   return CircuitBreaker::Result::kNeutral;
 }
+
+namespace {
 
 // How long slow start may hold a caller that finds `out` attempts on their way
 // and a window of `window`: 0.3 s, and more for those further back, so that a
@@ -48,6 +49,8 @@ void ValidateEndpoint(const EndpointOptions& options, absl::string_view path,
                       std::vector<std::string>* faults) {
   ValidateBreaker(options.breaker, absl::StrCat(path, ".breaker"), faults);
   ValidateBudget(options.budget, absl::StrCat(path, ".budget"), faults);
+  ValidateHedgeBudget(options.hedge_budget, absl::StrCat(path, ".hedge_budget"),
+                      faults);
   CheckNumber(absl::StrCat(path, ".max_waiters"), options.max_waiters, 1,
               10000000, faults);
   CheckNumber(absl::StrCat(path, ".max_concurrency"), options.max_concurrency,
@@ -57,6 +60,7 @@ void ValidateEndpoint(const EndpointOptions& options, absl::string_view path,
 Endpoint::Endpoint(const EndpointOptions& options, MonotonicTime now)
     : breaker_(options.breaker, now),
       budget_(options.budget),
+      hedge_budget_(options.hedge_budget, now),
       queue_(static_cast<size_t>(options.max_waiters)),
       max_out_(MostOut(options)) {}
 
@@ -166,7 +170,7 @@ void Endpoint::OnAttemptDone(const Permit& permit, const Outcome& outcome,
   now = Forward(now);
   --out_;
   bool sooner = !head_seen && Pace(permit, outcome, now, wakes);
-  const CircuitBreaker::Result result = ResultOf(outcome);
+  const CircuitBreaker::Result result = BreakerResultOf(outcome);
   if (result == CircuitBreaker::Result::kSuccess ||
       result == CircuitBreaker::Result::kThrottled) {
     answers_ = std::min(answers_ + 1, kKnownAnswers);

@@ -1,6 +1,6 @@
 // Endpoint: what the callers of one server share: host, port and route group.
 // The circuit breaker, the gate of a server that says when it will be back, the
-// queue of those who wait for either, and the retry budget.
+// queue of those who wait for either, and the budgets of retries and hedges.
 //
 // A caller that may not send waits here in order of arrival. When the breaker
 // opens up again one probe goes; when it has closed, callers leave spaced, not
@@ -34,6 +34,7 @@
 
 #include "absl/strings/string_view.h"
 #include "core/circuit_breaker.h"
+#include "core/hedge_budget.h"
 #include "core/outcome.h"
 #include "core/pacer.h"
 #include "core/quota.h"
@@ -48,6 +49,7 @@ namespace forbear {
 struct EndpointOptions {
   BreakerOptions breaker;
   BudgetOptions budget;
+  HedgeBudgetOptions hedge_budget;
   // Callers that may wait for one endpoint. Default 100,000. 1 … 10,000,000.
   int max_waiters = 100000;
   // Attempts that may be out at a time. Default 0: any number. 0 … 1,000,000.
@@ -56,6 +58,9 @@ struct EndpointOptions {
 
 void ValidateEndpoint(const EndpointOptions& options, absl::string_view path,
                       std::vector<std::string>* faults);
+
+// What an attempt's end is to the circuit breaker.
+CircuitBreaker::Result BreakerResultOf(const Outcome& outcome);
 
 class Endpoint {
  public:
@@ -113,6 +118,7 @@ class Endpoint {
                    WakeList* wakes);
 
   RetryBudget& budget() { return budget_; }
+  HedgeBudget& hedge_budget() { return hedge_budget_; }
   const CircuitBreaker& breaker() const { return breaker_; }
   const WaitQueue& queue() const { return queue_; }
   const Pacer& pacer() const { return pacer_; }
@@ -157,6 +163,7 @@ class Endpoint {
   CircuitBreaker breaker_;
   Pacer pacer_;
   RetryBudget budget_;
+  HedgeBudget hedge_budget_;
   WaitQueue queue_;
   MonotonicTime now_ = MonotonicTime::InfinitePast();
   int64_t max_out_;      // of permits; kMax: any number

@@ -19,6 +19,22 @@ void ValidateRetry(const RetryOptions& options, absl::string_view path,
                 options.max_believed_wait, absl::Seconds(1), absl::Hours(8760),
                 faults);
   ValidateBackoff(options.backoff, absl::StrCat(path, ".backoff"), faults);
+  ValidateHedge(options.hedge, absl::StrCat(path, ".hedge"), faults);
+}
+
+bool DropGarbage(const RetryOptions& options, Outcome* outcome) {
+  if (!outcome->pushback) return false;
+  if (*outcome->pushback < absl::ZeroDuration()) {
+    outcome->pushback = absl::ZeroDuration();
+  }
+  if (*outcome->pushback <= options.max_believed_wait) {
+    // Times are whole nanoseconds. Upward: never sooner than it asked.
+    outcome->pushback = absl::Ceil(*outcome->pushback, absl::Nanoseconds(1));
+    return false;
+  }
+  outcome->pushback.reset();
+  outcome->pushback_source = DelaySource::kNone;
+  return true;
 }
 
 StopReason WhyNotRetry(const RetryOptions& options, const RetryFacts& facts,

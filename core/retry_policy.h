@@ -34,6 +34,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/backoff.h"
+#include "core/hedge.h"
 #include "core/outcome.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
@@ -77,11 +78,18 @@ struct RetryOptions {
 
   // Between transient failures.
   BackoffOptions backoff;
+
+  // A second attempt while the first one takes long. Off by default.
+  HedgeOptions hedge;
 };
 
 // Appends a sentence for each fault, named `path`.field; nothing if valid.
 void ValidateRetry(const RetryOptions& options, absl::string_view path,
                    std::vector<std::string>* faults);
+
+// What is made of a wait that a server announced: a negative one is none, and one
+// above max_believed_wait is garbage, and goes. True: it was.
+bool DropGarbage(const RetryOptions& options, Outcome* outcome);
 
 // What bounds the retry after a failure.
 enum class Bound : uint8_t {

@@ -98,6 +98,15 @@ void ReadRetry(const v1::Retry& m, FromMessage* read, RetryOptions* to) {
   FORBEAR_READ(Duration, "retry.", m, max_believed_wait,
                &to->max_believed_wait);
   FORBEAR_READ_ENUM("retry.", m, when_open, Retry::WhenOpen, &to->when_open);
+  const v1::Retry::Hedge& h = m.hedge();
+  HedgeOptions* const hedge = &to->hedge;
+  FORBEAR_READ(Value, "retry.hedge.", h, enabled, &hedge->enabled);
+  FORBEAR_READ(Duration, "retry.hedge.", h, delay, &hedge->delay);
+  FORBEAR_READ(Value, "retry.hedge.", h, max_hedges, &hedge->max_hedges);
+  FORBEAR_READ(Value, "retry.hedge.", h, billable_consent,
+               &hedge->billable_consent);
+  FORBEAR_READ(Value, "retry.hedge.", h, repeat_consent,
+               &hedge->repeat_consent);
   const v1::Backoff& b = m.backoff();
   FORBEAR_READ(Duration, "retry.backoff.", b, initial, &to->backoff.initial);
   FORBEAR_READ(Value, "retry.backoff.", b, multiplier, &to->backoff.multiplier);
@@ -124,6 +133,12 @@ void ReadEndpoint(const v1::Endpoint& m, FromMessage* read,
                &breaker->successes_to_close);
   FORBEAR_READ(Duration, "endpoint.breaker.", b, probe_lease,
                &breaker->probe_lease);
+  const v1::Endpoint::HedgeBudget& h = m.hedge_budget();
+  HedgeBudgetOptions* const hedges = &to->hedge_budget;
+  FORBEAR_READ(Value, "endpoint.hedge_budget.", h, ratio, &hedges->ratio);
+  FORBEAR_READ(Value, "endpoint.hedge_budget.", h, per_second,
+               &hedges->per_second);
+  FORBEAR_READ(Value, "endpoint.hedge_budget.", h, burst, &hedges->burst);
   const v1::Endpoint::Budget& t = m.budget();
   BudgetOptions* const budget = &to->budget;
   FORBEAR_READ(Value, "endpoint.budget.", t, enabled, &budget->enabled);
@@ -516,6 +531,12 @@ void WriteRetry(const RetryOptions& r, v1::Retry* retry) {
   retry->set_yield_to_outer(r.yield_to_outer);
   retry->set_max_believed_wait(FormatDurationText(r.max_believed_wait));
   retry->set_when_open(static_cast<v1::Retry::WhenOpen>(r.when_open));
+  v1::Retry::Hedge* const hedge = retry->mutable_hedge();
+  hedge->set_enabled(r.hedge.enabled);
+  hedge->set_delay(FormatDurationText(r.hedge.delay));
+  hedge->set_max_hedges(r.hedge.max_hedges);
+  hedge->set_billable_consent(r.hedge.billable_consent);
+  hedge->set_repeat_consent(r.hedge.repeat_consent);
   v1::Backoff* const backoff = retry->mutable_backoff();
   backoff->set_initial(FormatDurationText(r.backoff.initial));
   backoff->set_multiplier(r.backoff.multiplier);
@@ -539,6 +560,10 @@ void WriteEndpoint(const EndpointOptions& e, v1::Endpoint* endpoint) {
   breaker->set_max_open(FormatDurationText(e.breaker.max_open));
   breaker->set_successes_to_close(e.breaker.successes_to_close);
   breaker->set_probe_lease(FormatDurationText(e.breaker.probe_lease));
+  v1::Endpoint::HedgeBudget* const hedges = endpoint->mutable_hedge_budget();
+  hedges->set_ratio(e.hedge_budget.ratio);
+  hedges->set_per_second(e.hedge_budget.per_second);
+  hedges->set_burst(e.hedge_budget.burst);
   v1::Endpoint::Budget* const budget = endpoint->mutable_budget();
   budget->set_enabled(e.budget.enabled);
   budget->set_capacity(e.budget.capacity);
