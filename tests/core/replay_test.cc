@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/action.h"
 #include "core/call_record.h"
@@ -57,7 +58,9 @@ SimServer MoodyServer(uint64_t seed) {
     std::optional<absl::Duration> wait;
     if (dice->Chance(0.4)) wait = dice->Upto(absl::Seconds(3));
     if (dice->Chance(0.1)) wait = absl::Hours(87600);
-    if (weather < 0.35) {
+    if (weather < 0.05) {
+      r.outcome = ExhaustedOutcome(wait);
+    } else if (weather < 0.35) {
       r.outcome = ThrottledOutcome(wait);
     } else if (weather < 0.7) {
       r.outcome = TransientOutcome(
@@ -68,6 +71,8 @@ SimServer MoodyServer(uint64_t seed) {
       r.headless = dice->Chance(0.5);
     } else if (weather < 0.75) {
       r.outcome.kind = ErrorKind::kPermanent;
+      r.outcome.retry_wanted = dice->Chance(0.5);
+      r.outcome.pushback = wait;
     } else if (weather < 0.8) {
       r.head = absl::InfiniteDuration();
     } else {
@@ -89,6 +94,11 @@ std::unique_ptr<Simulation> RunMoody(uint64_t seed) {
   if (dice.Chance(0.3)) options.endpoint.breaker.enabled = false;
   if (dice.Chance(0.3)) options.endpoint.budget.capacity = 30;
   if (dice.Chance(0.2)) options.quota.max_waiters = 1 + dice.Below(5);
+  if (dice.Chance(0.7)) options.endpoint.hedge_budget.burst = 1000;
+  if (seed % 3 == 0) {
+    options.endpoint.budget.transient_cost = 20;
+    options.endpoint.budget.throttled_cost = 7;
+  }
   auto sim = std::make_unique<Simulation>(options);
   sim->SetServer(MoodyServer(seed));
   const int calls = 2 + dice.Below(40);
@@ -107,6 +117,16 @@ std::unique_ptr<Simulation> RunMoody(uint64_t seed) {
     if (dice.Chance(0.2)) call.retry.when_open = WhenOpen::kFail;
     call.retry.max_attempts = 1 + dice.Below(6);
     call.idempotent = dice.Chance(0.7);
+    call.nested = dice.Chance(0.1);
+    call.billable = dice.Chance(0.3);
+    call.max_in_flight = dice.Below(4);
+    call.retry.yield_to_outer = dice.Chance(0.7);
+    call.retry.enabled = dice.Chance(0.95);
+    call.retry.hedge.enabled = dice.Chance(0.7);
+    call.retry.hedge.billable_consent = dice.Chance(0.5);
+    call.retry.hedge.repeat_consent = dice.Chance(0.5);
+    call.retry.hedge.delay = dice.Upto(absl::Milliseconds(400));
+    call.retry.hedge.max_hedges = 1 + dice.Below(4);
     call.quota = static_cast<size_t>(dice.Below(2));
     call.endpoint = static_cast<size_t>(dice.Below(2));
     sim->AddCall(call);
@@ -125,6 +145,8 @@ TEST(ReplayTest, EveryCallOfManySimulations) {
   int64_t incomplete = 0;
   size_t most_answers = 0;
   std::map<StopReason, int64_t> reasons;
+  int64_t hedges = 0;
+  int64_t losers_heard = 0;
   for (uint64_t seed = FirstSeed(1); seed < FirstSeed(1) + 500; ++seed) {
     const std::unique_ptr<Simulation> sim = RunMoody(seed);
     for (const Simulation::Call& call : sim->calls()) {
@@ -132,6 +154,10 @@ TEST(ReplayTest, EveryCallOfManySimulations) {
       ++calls;
       ++reasons[record.stop_reason];
       most_answers = std::max(most_answers, record.dispatches.size());
+      for (const AttemptRecord& a : record.attempts) {
+        if (a.hedge) ++hedges;
+        if (a.lost && a.outcome.kind != ErrorKind::kCancelled) ++losers_heard;
+      }
       const absl::StatusOr<CallRecord> again =
           Replay(record, call.options().retry);
       if (record.dropped_dispatches > 0 ||
@@ -148,14 +174,21 @@ TEST(ReplayTest, EveryCallOfManySimulations) {
           << FormatCallRecord(record) << FormatCallRecord(*again);
     }
   }
-  std::printf("%lld calls, %lld not complete, at most %zu answers\n",
-              static_cast<long long>(calls), static_cast<long long>(incomplete),
-              most_answers);
+  std::printf(
+      "%lld calls, %lld not complete, at most %zu answers; %lld hedges, %lld "
+      "losers answered\n",
+      static_cast<long long>(calls), static_cast<long long>(incomplete),
+      most_answers, static_cast<long long>(hedges),
+      static_cast<long long>(losers_heard));
+  EXPECT_GT(hedges, 100);
+  EXPECT_GT(losers_heard, 20);
   // All the ends that this weather can bring.
-  // Those above kCancelled come with the rules that lead to them.
-  for (int i = 1; i <= static_cast<int>(StopReason::kCancelled); ++i) {
+  for (int i = 1; i < kStopReasonCount; ++i) {
     const auto reason = static_cast<StopReason>(i);
-    if (reason == StopReason::kNotReplayable) continue;
+    if (reason == StopReason::kNotReplayable ||
+        reason == StopReason::kCostTooLarge) {
+      continue;
+    }
     EXPECT_GT(reasons[reason], 0) << StopReasonName(reason);
   }
 }
@@ -264,6 +297,50 @@ TEST(ReplayTest, NotReplayableAndTakenBackUnseen) {
   EXPECT_EQ(Replay(never.record(), options).value(), never.record());
 }
 
+// A record of two attempts, the second of which was paid for.
+CallRecord Retried() {
+  const MonotonicTime start = MonotonicTime::FromNanos(5);
+  Guarded<Quota, NoMutex> quota(QuotaOptions{});
+  Guarded<Endpoint, NoMutex> endpoint(EndpointOptions{}, start);
+  BasicSharedState<NoMutex> shared(&quota, &endpoint);
+  const RetryOptions options;
+  CallSpec spec;
+  spec.idempotent = true;
+  Execution call(spec, &options, &shared, std::make_shared<Deaf>());
+  Action action;
+  call.Begin(start);
+  while (call.NextAction(&action)) {
+  }
+  call.OnAttemptDone(1, TransientOutcome(Processed::kUnknown),
+                     start + absl::Seconds(1));
+  while (call.NextAction(&action)) {
+  }
+  call.OnTimer(action.time);
+  while (call.NextAction(&action)) {
+  }
+  call.OnAttemptDone(2, OkOutcome(), start + absl::Seconds(2));
+  return call.record();
+}
+
+TEST(ReplayTest, SaysWhereItParts) {
+  CallRecord record = Retried();
+  ASSERT_EQ(Replay(record, {}).value(), record);
+  record.dispatches[0].at = record.begin + absl::Nanoseconds(1);
+  absl::Status status = Replay(record, {}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
+  EXPECT_NE(status.message().find("at +0: it asks for an attempt"),
+            absl::string_view::npos)
+      << status;
+
+  record = Retried();
+  record.attempts[0].budget = BudgetAnswer::kNotAsked;
+  status = Replay(record, {}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
+  EXPECT_NE(status.message().find("at +1s: it asks the budget for a retry"),
+            absl::string_view::npos)
+      << status;
+}
+
 // Says "wait" a hundred times, each time for longer; every answer twice.
 class Procrastinator final : public SharedState {
  public:
@@ -277,6 +354,11 @@ class Procrastinator final : public SharedState {
     a.holder = Holder::kEndpoint;
     return a;
   }
+  void CountForHedges(MonotonicTime) override {}
+  DispatchAnswer DispatchHedge(uint64_t, MonotonicTime, WakeList*) override {
+    return {};
+  }
+  void ReturnHedge() override {}
   void Leave(WaitPlace*, WakeList*) override {}
   void OnAnswerHead(AttemptPermit*, const Outcome&, MonotonicTime,
                     WakeList*) override {}
