@@ -160,6 +160,7 @@ template <typename Message>
 void ReadPolicy(const Message& m, FromMessage* read, Policy* to) {
   FORBEAR_READ(Value, "", m, name, &to->name);
   FORBEAR_READ(Value, "", m, enabled, &to->enabled);
+  FORBEAR_READ(Value, "", m, profile, &to->profile);
   ReadRetry(m.retry(), read, &to->retry);
   ReadQuota(m.quota(), read, &to->quota);
   ReadEndpoint(m.endpoint(), read, &to->endpoint);
@@ -191,6 +192,8 @@ Settings SettingsOf(const v1::Config& m, Faults* faults) {
   FromMessage* const read = &from;
   ReadPolicy(m, read, &to);
   FORBEAR_READ(Value, "", m, max_targets, &to.max_targets);
+  to.profiles = ListOf(m.profiles());
+  to.profile_files = ListOf(m.profile_files());
   for (int i = 0; i < m.targets_size(); ++i) {
     TargetPolicy target(static_cast<const Policy&>(to));
     FromMessage from_target(absl::StrCat("targets[", i, "]."), faults);
@@ -608,6 +611,9 @@ v1::Config ConfigToProto(const Settings& settings) {
   to.set_name(settings.name);
   to.set_enabled(settings.enabled);
   to.set_max_targets(settings.max_targets);
+  to.set_profile(settings.profile);
+  WriteList(settings.profiles, to.mutable_profiles());
+  WriteList(settings.profile_files, to.mutable_profile_files());
   WriteRetry(settings.retry, to.mutable_retry());
   WriteQuota(settings.quota, to.mutable_quota());
   WriteEndpoint(settings.endpoint, to.mutable_endpoint());
@@ -625,6 +631,7 @@ v1::Target TargetToProto(const TargetPolicy& target) {
   WriteList(target.match.paths, to.mutable_match()->mutable_paths());
   WriteList(target.match.rpcs, to.mutable_match()->mutable_rpcs());
   to.set_enabled(target.enabled);
+  to.set_profile(target.profile);
   WriteRetry(target.retry, to.mutable_retry());
   if (target.own_quota) WriteQuota(target.quota, to.mutable_quota());
   if (target.own_endpoint) {

@@ -57,6 +57,12 @@ class Relay final : public SharedState {
                           WhenOpen when_open, WakeList* wakes) override {
     return to_->Dispatch(place, waiter, now, limit, when_open, wakes);
   }
+  void CountForHedges(MonotonicTime now) override { to_->CountForHedges(now); }
+  DispatchAnswer DispatchHedge(uint64_t call_id, MonotonicTime now,
+                               WakeList* wakes) override {
+    return to_->DispatchHedge(call_id, now, wakes);
+  }
+  void ReturnHedge() override { to_->ReturnHedge(); }
   void Leave(WaitPlace* place, WakeList* wakes) override {
     to_->Leave(place, wakes);
   }
