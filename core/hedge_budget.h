@@ -67,6 +67,13 @@ class HedgeBudget {
 
   void Return() { Put(1.0); }
 
+  // New options: as full as before, in proportion.
+  // REQUIRES: options passed ValidateHedgeBudget.
+  void Reconfigure(const HedgeBudgetOptions& options) {
+    level_ = level_ / options_.burst * options.burst;
+    options_ = options;
+  }
+
   double level() const { return level_; }
 
  private:
@@ -82,7 +89,7 @@ class HedgeBudget {
     now_ = now;
   }
 
-  const HedgeBudgetOptions options_;
+  HedgeBudgetOptions options_;
   double level_;
   MonotonicTime now_;
 };
