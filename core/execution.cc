@@ -90,6 +90,8 @@ void Execution::Begin(MonotonicTime now) {
   if (phase_ != Phase::kNew) return;
   record_.begin = record_.end = now;
   waiting_since_ = now;
+  spec_.deadline = Earlier(spec_.deadline, now + options_.call_timeout);
+  record_.deadline = spec_.deadline;
   limit_ = spec_.deadline.is_infinite() ? now + options_.max_elapsed
                                         : spec_.deadline;
   place_.ticket = {now, spec_.call_id};
@@ -208,21 +210,6 @@ void Execution::Wait(MonotonicTime until, DelaySource source) {
   Push(action);
 }
 
-bool Execution::DropGarbage(Outcome* outcome) const {
-  if (!outcome->pushback) return false;
-  if (*outcome->pushback < absl::ZeroDuration()) {
-    outcome->pushback = absl::ZeroDuration();
-  }
-  if (*outcome->pushback <= options_.max_believed_wait) {
-    // Times are whole nanoseconds. Upward: never sooner than it asked.
-    outcome->pushback = absl::Ceil(*outcome->pushback, absl::Nanoseconds(1));
-    return false;
-  }
-  outcome->pushback.reset();
-  outcome->pushback_source = DelaySource::kNone;
-  return true;
-}
-
 RetryFacts Execution::FactsFor(const Outcome& outcome) const {
   RetryFacts facts;
   facts.idempotent = spec_.idempotent || outcome.repeatable;
@@ -238,7 +225,7 @@ Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
   if (attempt == nullptr || attempt->permit.head_seen) {
     return HeadDecision::kCommit;
   }
-  DropGarbage(&outcome);
+  DropGarbage(options_, &outcome);
   if (AttemptRecord* r = FindRecord(n)) r->head = now;
   shared_->OnAnswerHead(&attempt->permit, outcome, now, &wakes_);
   const HeadDecision decision = DecideHead(outcome, now);
@@ -262,7 +249,7 @@ Execution::HeadDecision Execution::DecideHead(const Outcome& outcome,
 void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
   InFlight* attempt = Find(n);
   if (attempt == nullptr) return;
-  const bool garbage = DropGarbage(&outcome);
+  const bool garbage = DropGarbage(options_, &outcome);
   AttemptRecord* const r = FindRecord(n);
   if (r != nullptr) {
     r->end = now;

@@ -197,7 +197,6 @@ class Execution {
   InFlight* Find(int n);
   bool IsUndelivered(int n) const;
   AttemptRecord* FindRecord(int n);
-  bool DropGarbage(Outcome* outcome) const;
   RetryFacts FactsFor(const Outcome& outcome) const;
   // Of an attempt that is alone.
   HeadDecision DecideHead(const Outcome& outcome, MonotonicTime now) const;

@@ -24,8 +24,49 @@ bool IsTargetName(absl::string_view name) {
          });
 }
 
+bool IsProfileId(absl::string_view id) {
+  return !id.empty() && id.size() <= kMaxName &&
+         std::all_of(id.begin(), id.end(), [](char c) {
+           return absl::ascii_islower(static_cast<unsigned char>(c)) ||
+                  absl::ascii_isdigit(static_cast<unsigned char>(c)) ||
+                  c == '-';
+         });
+}
+
+void CheckProfileId(absl::string_view field, absl::string_view id,
+                    std::vector<std::string>* faults) {
+  if (IsProfileId(id)) return;
+  faults->push_back(absl::StrCat(
+      field, " is \"", absl::CEscape(id.substr(0, kMaxName)),
+      "\"; it must be the id of a profile: 1 … ", kMaxName, " of a-z, 0-9, -"));
+}
+
+void ValidateProfiles(const Settings& settings,
+                      std::vector<std::string>* faults) {
+  constexpr size_t kMaxPath = 4096;
+  CheckNumber("profiles' number", static_cast<double>(settings.profiles.size()),
+              0, Settings::kMaxProfiles, faults);
+  for (size_t i = 0; i < settings.profiles.size() && i < Settings::kMaxProfiles;
+       ++i) {
+    CheckProfileId(absl::StrCat("profiles[", i, "]"), settings.profiles[i],
+                   faults);
+  }
+  CheckNumber("profile_files' number",
+              static_cast<double>(settings.profile_files.size()), 0,
+              Settings::kMaxProfiles, faults);
+  for (size_t i = 0;
+       i < settings.profile_files.size() && i < Settings::kMaxProfiles; ++i) {
+    CheckNumber(absl::StrCat("profile_files[", i, "]'s length"),
+                static_cast<double>(settings.profile_files[i].size()), 1,
+                kMaxPath, faults);
+  }
+}
+
 void ValidateOptions(const Policy& policy, absl::string_view prefix,
                      std::vector<std::string>* faults) {
+  if (!policy.profile.empty()) {
+    CheckProfileId(absl::StrCat(prefix, "profile"), policy.profile, faults);
+  }
   ValidateRetry(policy.retry, absl::StrCat(prefix, "retry"), faults);
   ValidateQuota(policy.quota, absl::StrCat(prefix, "quota"), faults);
   ValidateEndpoint(policy.endpoint, absl::StrCat(prefix, "endpoint"), faults);
@@ -96,6 +137,7 @@ void ValidateSettings(const Settings& settings,
   std::vector<std::string> own;
   ValidatePolicy(settings, "", &own);
   CheckNumber("max_targets", settings.max_targets, 1, 10000000, &own);
+  ValidateProfiles(settings, &own);
   faults->insert(faults->end(), own.begin(), own.end());
   ValidateTargets(settings.targets, own, faults);
 }

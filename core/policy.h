@@ -18,6 +18,7 @@
 #ifndef FORBEAR_CORE_POLICY_H_
 #define FORBEAR_CORE_POLICY_H_
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,6 +39,10 @@ struct Policy {
   // False: drivers pass its calls through untouched. FORBEAR_OFF=1 says the same
   // of all calls, from outside. Default true.
   bool enabled = true;
+
+  // The id of the profile by which answers to its calls are read; empty: the one
+  // for the host that is called. Default empty. 0 … 64 of a-z, 0-9 and -.
+  std::string profile;
 
   RetryOptions retry;
   QuotaOptions quota;
@@ -64,11 +69,26 @@ struct TargetPolicy : Policy {
   // the server acted: listing a code says that repeating is harmless. What a
   // program says of a method itself goes before. Default none. Codes 1 … 16.
   std::vector<int> retryable_codes;
+
+  // Whether an attempt of a remote procedure waits for its connection, rather than
+  // fails while there is none. What a program says of a call itself goes before.
+  // Default: as the transport does.
+  std::optional<bool> wait_for_ready;
 };
 
 struct Settings : Policy {
   // Keys that are remembered, of each kind. Default 4096. 1 … 10,000,000.
   int max_targets = 4096;
+
+  // The ids of the profiles that may be chosen by host; the others only by their
+  // name. Empty: all. Default empty. 0 … 256.
+  std::vector<std::string> profiles;
+
+  // Files with profiles of the user's own, which go before those that are built
+  // in, and replace the one with the same id. What they mean is not core's to know:
+  // runtime/client.h reads them. Default none. 0 … 256 paths of 1 … 4096 bytes.
+  std::vector<std::string> profile_files;
+  static constexpr int kMaxProfiles = 256;
 
   // At most kMaxTargets. Of those that match a call the most specific one is its
   // policy; two of which neither is more specific are a fault.

@@ -8,27 +8,6 @@ struct Meaning {
   Processed processed = Processed::kUnknown;
 };
 
-Meaning OfStatus(int status) {
-  switch (status) {
-    case 429:
-      return {ErrorKind::kThrottled, Processed::kNo};
-    case 425:
-      return {ErrorKind::kTransient, Processed::kNo};
-    case 408:
-    case 500:
-    case 502:
-    case 503:
-    case 504:
-    case 522:  // Cloudflare: cannot connect to the origin
-    case 524:  // Cloudflare: the origin does not answer in time
-    case 529:  // overloaded
-      return {ErrorKind::kTransient, Processed::kUnknown};
-    default:
-      return {status < 400 ? ErrorKind::kOk : ErrorKind::kPermanent,
-              Processed::kYes};
-  }
-}
-
 Meaning OfCode(CURLcode code, bool sent) {
   const Processed processed = sent ? Processed::kUnknown : Processed::kNo;
   switch (code) {
@@ -62,30 +41,33 @@ Outcome Classify(const AttemptFacts& facts) {
   const bool whole =
       !facts.timed_out &&
       (facts.code == CURLE_OK || facts.code == CURLE_HTTP_RETURNED_ERROR);
-  Meaning meaning;
-  if (facts.status != 0) meaning = OfStatus(facts.status);
-  const bool refused =
-      facts.status != 0 && (meaning.kind == ErrorKind::kTransient ||
-                            meaning.kind == ErrorKind::kThrottled);
   // The application's own abort ends everything, whatever the head said.
   const bool aborted = facts.code == CURLE_ABORTED_BY_CALLBACK ||
                        facts.code == CURLE_WRITE_ERROR;
-  if (aborted || (!refused && !whole)) {
-    meaning = OfCode(facts.timed_out ? CURLE_OPERATION_TIMEDOUT : facts.code,
-                     facts.sent || facts.status != 0);
-  } else if (facts.status == 0) {
-    meaning = {ErrorKind::kOk, Processed::kYes};  // HTTP/0.9: a body, no head
-  }
-
   Outcome outcome;
-  outcome.kind = meaning.kind;
-  outcome.processed = meaning.processed;
-  outcome.committed = facts.delivered && (meaning.kind != ErrorKind::kOk);
-  outcome.timed_out = facts.timed_out || facts.code == CURLE_OPERATION_TIMEDOUT;
-  if (refused && !aborted && facts.retry_after) {
-    outcome.pushback = facts.retry_after;
-    outcome.pushback_source = DelaySource::kRetryAfter;
+  bool heard = facts.status != 0 && !aborted;
+  if (heard) {
+    outcome.kind = facts.answer.kind;
+    outcome.processed = facts.answer.processed;
+    outcome.retry_forbidden = facts.answer.retry_forbidden;
+    outcome.retry_wanted = facts.answer.retry_wanted;
+    outcome.pushback = facts.answer.pushback;
+    outcome.pushback_source = facts.answer.pushback_source;
+    // Half an answer is none, unless it is a refusal.
+    heard = whole || MayChange(outcome);
   }
+  if (!heard) {
+    outcome = Outcome();
+    Meaning meaning = {ErrorKind::kOk, Processed::kYes};
+    if (!whole || aborted) {
+      meaning = OfCode(facts.timed_out ? CURLE_OPERATION_TIMEDOUT : facts.code,
+                       facts.sent || facts.status != 0);
+    }  // else HTTP/0.9: a body, no head
+    outcome.kind = meaning.kind;
+    outcome.processed = meaning.processed;
+  }
+  outcome.committed = facts.delivered && outcome.kind != ErrorKind::kOk;
+  outcome.timed_out = facts.timed_out || facts.code == CURLE_OPERATION_TIMEDOUT;
   outcome.status = facts.status;
   outcome.transport_error = facts.code == CURLE_OK && facts.timed_out
                                 ? static_cast<int>(CURLE_OPERATION_TIMEDOUT)

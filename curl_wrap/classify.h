@@ -1,25 +1,18 @@
 // Classify: what one HTTP attempt through libcurl ended as, in the words of the
-// core. The one table of statuses and CURLcodes; nothing else in curl_wrap
-// decides what an answer means.
+// core. Statuses, headers and bodies mean what signals/http_classify.h says; this
+// is the one table of CURLcodes, and how the two go together.
 //
 //   AttemptFacts facts;
 //   facts.code = CURLE_OK;
 //   facts.status = 429;
+//   facts.answer = ClassifyAnswer(…);    // throttled, wait 2 s
 //   facts.sent = true;
-//   facts.retry_after = absl::Seconds(2);
 //   Outcome outcome = Classify(facts);   // throttled, not processed, wait 2 s
 //
-// Statuses, of a complete head:
-//   1xx … 3xx                           ok
-//   429                                 throttled, not processed
-//   425                                 transient, not processed (RFC 8470)
-//   408 500 502 503 504 522 524 529     transient, perhaps processed
-//   any other 4xx or 5xx                permanent: 401, 404, 501, 505, …
-// A Retry-After of a transient or throttled answer is its pushback. A failure
-// that comes after such a head (its body was cut off) does not change what the
-// head said.
+// A failure that comes after a head that is a refusal (its body was cut off) does
+// not change what the answer said.
 //
-// CURLcodes, where no head says transient or throttled:
+// CURLcodes, where no answer is transient, throttled or out of quota:
 //   a refused or timed-out connection, a name that does not resolve
 //                                       transient; not processed, unless a byte
 //                                       left
@@ -41,10 +34,8 @@
 
 #include <curl/curl.h>
 
-#include <optional>
-
-#include "absl/time/time.h"
 #include "core/outcome.h"
+#include "signals/http_classify.h"
 
 namespace forbear::curl {
 
@@ -65,8 +56,8 @@ struct AttemptFacts {
   // Part of the answer was given to the application.
   bool delivered = false;
 
-  // The longest wait that the answer's Retry-After lines ask for.
-  std::optional<absl::Duration> retry_after;
+  // What the answer means, if there is a status.
+  AnswerMeaning answer;
 };
 
 Outcome Classify(const AttemptFacts& facts);

@@ -15,6 +15,9 @@
 #include "runtime/blocking_driver.h"
 #include "runtime/call.h"
 #include "runtime/clock.h"
+#include "signals/http_classify.h"
+#include "signals/profile_set.h"
+#include "signals/vendor_profile.h"
 
 #if LIBCURL_VERSION_NUM < 0x075700
 #error "Forbear needs libcurl 7.87 or later (CURLOPT_QUICK_EXIT)"
@@ -161,7 +164,10 @@ void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
   }
   std::vector<std::string> faults;
   ValidateRetry(*request.retry, "retry", &faults);
-  if (!faults.empty() || options.max_hold_time < absl::ZeroDuration()) {
+  const ProfileRef profile =
+      client->ProfileOf(options.profile, *policy, target.host_port);
+  if (!faults.empty() || profile.profile == nullptr ||
+      options.max_hold_time < absl::ZeroDuration()) {
     result->code = CURLE_BAD_FUNCTION_ARGUMENT;
     result->stop_reason = result->record.stop_reason =
         StopReason::kPermanentError;
@@ -200,8 +206,12 @@ void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
     limits.max_held_bytes = options.max_held_bytes;
     limits.max_hold = options.max_hold_time;
     limits.at_most_once = !request.idempotent;
+    HttpTransport::Readers readers;
+    readers.profile = profile.profile;
+    readers.generic = &profile.set->generic();
+    readers.classifier = &client->options().classify_http;
     HttpTransport transport(easy, multi, &settings, own_parker.get(), limits,
-                            &client->options().classify_http);
+                            readers);
     RunBlocking(&call, own_parker.get(), &transport);
     result->code = transport.Conclude(call.record());
     result->record = call.record();
@@ -240,6 +250,14 @@ void Handle::Impl::PerformPlain(const CallOptions& options,
   facts.code = result->code;
   facts.sent = request_size > 0;
   facts.status = target && target->is_http() ? static_cast<int>(status) : 0;
+  if (facts.status != 0) {
+    // Nobody has seen its head or its body.
+    const std::shared_ptr<const ProfileSet> profiles = client->profiles();
+    AnswerFacts answer;
+    answer.status = facts.status;
+    facts.answer =
+        ClassifyAnswer(answer, profiles->generic(), profiles->generic());
+  }
   AttemptRecord attempt;
   attempt.number = 1;
   attempt.start = record.begin;

@@ -19,8 +19,10 @@
 // h.Perform(). For curl_easy_getinfo() there is raw(); after Perform it speaks
 // of the last attempt.
 //
-// What is retried (curl_wrap/classify.h has the table):
-//   429 and 425: always, for the request was not acted upon.
+// What is retried (signals/profiles/generic.json, curl_wrap/classify.h; what is
+// known of a vendor goes before, docs/profiles.md):
+//   429 and 425: always, for the request was not acted upon; but not what says that
+//   a quota or a credit is used up.
 //   Nothing was sent (refused, not resolved, connect timeout): always.
 //   408 500 502 503 504 522 524 529, and answers that are empty, reset, cut off
 //   or late: if repeating is harmless, as with GET, HEAD, PUT, DELETE, OPTIONS,
@@ -35,9 +37,10 @@
 // once, whatever its status. To decide, a refusal that may be retried is held
 // back: at most CallOptions::max_held_bytes and max_hold_time. What is larger
 // or slower is decided upon before its end, and its connection is dropped if
-// another attempt follows. With ClientOptions::classify_http, every answer with
-// a status of 400 or more is held back so, and the function is asked once, at
-// the decision. Everything else streams. Once a byte of an answer
+// another attempt follows. So is an error of which the profile says that its body
+// may make a refusal of it, and with ClientOptions::classify_http every answer with
+// a status of 400 or more; the function is asked once, at the decision. Everything
+// else streams. Once a byte of an answer
 // was given to the application, no other attempt follows
 // (StopReason::kCommitted).
 //
@@ -135,6 +138,11 @@ struct CallOptions {
 
   // Names who is limited together, instead of the credential. No secret.
   std::string quota_id;
+
+  // The id of the profile that says what the server's answers mean (docs/
+  // profiles.md). Empty: as the client's settings say, else by the URL's host. One
+  // that the client does not know is CURLE_BAD_FUNCTION_ARGUMENT.
+  std::string profile;
 
   // Instead of the client's. attempt_timeout above goes before.
   std::optional<RetryOptions> retry;

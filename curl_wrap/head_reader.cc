@@ -1,10 +1,10 @@
 #include "curl_wrap/head_reader.h"
 
+#include <cstddef>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/strip.h"
-#include "signals/http_date.h"
-#include "signals/retry_after.h"
 
 namespace forbear::curl {
 namespace {
@@ -24,40 +24,41 @@ int StatusOf(absl::string_view line) {
   return status;
 }
 
-}  // namespace
+bool IsStatusLine(absl::string_view line) {
+  return absl::StartsWithIgnoreCase(line, "HTTP/");
+}
 
-void HeadReader::Add(absl::string_view line, int64_t now) {
+absl::string_view WithoutEnd(absl::string_view line) {
   while (absl::ConsumeSuffix(&line, "\n") || absl::ConsumeSuffix(&line, "\r")) {
   }
+  return line;
+}
+
+}  // namespace
+
+void HeadReader::Add(absl::string_view line) {
   if (!in_head_) {
     // Between two heads, and after the last one, there may be trailers.
-    if (!absl::StartsWithIgnoreCase(line, "HTTP/")) return;
+    if (!IsStatusLine(line)) return;
     *this = HeadReader();
     in_head_ = true;
     status_ = StatusOf(line);
     return;
   }
-  if (line.empty()) {
-    in_head_ = false;
-    complete_ = true;
-    for (const std::string& value : retry_afters_) {
-      retry_after_ =
-          LongestWait(retry_after_, ParseRetryAfter(value, date_, now));
-    }
+  if (!WithoutEnd(line).empty()) return;
+  in_head_ = false;
+  complete_ = true;
+}
+
+void AddField(absl::string_view line, HeaderFields* fields) {
+  if (IsStatusLine(line)) {
+    fields->clear();
     return;
   }
   const size_t colon = line.find(':');
   if (colon == absl::string_view::npos) return;
-  const absl::string_view name = line.substr(0, colon);
-  const absl::string_view value =
-      absl::StripAsciiWhitespace(line.substr(colon + 1));
-  if (absl::EqualsIgnoreCase(name, "retry-after")) {
-    if (retry_afters_.size() < kMaxRetryAfters) {
-      retry_afters_.emplace_back(value);
-    }
-  } else if (absl::EqualsIgnoreCase(name, "date") && !date_) {
-    date_ = ParseHttpDate(value, now);
-  }
+  fields->push_back({line.substr(0, colon),
+                     absl::StripAsciiWhitespace(line.substr(colon + 1))});
 }
 
 }  // namespace forbear::curl

@@ -8,14 +8,14 @@
 #include <cstring>
 
 #include "absl/container/inlined_vector.h"
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/execution.h"
 #include "core/stop_reason.h"
 #include "curl_wrap/byte_count.h"
 #include "runtime/clock.h"
 #include "runtime/nesting.h"
+#include "signals/header_field.h"
+#include "signals/http_classify.h"
 
 namespace forbear::curl {
 namespace {
@@ -78,14 +78,13 @@ void HttpTransport::Lines::Add(absl::string_view line) {
 
 HttpTransport::HttpTransport(CURL* easy, CURLM* multi,
                              const EasyOptions* settings, Parker* parker,
-                             const Limits& limits,
-                             const HttpClassifier* classifier)
+                             const Limits& limits, const Readers& readers)
     : easy_(easy),
       multi_(multi),
       settings_(*settings),
       parker_(parker),
       limits_(limits),
-      classifier_(*classifier),
+      readers_(readers),
       takes_body_(settings->body() == EasyOptions::Body::kStream) {
   if (takes_body_ && settings_.read_function == nullptr) {
     file_start_ = ftello(File());
@@ -148,6 +147,8 @@ void HttpTransport::StartAttempt(Call* call, int n) {
   mode_ = Mode::kHead;
   head_ = HeadReader();
   status_ = 0;
+  head_time_ = absl::InfinitePast();
+  at_head_ = AnswerMeaning();
   held_ = Held();
   hold_until_ = MonotonicTime::Infinite();
   discarded_ = 0;
@@ -208,11 +209,14 @@ void HttpTransport::Attempt(Call* call, int n, MonotonicTime deadline) {
                      " milliseconds (forbear: attempt timeout or deadline)"));
   }
   if (reported_) return;
+  // Not of what the application already has, nor if it ended it itself.
+  const bool undecided = mode_ == Mode::kHead || mode_ == Mode::kHold;
+  const bool timed_out = facts.timed_out;
+  facts = Facts(/*with_body=*/undecided);
   facts.code = code_;
-  facts.status = status_;
+  facts.timed_out = timed_out;
   facts.sent = WasSent();
   facts.delivered = delivered_;
-  facts.retry_after = head_.retry_after();
   if (code_ == CURLE_SEND_FAIL_REWIND && attempts_ > 1) {
     // A MIME part whose callbacks cannot seek: nothing left this machine.
     call->SetNotReplayable();
@@ -221,8 +225,7 @@ void HttpTransport::Attempt(Call* call, int n, MonotonicTime deadline) {
   Outcome outcome = Classify(facts);
   outcome.transport_error = code_;
   CountBytes(easy_, settings_, &outcome);
-  // Not if the application itself ended it, nor of what it already has.
-  if ((mode_ == Mode::kHead || mode_ == Mode::kHold) && !application_failed_ &&
+  if (undecided && !application_failed_ &&
       outcome.kind != ErrorKind::kCancelled) {
     AskClassifier(&outcome);
   }
@@ -350,12 +353,13 @@ size_t HttpTransport::OnHeader(absl::string_view line) {
       break;
   }
   const bool was_complete = head_.complete();
-  head_.Add(line, WallSeconds());
+  head_.Add(line);
   held_.head.Add(line);
   if (!head_.complete()) {
     status_ = 0;
   } else if (!was_complete) {
     if (head_.status() >= 200 && !IsConnectHead()) status_ = head_.status();
+    head_time_ = WallNow();
     if (IsLastHead() && !Decide()) return 0;
   }
   // Heads without end are the application's problem, as with plain libcurl.
@@ -418,16 +422,14 @@ bool HttpTransport::IsLastHead() const {
 // --- What it means. ---
 
 bool HttpTransport::Decide() {
-  AttemptFacts facts;
-  facts.status = status_;
-  facts.sent = true;
-  facts.retry_after = head_.retry_after();
+  const AttemptFacts facts = Facts(/*with_body=*/false);
+  at_head_ = facts.answer;
   Outcome outcome = Classify(facts);
   CountBytes(easy_, settings_, &outcome);
   if (IsFailure(outcome)) CheckReplay(/*rewind=*/false);
-  if (AsksClassifier()) {
+  if (LooksAtBody()) {
     // A refusal stops the others now. What counts as an answer may yet turn
-    // into a refusal: nobody is told before the classifier was asked.
+    // into a refusal: nobody is told before all of it was looked at.
     if (IsFailure(outcome)) {
       call_->OnAnswerHead(number_, outcome);
       call_->TakeAftermath().Deliver();
@@ -457,48 +459,65 @@ bool HttpTransport::Decide() {
 
 bool HttpTransport::DecideEarly() {
   if (!reported_) {
-    AttemptFacts facts;
-    facts.status = status_;
-    facts.sent = true;
-    facts.retry_after = head_.retry_after();
-    Outcome outcome = Classify(facts);
+    Outcome outcome = Classify(Facts(/*with_body=*/true));
     CountBytes(easy_, settings_, &outcome);
-    if (AsksClassifier()) {
-      AskClassifier(&outcome);
-      if (IsFailure(outcome)) CheckReplay(/*rewind=*/false);
-    }
+    AskClassifier(&outcome);
+    if (IsFailure(outcome)) CheckReplay(/*rewind=*/false);
     if (ReportDone(outcome)) return Stream();
   }
   stopped_ = true;
   return false;
 }
 
-bool HttpTransport::AsksClassifier() const {
-  return classifier_ && status_ >= 400;
+bool HttpTransport::LooksAtBody() const {
+  return status_ >= 400 &&
+         (*readers_.classifier ||
+          ReadsBodyOf(status_, *readers_.profile, *readers_.generic));
+}
+
+AttemptFacts HttpTransport::Facts(bool with_body) const {
+  AttemptFacts facts;
+  facts.status = status_;
+  facts.sent = true;
+  if (status_ < 400) return facts;
+  if (mode_ == Mode::kStream || mode_ == Mode::kDiscard) {
+    facts.answer = at_head_;
+    return facts;
+  }
+  const HeaderFields fields = Fields();
+  AnswerFacts answer;
+  answer.status = status_;
+  answer.headers = fields;
+  answer.now = head_time_;
+  answer.has_body = with_body;
+  if (with_body) {
+    answer.body = absl::string_view(held_.body).substr(0, kMaxClassified);
+  }
+  facts.answer = ClassifyAnswer(answer, *readers_.profile, *readers_.generic);
+  return facts;
+}
+
+HeaderFields HttpTransport::Fields() const {
+  HeaderFields fields;
+  absl::string_view rest = held_.head.bytes;
+  for (const size_t size : held_.head.sizes) {
+    AddField(rest.substr(0, size), &fields);
+    rest.remove_prefix(size);
+  }
+  return fields;
 }
 
 void HttpTransport::AskClassifier(Outcome* outcome) const {
-  if (!AsksClassifier()) return;
-  absl::InlinedVector<NameAndValue, 16> headers;
-  absl::string_view rest = held_.head.bytes;
-  for (const size_t size : held_.head.sizes) {
-    const absl::string_view line =
-        absl::StripTrailingAsciiWhitespace(rest.substr(0, size));
-    rest.remove_prefix(size);
-    if (absl::StartsWithIgnoreCase(line, "HTTP/")) {
-      headers.clear();  // of an earlier head
-      continue;
-    }
-    const size_t colon = line.find(':');
-    if (colon == absl::string_view::npos) continue;
-    headers.emplace_back(line.substr(0, colon),
-                         absl::StripAsciiWhitespace(line.substr(colon + 1)));
+  if (!*readers_.classifier || status_ < 400) return;
+  absl::InlinedVector<NameAndValue, 32> headers;
+  for (const HeaderField& field : Fields()) {
+    headers.emplace_back(field.name, field.value);
   }
   HttpAnswer answer;
   answer.status = status_;
   answer.headers = headers;
   answer.body = absl::string_view(held_.body).substr(0, kMaxClassified);
-  Reclassify(classifier_, answer, outcome);
+  Reclassify(*readers_.classifier, answer, outcome);
 }
 
 bool HttpTransport::ReportDone(const Outcome& outcome) {

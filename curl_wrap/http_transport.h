@@ -18,8 +18,11 @@
 // An answer that was held to its end is kept until the next attempt starts. If
 // none does, Conclude() gives it to the application, whole.
 //
-// With a classifier (runtime/classifier.h), every answer with a status of 400 or
-// more goes to kHold, until the classifier was asked.
+// What an answer means is read by the profile of its vendor (signals/
+// http_classify.h): at the head, so that gates shut at once, and again with what is
+// there of the body. An answer goes to kHold until then if the profile asks about
+// the body of such a status; with a classifier (runtime/classifier.h), every one of
+// 400 or more does. An answer below 400 is never held back.
 //
 // Which head is the last: 1xx and a proxy's answer to CONNECT never are; of a
 // 3xx, a 401, a 407 and a 417 libcurl may itself send the next request, and
@@ -58,6 +61,8 @@
 #include "runtime/blocking_driver.h"
 #include "runtime/call.h"
 #include "runtime/classifier.h"
+#include "signals/http_classify.h"
+#include "signals/vendor_profile.h"
 
 namespace forbear::curl {
 
@@ -72,11 +77,16 @@ class HttpTransport final : public BlockingTransport {
     bool at_most_once = false;
   };
 
+  // Who says what an answer means.
+  struct Readers {
+    const VendorProfile* profile = nullptr;
+    const VendorProfile* generic = nullptr;      // ProfileSet::generic()
+    const HttpClassifier* classifier = nullptr;  // may be empty
+  };
+
   // All must outlive it. `settings` are those of `easy`, and may change.
-  // `classifier` may be empty.
   HttpTransport(CURL* easy, CURLM* multi, const EasyOptions* settings,
-                Parker* parker, const Limits& limits,
-                const HttpClassifier* classifier);
+                Parker* parker, const Limits& limits, const Readers& readers);
   // Puts the handle's own options back.
   ~HttpTransport() override;
   HttpTransport(const HttpTransport&) = delete;
@@ -140,9 +150,13 @@ class HttpTransport final : public BlockingTransport {
   // transfer must end now.
   bool Decide();
   bool DecideEarly();
-  // Whether the application wants to look at the answer whose head is there;
-  // and its look at what is held of it.
-  bool AsksClassifier() const;
+  // Whether the body may change what the answer means whose head is there.
+  bool LooksAtBody() const;
+  // What is known of the attempt while it runs, or at its end; `with_body`: and
+  // of what is held of the body.
+  AttemptFacts Facts(bool with_body) const;
+  HeaderFields Fields() const;
+  // The application's own look at the answer.
   void AskClassifier(Outcome* outcome) const;
   bool ReportDone(const Outcome& outcome);
 
@@ -170,7 +184,7 @@ class HttpTransport final : public BlockingTransport {
   const EasyOptions& settings_;
   Parker* const parker_;
   const Limits limits_;
-  const HttpClassifier& classifier_;
+  const Readers readers_;
   const bool takes_body_;  // the request body comes through ReadCallback
   off_t file_start_ = -1;  // of a FILE*: where the body begins; -1: unknown
 
@@ -181,7 +195,9 @@ class HttpTransport final : public BlockingTransport {
   int number_ = 0;
   Mode mode_ = Mode::kHead;
   HeadReader head_;
-  int status_ = 0;  // of the last head that is no interim one
+  int status_ = 0;        // of the last head that is no interim one
+  absl::Time head_time_;  // wall clock, when it was there
+  AnswerMeaning at_head_;
   Held held_;
   MonotonicTime hold_until_;
   size_t discarded_ = 0;

@@ -29,6 +29,7 @@
 #include "google/protobuf/struct.pb.h"
 #include "google/protobuf/text_format.h"
 #include "google/protobuf/util/json_util.h"
+#include "proto/service_config_convert.h"
 
 namespace forbear {
 namespace {
@@ -95,6 +96,7 @@ void ReadRetry(const v1::Retry& m, FromMessage* read, RetryOptions* to) {
   FORBEAR_READ(Value, "retry.", m, max_attempts, &to->max_attempts);
   FORBEAR_READ(Duration, "retry.", m, max_elapsed, &to->max_elapsed);
   FORBEAR_READ(Duration, "retry.", m, attempt_timeout, &to->attempt_timeout);
+  FORBEAR_READ(Duration, "retry.", m, call_timeout, &to->call_timeout);
   FORBEAR_READ(Duration, "retry.", m, max_believed_wait,
                &to->max_believed_wait);
   FORBEAR_READ_ENUM("retry.", m, when_open, Retry::WhenOpen, &to->when_open);
@@ -158,6 +160,7 @@ template <typename Message>
 void ReadPolicy(const Message& m, FromMessage* read, Policy* to) {
   FORBEAR_READ(Value, "", m, name, &to->name);
   FORBEAR_READ(Value, "", m, enabled, &to->enabled);
+  FORBEAR_READ(Value, "", m, profile, &to->profile);
   ReadRetry(m.retry(), read, &to->retry);
   ReadQuota(m.quota(), read, &to->quota);
   ReadEndpoint(m.endpoint(), read, &to->endpoint);
@@ -180,14 +183,17 @@ void ReadTarget(const v1::Target& m, FromMessage* read, TargetPolicy* to) {
   for (const int code : m.retryable_codes()) {
     to->retryable_codes.push_back(code);
   }
+  if (m.has_wait_for_ready()) to->wait_for_ready = m.wait_for_ready();
 }
 
-Settings ReadConfig(const v1::Config& m, Faults* faults) {
+Settings SettingsOf(const v1::Config& m, Faults* faults) {
   Settings to;
   FromMessage from("", faults);
   FromMessage* const read = &from;
   ReadPolicy(m, read, &to);
   FORBEAR_READ(Value, "", m, max_targets, &to.max_targets);
+  to.profiles = ListOf(m.profiles());
+  to.profile_files = ListOf(m.profile_files());
   for (int i = 0; i < m.targets_size(); ++i) {
     TargetPolicy target(static_cast<const Policy&>(to));
     FromMessage from_target(absl::StrCat("targets[", i, "]."), faults);
@@ -454,17 +460,22 @@ void ReadJson(const pb::Struct& json, const std::string& prefix,
   }
 }
 
-v1::Config ParseJson(absl::string_view text, Faults* faults) {
-  v1::Config config;
+void ParseJson(absl::string_view text, ConfigReading* reading) {
   pb::Struct json;
   const pb::util::Status status =
       pb::util::JsonStringToMessage(std::string(text), &json);
   if (!status.ok()) {
-    faults->push_back(absl::StrCat("no JSON object: ", MessageOf(status)));
-    return config;
+    reading->faults.push_back(
+        absl::StrCat("no JSON object: ", MessageOf(status)));
+    return;
   }
-  ReadJson(json, "", &config, faults);
-  return config;
+  reading->is_service_config = IsServiceConfig(json);
+  if (reading->is_service_config) {
+    reading->proto =
+        ServiceConfigToProto(json, &reading->faults, &reading->notes);
+  } else {
+    ReadJson(json, "", &reading->proto, &reading->faults);
+  }
 }
 
 }  // namespace
@@ -478,19 +489,29 @@ absl::StatusOr<ConfigFormat> ConfigFormatOf(absl::string_view path) {
       absl::StrCat(path, ": a configuration file ends in .textproto or .json"));
 }
 
-absl::StatusOr<Settings> ParseConfig(absl::string_view text,
-                                     ConfigFormat format) {
-  Faults faults;
-  const v1::Config config = format == ConfigFormat::kJson
-                                ? ParseJson(text, &faults)
-                                : ParseText(text, &faults);
-  Settings settings = ReadConfig(config, &faults);
-  absl::Status status = StatusOf(faults);
-  if (!status.ok()) return status;
-  return settings;
+ConfigReading ReadConfig(absl::string_view text, ConfigFormat format) {
+  ConfigReading reading;
+  if (format == ConfigFormat::kJson) {
+    ParseJson(text, &reading);
+  } else {
+    reading.proto = ParseText(text, &reading.faults);
+  }
+  // The places of a service config have other names: what is wrong there has been
+  // said.
+  if (reading.is_service_config && !reading.faults.empty()) return reading;
+  reading.settings = SettingsOf(reading.proto, &reading.faults);
+  return reading;
 }
 
-absl::StatusOr<Settings> LoadConfig(const std::string& path) {
+absl::StatusOr<Settings> ParseConfig(absl::string_view text,
+                                     ConfigFormat format) {
+  ConfigReading reading = ReadConfig(text, format);
+  absl::Status status = StatusOf(reading.faults);
+  if (!status.ok()) return status;
+  return std::move(reading.settings);
+}
+
+absl::StatusOr<ConfigReading> ReadConfigFile(const std::string& path) {
   const absl::StatusOr<ConfigFormat> format = ConfigFormatOf(path);
   if (!format.ok()) return format.status();
   std::ifstream file(path, std::ios::binary);
@@ -505,17 +526,23 @@ absl::StatusOr<Settings> LoadConfig(const std::string& path) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": larger than ", kMaxConfigBytes, " bytes"));
   }
-  absl::StatusOr<Settings> settings = ParseConfig(text, *format);
-  if (!settings.ok()) {
-    return absl::Status(settings.status().code(),
-                        absl::StrCat(path, ": ", settings.status().message()));
+  return ReadConfig(text, *format);
+}
+
+absl::StatusOr<Settings> LoadConfig(const std::string& path) {
+  absl::StatusOr<ConfigReading> reading = ReadConfigFile(path);
+  if (!reading.ok()) return reading.status();
+  const absl::Status status = StatusOf(reading->faults);
+  if (!status.ok()) {
+    return absl::Status(status.code(),
+                        absl::StrCat(path, ": ", status.message()));
   }
-  return settings;
+  return std::move(reading->settings);
 }
 
 absl::StatusOr<Settings> ConfigFromProto(const v1::Config& proto) {
   Faults faults;
-  Settings settings = ReadConfig(proto, &faults);
+  Settings settings = SettingsOf(proto, &faults);
   absl::Status status = StatusOf(faults);
   if (!status.ok()) return status;
   return settings;
@@ -529,6 +556,7 @@ void WriteRetry(const RetryOptions& r, v1::Retry* retry) {
   retry->set_attempt_timeout(FormatDurationText(r.attempt_timeout));
   retry->set_enabled(r.enabled);
   retry->set_yield_to_outer(r.yield_to_outer);
+  retry->set_call_timeout(FormatDurationText(r.call_timeout));
   retry->set_max_believed_wait(FormatDurationText(r.max_believed_wait));
   retry->set_when_open(static_cast<v1::Retry::WhenOpen>(r.when_open));
   v1::Retry::Hedge* const hedge = retry->mutable_hedge();
@@ -583,6 +611,9 @@ v1::Config ConfigToProto(const Settings& settings) {
   to.set_name(settings.name);
   to.set_enabled(settings.enabled);
   to.set_max_targets(settings.max_targets);
+  to.set_profile(settings.profile);
+  WriteList(settings.profiles, to.mutable_profiles());
+  WriteList(settings.profile_files, to.mutable_profile_files());
   WriteRetry(settings.retry, to.mutable_retry());
   WriteQuota(settings.quota, to.mutable_quota());
   WriteEndpoint(settings.endpoint, to.mutable_endpoint());
@@ -600,6 +631,7 @@ v1::Target TargetToProto(const TargetPolicy& target) {
   WriteList(target.match.paths, to.mutable_match()->mutable_paths());
   WriteList(target.match.rpcs, to.mutable_match()->mutable_rpcs());
   to.set_enabled(target.enabled);
+  to.set_profile(target.profile);
   WriteRetry(target.retry, to.mutable_retry());
   if (target.own_quota) WriteQuota(target.quota, to.mutable_quota());
   if (target.own_endpoint) {
@@ -608,6 +640,7 @@ v1::Target TargetToProto(const TargetPolicy& target) {
   for (const int code : target.retryable_codes) {
     to.add_retryable_codes(static_cast<v1::Target::Code>(code));
   }
+  if (target.wait_for_ready) to.set_wait_for_ready(*target.wait_for_ready);
   return to;
 }
 

@@ -5,10 +5,13 @@
 //   ClientOptions options;
 //   options.classify_http = [](const HttpAnswer& answer, Outcome* outcome) {
 //     if (answer.status == 429 &&
-//         absl::StrContains(answer.body, "\"code\":\"insufficient_quota\"")) {
-//       outcome->kind = ErrorKind::kPermanent;   // waiting buys no credit
+//         absl::StrContains(answer.body, "\"code\":\"account_on_hold\"")) {
+//       outcome->kind = ErrorKind::kPermanent;   // no wait ends that
 //     }
 //   };
+//
+// What vendors document is read already (docs/profiles.md); this is for what a
+// profile cannot say.
 //
 // When. Once per attempt that brought an answer other than OK, at its end, before
 // the decision. HTTP: a status of 400 or more; the body as far as it was held

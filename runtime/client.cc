@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <ios>
 #include <random>
 #include <string>
 #include <utility>
@@ -28,9 +30,67 @@ void LogToStderr(absl::string_view line) {
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
-absl::Status Validate(const Settings& settings, absl::string_view what) {
+// The text of a file, but for what is too long for a profile anyway.
+bool ReadProfileFile(const std::string& path, std::string* text) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return false;
+  text->resize(VendorProfile::kMaxFileBytes + 1);
+  file.read(text->data(), static_cast<std::streamsize>(text->size()));
+  text->resize(static_cast<size_t>(file.gcount()));
+  return !file.bad();
+}
+
+// The profiles that the settings ask for, and faults of those they name.
+std::shared_ptr<const ProfileSet> LoadProfiles(
+    const Settings& settings, std::shared_ptr<const ProfileSet> given,
+    std::vector<std::string>* faults) {
+  std::shared_ptr<const ProfileSet> set = std::move(given);
+  if (set != nullptr) {
+    if (!settings.profiles.empty() || !settings.profile_files.empty()) {
+      faults->push_back(
+          "profiles and profile_files must be empty beside a profile_set");
+    }
+  } else {
+    std::vector<ProfileText> own;
+    for (const std::string& path : settings.profile_files) {
+      own.push_back({path, ""});
+      if (!ReadProfileFile(path, &own.back().text)) {
+        faults->push_back(
+            absl::StrCat("profile_files: ", path, " cannot be read"));
+        own.pop_back();
+      }
+    }
+    absl::StatusOr<std::shared_ptr<const ProfileSet>> made =
+        ProfileSet::Create(own, settings.profiles);
+    if (!made.ok()) {
+      faults->push_back(absl::StrCat("profiles: ", made.status().message()));
+      return nullptr;
+    }
+    set = *std::move(made);
+  }
+  const auto check = [&](const std::string& prefix, const Policy& policy) {
+    if (policy.profile.empty() || set->Find(policy.profile) != nullptr) return;
+    faults->push_back(absl::StrCat(prefix, "profile is \"", policy.profile,
+                                   "\", which no profile has as its id"));
+  };
+  check("", settings);
+  for (size_t i = 0; i < settings.targets.size(); ++i) {
+    if (settings.targets[i].profile == settings.profile) continue;  // inherited
+    check(absl::StrCat("targets[", i, "]."), settings.targets[i]);
+  }
+  return set;
+}
+
+// Checks them; then *profiles are theirs.
+absl::Status Validate(const Settings& settings,
+                      std::shared_ptr<const ProfileSet> given,
+                      absl::string_view what,
+                      std::shared_ptr<const ProfileSet>* profiles) {
   std::vector<std::string> faults;
   ValidateSettings(settings, &faults);
+  if (faults.empty()) {
+    *profiles = LoadProfiles(settings, std::move(given), &faults);
+  }
   if (faults.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(what, absl::StrJoin(faults, "; ")));
@@ -39,13 +99,16 @@ absl::Status Validate(const Settings& settings, absl::string_view what) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Client>> Client::Create(ClientOptions options) {
-  const absl::Status valid = Validate(options, "forbear::ClientOptions: ");
+  std::shared_ptr<const ProfileSet> profiles;
+  const absl::Status valid = Validate(options, options.profile_set,
+                                      "forbear::ClientOptions: ", &profiles);
   if (!valid.ok()) return valid;
   if (!options.log && IsSet("FORBEAR_LOG")) options.log = LogToStderr;
   const bool off = IsSet("FORBEAR_OFF");
   std::random_device device;
   const uint64_t seed = (uint64_t{device()} << 32) | device();
-  return std::shared_ptr<Client>(new Client(std::move(options), off, seed));
+  return std::shared_ptr<Client>(
+      new Client(std::move(options), std::move(profiles), off, seed));
 }
 
 std::shared_ptr<Client> Client::Default() {
@@ -54,26 +117,47 @@ std::shared_ptr<Client> Client::Default() {
   return *client;
 }
 
-Client::Client(ClientOptions options, bool off, uint64_t seed)
+Client::Client(ClientOptions options,
+               std::shared_ptr<const ProfileSet> profiles, bool off,
+               uint64_t seed)
     : options_(std::move(options)),
       off_(off),
       seed_(seed),
       policies_(std::make_shared<const PolicyTable>(options_, /*version=*/1)),
+      profiles_(std::move(profiles)),
       any_enabled_(policies_->any_enabled()),
       quotas_(static_cast<size_t>(options_.max_targets)),
       endpoints_(static_cast<size_t>(options_.max_targets)) {}
 
 absl::Status Client::Reload(Settings settings) {
-  const absl::Status valid = Validate(settings, "forbear::Settings: ");
+  std::shared_ptr<const ProfileSet> profiles;
+  const absl::Status valid = Validate(settings, options_.profile_set,
+                                      "forbear::Settings: ", &profiles);
   if (!valid.ok()) return valid;
   const std::lock_guard<std::mutex> lock(reload_mutex_);
   const auto table = std::make_shared<const PolicyTable>(
       std::move(settings), policies()->version() + 1);
+  // First these: a policy must not name one that is not there yet.
+  std::atomic_store(&profiles_, profiles);
   std::atomic_store(&policies_, table);
   any_enabled_.store(table->any_enabled(), std::memory_order_relaxed);
   quotas_.SetMaxEntries(static_cast<size_t>(table->max_targets()));
   endpoints_.SetMaxEntries(static_cast<size_t>(table->max_targets()));
   return absl::OkStatus();
+}
+
+ProfileRef Client::ProfileOf(absl::string_view named, const Policy& policy,
+                             absl::string_view host) const {
+  ProfileRef ref;
+  ref.set = profiles();
+  if (!named.empty()) {
+    ref.profile = ref.set->Find(named);
+    return ref;
+  }
+  if (!policy.profile.empty()) ref.profile = ref.set->Find(policy.profile);
+  // Null only if it has gone with a reload.
+  if (ref.profile == nullptr) ref.profile = &ref.set->ForHost(host);
+  return ref;
 }
 
 std::shared_ptr<SharedQuota> Client::QuotaOf(absl::string_view key,

@@ -55,6 +55,8 @@
 #include "core/time.h"
 #include "runtime/classifier.h"
 #include "runtime/registry.h"
+#include "signals/profile_set.h"
+#include "signals/vendor_profile.h"
 
 namespace forbear {
 
@@ -68,6 +70,11 @@ struct ClientOptions : Settings {
   // thread that made it, with no lock held, from several threads at once. Empty:
   // no log, unless FORBEAR_LOG=1, which logs to stderr.
   std::function<void(absl::string_view line)> log;
+
+  // What vendors' answers mean (signals/profile_set.h). Null: those that are built
+  // in and those of Settings::profile_files. If it is given, profiles and
+  // profile_files must be empty.
+  std::shared_ptr<const ProfileSet> profile_set;
 
   // The application's own look at answers (runtime/classifier.h).
   HttpClassifier classify_http;
@@ -83,6 +90,13 @@ struct PolicyRef {
   const TargetPolicy& operator*() const { return *policy; }
   const TargetPolicy* operator->() const { return policy; }
   explicit operator bool() const { return policy != nullptr; }
+};
+
+// By which profile an answer is read, and the set that it belongs to, which lives
+// as long as this.
+struct ProfileRef {
+  std::shared_ptr<const ProfileSet> set;
+  const VendorProfile* profile = nullptr;  // in *set; null: there is none such
 };
 
 using SharedQuota = Guarded<Quota, std::mutex>;
@@ -118,6 +132,11 @@ class Client {
     return std::atomic_load(&policies_);
   }
 
+  // The vendors' profiles as they are now. Never null.
+  std::shared_ptr<const ProfileSet> profiles() const {
+    return std::atomic_load(&profiles_);
+  }
+
   // For operators: lets the callers of a quota or endpoint key go now, whatever
   // a server said, and forgets the learned pace. False if the key is unknown.
   bool ClearGate(absl::string_view key);
@@ -136,6 +155,11 @@ class Client {
     ref.policy = &ref.table->top();
     return ref;
   }
+
+  // By which profile the answers to a call are read: the one that the call names,
+  // or else its policy, or else the one for its host (with or without a port).
+  ProfileRef ProfileOf(absl::string_view named, const Policy& policy,
+                       absl::string_view host) const;
 
   // The states of a key; `policy` says whether it has some of its own, and with
   // which options they are made.
@@ -158,13 +182,15 @@ class Client {
   bool logs() const { return static_cast<bool>(options_.log); }
 
  private:
-  Client(ClientOptions options, bool off, uint64_t seed);
+  Client(ClientOptions options, std::shared_ptr<const ProfileSet> profiles,
+         bool off, uint64_t seed);
 
   const ClientOptions options_;
   const bool off_;  // FORBEAR_OFF
   const uint64_t seed_;
   std::mutex reload_mutex_;                      // one Reload at a time
   std::shared_ptr<const PolicyTable> policies_;  // by std::atomic_load, _store
+  std::shared_ptr<const ProfileSet> profiles_;   // likewise
   std::atomic<bool> any_enabled_;
   std::atomic<uint64_t> next_call_id_{0};
   Registry<SharedQuota> quotas_;

@@ -61,6 +61,67 @@ TEST(BackoffTest, GrpcA6Table) {
   }
 }
 
+// Ceilings of other libraries' tests. Their attempt n is our retry n, but where
+// `from` says otherwise.
+//  | theirs | ours, and why |
+//  | urllib3 test/test_retry.py: no wait before the first retry | the ceiling of
+//    the first is the factor: a retry at once doubles the load of a server that
+//    has just failed. From the second on the same |
+//  | urllib3: jitter on top; openai-python tests/test_client.py: 0.75 … 1 of the
+//    ceiling | full jitter, or ±20 %: less work for the server |
+//  | tenacity tests/test_tenacity.py: a floor (min=20) | not there; a larger
+//    initial does it |
+TEST(BackoffTest, TablesOfOtherLibraries) {
+  struct Row {
+    const char* origin;
+    double initial;
+    double max;
+    int64_t retry;
+    double delay;
+  };
+  const Row kRows[] = {
+      {"urllib3, factor 0.2", 0.2, 120, 2, 0.4},
+      {"urllib3, factor 0.2", 0.2, 120, 3, 0.8},
+      {"urllib3, factor 0.2", 0.2, 120, 4, 1.6},
+      {"urllib3, factor 0.2, cap 1", 0.2, 1, 3, 0.8},
+      {"urllib3, factor 0.2, cap 1", 0.2, 1, 4, 1},
+      {"urllib3, factor 0.2, cap 1", 0.2, 1, 5, 1},
+      // go-retryablehttp 0.7.1 client_test.go, attempts from 0. 63 and 128 must
+      // not overflow.
+      {"go-retryablehttp attempt 0", 1, 300, 1, 1},
+      {"go-retryablehttp attempt 1", 1, 300, 2, 2},
+      {"go-retryablehttp attempt 2", 1, 300, 3, 4},
+      {"go-retryablehttp attempt 3", 1, 300, 4, 8},
+      {"go-retryablehttp attempt 63", 1, 300, 64, 300},
+      {"go-retryablehttp attempt 128", 1, 300, 129, 300},
+      {"tenacity exponential, max 40", 1, 40, 1, 1},
+      {"tenacity exponential, max 40", 1, 40, 5, 16},
+      {"tenacity exponential, max 40", 1, 40, 6, 32},
+      {"tenacity exponential, max 40", 1, 40, 7, 40},
+      {"tenacity exponential, max 40", 1, 40, 50, 40},
+      {"tenacity exponential, max 50", 1, 50, 6, 32},
+      {"tenacity exponential, max 50", 1, 50, 7, 50},
+      {"openai-python", 0.5, 8, 1, 0.5},
+      {"openai-python", 0.5, 8, 4, 4},
+      {"openai-python", 0.5, 8, 5, 8},
+      {"openai-python: 1100 retries", 0.5, 8, 1100, 8},
+  };
+  for (const Row& row : kRows) {
+    BackoffOptions o;
+    o.initial = absl::Seconds(row.initial);
+    o.max = absl::Seconds(row.max);
+    o.jitter = Jitter::kNone;
+    EXPECT_NEAR(Delay(o, row.retry, 0), row.delay, 1e-9)
+        << row.origin << " retry " << row.retry;
+    o.jitter = Jitter::kFull;
+    EXPECT_LE(Delay(o, row.retry, 1 - 0x1.0p-53), row.delay) << row.origin;
+  }
+  // curl tests/data/test1269: a delay of 9223372036854776 s is no option.
+  BackoffOptions o;
+  o.initial = absl::Seconds(9223372036854776);
+  EXPECT_NE(Faults(o).find("b.initial is "), std::string::npos);
+}
+
 TEST(BackoffTest, WithinItsBoundsForEveryRetryNumber) {
   for (Jitter jitter : {Jitter::kFull, Jitter::kPlusMinus, Jitter::kNone}) {
     for (double multiplier : {1.0, 1.6, 2.0, 100.0}) {
@@ -126,6 +187,19 @@ TEST(BackoffTest, OptionsOutOfRangeAreRefusedWithTheirPath) {
     BackoffOptions o;
     o.max = d;
     EXPECT_EQ(Faults(o).find("b.max is "), 0u) << d;
+  }
+}
+
+// Zero stays zero: the growth of nothing is no number, and no maximum either.
+TEST(BackoffTest, NoBackoffIsNoneForEveryRetry) {
+  BackoffOptions o;
+  o.initial = absl::ZeroDuration();
+  for (const Jitter jitter :
+       {Jitter::kFull, Jitter::kPlusMinus, Jitter::kNone}) {
+    o.jitter = jitter;
+    for (const int64_t retry : {1, 2, 64, 2000, 1000000}) {
+      EXPECT_EQ(BackoffDelay(o, retry, 0.9), absl::ZeroDuration()) << retry;
+    }
   }
 }
 

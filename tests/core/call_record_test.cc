@@ -155,5 +155,18 @@ TEST(CallRecordTest, NamesAreStable) {
   EXPECT_EQ(HolderName(static_cast<Holder>(99)), "?");
 }
 
+// A name with one of these in it may carry a password or a query.
+TEST(CallRecordTest, NamesThatMayHoldSecretsAreHidden) {
+  for (const char* name : {"127.0.0.1:8080", "[::1]:443", "POST",
+                           "/pkg.Service/Method", "api.example.com:443", ""}) {
+    EXPECT_EQ(NameForRecord(name), name);
+  }
+  for (const char* name :
+       {"user:secret@example.com:443", "example.com/?key=secret",
+        "example.com#token=secret", "@", "?", "#"}) {
+    EXPECT_EQ(NameForRecord(name), "(hidden)");
+  }
+}
+
 }  // namespace
 }  // namespace forbear

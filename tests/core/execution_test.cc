@@ -1379,6 +1379,35 @@ TEST(ExecutionTest, DroppedCallGivesBackWhatItHolds) {
   }
 }
 
+// call_timeout is a deadline from the beginning, unless there is a sooner one.
+TEST(ExecutionTest, ACallsTimeIsADeadline) {
+  const auto waiter = std::make_shared<NoWaiter>();
+  const MonotonicTime now = MonotonicTime::FromNanos(1000);
+  const MonotonicTime never = MonotonicTime::Infinite();
+  RetryOptions retry;
+  const auto deadline = [&](absl::Duration timeout, MonotonicTime own) {
+    retry.call_timeout = timeout;
+    Model model(100);
+    CallSpec spec;
+    spec.deadline = own;
+    Execution call(spec, &retry, &model, waiter);
+    call.Begin(now);
+    Action action;
+    EXPECT_TRUE(call.NextAction(&action));
+    EXPECT_EQ(call.record().deadline, action.time);
+    EXPECT_EQ(call.limit(), action.time.is_infinite() ? now + retry.max_elapsed
+                                                      : action.time);
+    return action.time;
+  };
+  const absl::Duration second = absl::Seconds(1);
+  EXPECT_EQ(deadline(absl::InfiniteDuration(), never), never);
+  EXPECT_EQ(deadline(second, never), now + second);
+  EXPECT_EQ(deadline(second, now + second * 2), now + second);
+  EXPECT_EQ(deadline(second * 2, now + second), now + second);
+  // Longer than a call without a deadline would wait.
+  EXPECT_EQ(deadline(absl::Hours(100), never), now + absl::Hours(100));
+}
+
 TEST(ExecutionTest, KeepsTheLastSixteenAttemptsAndCountsAll) {
   const auto waiter = std::make_shared<NoWaiter>();
   RetryOptions retry;

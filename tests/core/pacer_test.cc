@@ -443,5 +443,105 @@ TEST(PacerTest, FiftyCallersAfterAWaitOfTwoSeconds) {
   EXPECT_LE(sends.back() - sends.front(), absl::Seconds(3.5));
 }
 
+// Left before the gate was shut: its end is nobody's who confirms.
+TEST(PacerTest, AnEndFromBeforeTheEpisodeFreesNoSlot) {
+  Pacer p;
+  const Pacer::Permit a = p.OnSend(At(0));
+  const Pacer::Permit b = p.OnSend(At(0));
+  p.OnRefused(a, absl::Seconds(1), At(0.1));
+  const MonotonicTime now = p.Earliest(At(0.1));
+  const Pacer::Permit confirm = p.OnSend(now);
+  const MonotonicTime lease = p.Earliest(now);
+  ASSERT_GT(lease, now);
+  EXPECT_FALSE(p.OnNeutral(b));
+  EXPECT_EQ(p.Earliest(now), lease);
+  EXPECT_TRUE(p.OnNeutral(confirm));
+  EXPECT_EQ(p.Earliest(now), now);
+}
+
+// To give a turn back when others have left since would let two leave at once.
+TEST(PacerTest, ATurnIsGivenBackOnlyWhileItIsTheLast) {
+  for (const bool others : {false, true}) {
+    Pacer p;
+    p.StartRamp();
+    const Pacer::Permit a = p.OnSend(At(0));
+    MonotonicTime now = At(0);
+    if (others) {
+      now = p.Earliest(now);
+      p.OnSend(now);
+    }
+    const MonotonicTime next = p.Earliest(now);
+    ASSERT_GT(next, now);
+    p.OnReturned(a);
+    EXPECT_EQ(p.Earliest(now), others ? next : now);
+  }
+}
+
+// A pace of about one send in a quarter of an hour, from two refusals that
+// asked for so much.
+Pacer Slow(MonotonicTime* now) {
+  Pacer p;
+  *now = At(0);
+  for (int i = 0; i < 2; ++i) {
+    *now = p.Earliest(*now);
+    p.OnRefused(p.OnSend(*now), absl::Seconds(1000), *now);
+    *now = p.Earliest(*now);
+    p.OnAdmitted(p.OnSend(*now), *now);
+  }
+  EXPECT_LT(p.rate().value_or(1), 0.002);
+  return p;
+}
+
+TEST(PacerTest, ASlowPaceDoublesAtMostWithASend) {
+  MonotonicTime now;
+  Pacer p = Slow(&now);
+  const double before = p.rate().value_or(0);
+  now = p.Earliest(now);
+  p.OnSend(now);
+  ASSERT_TRUE(p.rate().has_value());
+  EXPECT_GT(*p.rate(), before);
+  EXPECT_LE(*p.rate(), 2.001 * before);
+}
+
+TEST(PacerTest, ARampDoesNotQuickenAPaceThatWasLearned) {
+  MonotonicTime now;
+  Pacer p = Slow(&now);
+  const std::optional<double> before = p.rate();
+  p.StartRamp();
+  EXPECT_EQ(p.rate(), before);
+}
+
+TEST(PacerTest, APaceThatNobodyRefusesEnds) {
+  Pacer p;
+  p.StartRamp();
+  MonotonicTime now = At(0);
+  int sends = 0;
+  for (; p.rate() && sends < 20000; ++sends) {
+    now = p.Earliest(now);
+    p.OnAdmitted(p.OnSend(now), now);
+  }
+  EXPECT_FALSE(p.rate().has_value());
+  EXPECT_GT(sends, 1000);
+  EXPECT_LT(sends, 5000);
+}
+
+TEST(PacerTest, ClearingForgetsEverything) {
+  MonotonicTime now;
+  Pacer p = Slow(&now);
+  for (int i = 0; i < 4; ++i) {
+    now = p.Earliest(now);
+    p.OnRefused(p.OnSend(now), std::nullopt, now);
+  }
+  EXPECT_GT(p.gate_until() - now, absl::Seconds(1));
+  p.Clear();
+  EXPECT_FALSE(p.rate().has_value());
+  EXPECT_EQ(p.Earliest(now), now);
+  p.OnSend(now);
+  EXPECT_EQ(p.Earliest(now), now);
+  // The first refusal is a first one again.
+  p.OnRefused(p.OnSend(now), std::nullopt, now);
+  EXPECT_EQ(p.gate_until() - now, absl::Milliseconds(250));
+}
+
 }  // namespace
 }  // namespace forbear

@@ -558,5 +558,84 @@ TEST(QuotaCrowdTest, FiftyCallersAfterOneThrottledAnswer) {
   }
 }
 
+// The rate that a spell teaches in which every second answer is `outcome`.
+double RateAfter(const Outcome& outcome) {
+  Quota quota{QuotaOptions{}};
+  WakeList wakes;
+  MonotonicTime now = At(0);
+  uint64_t id = 0;
+  const auto send = [&] {
+    now = Later(now, quota.pacer().Earliest(now));
+    const Quota::Answer a =
+        quota.Ask({now, ++id}, nullptr, now, MonotonicTime::Infinite(), &wakes);
+    EXPECT_EQ(a.verdict, Verdict::kGo);
+    return a.permit;
+  };
+  // Two episodes. The first spell is not measured; the second one is paced.
+  for (int episode = 0; episode < 2; ++episode) {
+    for (int i = 0; i < 40; ++i) {
+      quota.OnAnswer(send(),
+                     i % 2 == 0 && i > 0 ? outcome : testing::OkOutcome(), now,
+                     &wakes);
+    }
+    quota.OnAnswer(send(), testing::ThrottledOutcome(absl::Seconds(1)), now,
+                   &wakes);
+    quota.OnAnswer(send(), testing::OkOutcome(), now, &wakes);
+  }
+  return quota.pacer().rate().value_or(0);
+}
+
+// A fault behind the limiter used the limit up; what never arrived did not.
+TEST(QuotaRateTest, WhatCountsAsAdmitted) {
+  const double ok = RateAfter(testing::OkOutcome());
+  ASSERT_GT(ok, 0);
+  EXPECT_EQ(RateAfter(testing::TransientOutcome(Processed::kUnknown)), ok);
+  EXPECT_EQ(RateAfter(testing::TransientOutcome(Processed::kYes)), ok);
+  EXPECT_LT(RateAfter(testing::TransientOutcome(Processed::kNo)), 0.7 * ok);
+}
+
+TEST_F(QuotaTest, AHeadWhoseTurnComesBehindItsLimitEndsAtOnce) {
+  const Quota::Answer a = Ask(1, 0);
+  quota_.OnAnswer(a.permit, testing::ThrottledOutcome(absl::Seconds(1)), At(0),
+                  &wakes_);
+  const Quota::Answer confirm = Ask(2, 1.1);
+  ASSERT_EQ(confirm.verdict, Verdict::kGo);
+  quota_.OnAnswer(confirm.permit, testing::OkOutcome(), At(1.2), &wakes_);
+  ASSERT_EQ(Ask(4, 1.2).verdict, Verdict::kGo);
+  const MonotonicTime turn = quota_.pacer().Earliest(At(1.2));
+  ASSERT_GT(turn, At(1.2));
+  const Quota::Answer late =
+      quota_.Ask({At(0), 3}, Waiter(3), At(1.2), turn, &wakes_);
+  EXPECT_EQ(late.verdict, Verdict::kRefuse);
+  EXPECT_EQ(late.reason, StopReason::kWaitExceedsDeadline);
+  EXPECT_EQ(late.until, turn);
+  EXPECT_EQ(quota_
+                .Ask({At(0), 3}, Waiter(3), At(1.2),
+                     turn + absl::Nanoseconds(1), &wakes_)
+                .verdict,
+            Verdict::kWait);
+}
+
+// Two confirm, because the first one's lease ran out. The first one's body
+// turns out to be a refusal: the gate that it shuts opens before the second
+// one's lease ends, for which the head waits.
+TEST_F(QuotaTest, ALateRefusalThatEndsAWaitSoonerTellsTheHead) {
+  const Quota::Answer a = Ask(1, 0);
+  quota_.OnAnswer(a.permit, testing::ThrottledOutcome(absl::Seconds(1)), At(0),
+                  &wakes_);
+  const Quota::Answer first = Ask(2, 1.1);
+  ASSERT_EQ(first.verdict, Verdict::kGo);
+  ASSERT_EQ(Ask(3, 2.2).verdict, Verdict::kGo);
+  ASSERT_EQ(Ask(4, 2.2).until, At(4.2));
+  quota_.OnAnswer(first.permit, testing::TransientOutcome(Processed::kUnknown),
+                  At(2.3), &wakes_);
+  EXPECT_EQ(Woken(), "4");
+  ASSERT_EQ(Ask(4, 2.3).until, At(3.2));
+  quota_.OnRefusedLater(first.permit, testing::ThrottledOutcome(std::nullopt),
+                        At(2.4), &wakes_);
+  EXPECT_EQ(Woken(), "4");
+  EXPECT_EQ(Ask(4, 2.4).until, At(2.9));
+}
+
 }  // namespace
 }  // namespace forbear

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/action.h"
 #include "core/call_record.h"
@@ -99,6 +100,10 @@ std::unique_ptr<Simulation> RunMoody(uint64_t seed) {
   if (dice.Chance(0.3)) {
     options.quota.limits = {{"tokens", LimitUnit::kTokens, 1000,
                              absl::Seconds(1), 1000 + dice.Below(1000)}};
+  }
+  if (seed % 3 == 0) {
+    options.endpoint.budget.transient_cost = 20;
+    options.endpoint.budget.throttled_cost = 7;
   }
   auto sim = std::make_unique<Simulation>(options);
   sim->SetServer(MoodyServer(seed));
@@ -295,6 +300,50 @@ TEST(ReplayTest, NotReplayableAndTakenBackUnseen) {
   Execution never(spec, &options, &shared, std::make_shared<Deaf>());
   never.OnCancel(start);
   EXPECT_EQ(Replay(never.record(), options).value(), never.record());
+}
+
+// A record of two attempts, the second of which was paid for.
+CallRecord Retried() {
+  const MonotonicTime start = MonotonicTime::FromNanos(5);
+  Guarded<Quota, NoMutex> quota(QuotaOptions{});
+  Guarded<Endpoint, NoMutex> endpoint(EndpointOptions{}, start);
+  BasicSharedState<NoMutex> shared(&quota, &endpoint);
+  const RetryOptions options;
+  CallSpec spec;
+  spec.idempotent = true;
+  Execution call(spec, &options, &shared, std::make_shared<Deaf>());
+  Action action;
+  call.Begin(start);
+  while (call.NextAction(&action)) {
+  }
+  call.OnAttemptDone(1, TransientOutcome(Processed::kUnknown),
+                     start + absl::Seconds(1));
+  while (call.NextAction(&action)) {
+  }
+  call.OnTimer(action.time);
+  while (call.NextAction(&action)) {
+  }
+  call.OnAttemptDone(2, OkOutcome(), start + absl::Seconds(2));
+  return call.record();
+}
+
+TEST(ReplayTest, SaysWhereItParts) {
+  CallRecord record = Retried();
+  ASSERT_EQ(Replay(record, {}).value(), record);
+  record.dispatches[0].at = record.begin + absl::Nanoseconds(1);
+  absl::Status status = Replay(record, {}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
+  EXPECT_NE(status.message().find("at +0: it asks for an attempt"),
+            absl::string_view::npos)
+      << status;
+
+  record = Retried();
+  record.attempts[0].budget = BudgetAnswer::kNotAsked;
+  status = Replay(record, {}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
+  EXPECT_NE(status.message().find("at +1s: it asks the budget for a retry"),
+            absl::string_view::npos)
+      << status;
 }
 
 // Says "wait" a hundred times, each time for longer; every answer twice.

@@ -200,5 +200,46 @@ TEST_F(SharedStateTest, LocalFailuresDoNotCloseABreaker) {
   EXPECT_EQ(endpoint_.value.breaker().state(), CircuitBreaker::State::kClosed);
 }
 
+TEST_F(SharedStateTest, ARefusalWithoutAWaitThatOnlyTheBodyTells) {
+  for (const ErrorKind head : {ErrorKind::kOk, ErrorKind::kPermanent}) {
+    Answer(Of(head), Of(ErrorKind::kThrottled));
+    EXPECT_GT(QuotaGate(), At(2));
+    quota_.value.ClearGate(&wakes_);
+  }
+}
+
+// Who asks why nothing is sent hears of the gate, not of a breaker that is
+// closed.
+TEST_F(SharedStateTest, TheEndpointsGateIsNamed) {
+  const Outcome busy = Of(ErrorKind::kTransient, absl::Seconds(3));
+  const SharedState::NotBefore known = Answer(busy, busy);
+  EXPECT_EQ(known.time, EndpointGate());
+  EXPECT_EQ(known.source, DelaySource::kGate);
+}
+
+TEST_F(SharedStateTest, AnOpenBreakerIsKnownToWhoOpenedIt) {
+  SharedState::NotBefore known;
+  for (int i = 0; i < 3; ++i) {
+    AttemptPermit permit = Send(i);
+    known = shared_.OnAttemptDone(&permit, Of(ErrorKind::kTransient), At(i), 0,
+                                  &wakes_);
+  }
+  EXPECT_EQ(known.source, DelaySource::kBreaker);
+  EXPECT_EQ(known.time, endpoint_.value.breaker().open_until());
+  EXPECT_GT(known.time, At(2));
+}
+
+TEST_F(SharedStateTest, WhoHasLeftIsNowhere) {
+  Answer(Of(ErrorKind::kThrottled, absl::Seconds(5)),
+         Of(ErrorKind::kThrottled, absl::Seconds(5)));
+  WaitPlace place;
+  place.ticket = {At(3), ++calls_};
+  shared_.Dispatch(&place, std::make_shared<Silent>(), At(3), At(1000),
+                   WhenOpen::kWait, &wakes_);
+  EXPECT_EQ(place.where, Holder::kQuota);
+  shared_.Leave(&place, &wakes_);
+  EXPECT_EQ(place.where, Holder::kNowhere);
+}
+
 }  // namespace
 }  // namespace forbear

@@ -194,5 +194,15 @@ TEST(SlidingWindowTest, Resilience4j) {
   }
 }
 
+TEST(SlidingWindowTest, AWindowShorterThanItsParts) {
+  SlidingWindow w(absl::Nanoseconds(5), MonotonicTime());
+  w.Add(MonotonicTime(), true);
+  EXPECT_EQ(w.failures(), 1);
+  w.Advance(MonotonicTime::FromNanos(9));
+  EXPECT_EQ(w.failures(), 1);
+  w.Advance(MonotonicTime::FromNanos(10));
+  EXPECT_EQ(w.failures(), 0);
+}
+
 }  // namespace
 }  // namespace forbear

@@ -77,5 +77,16 @@ TEST(StopReasonTest, ANumberFromElsewhereDoesNoHarm) {
   EXPECT_EQ(StopReasonName(static_cast<StopReason>(200)), "none");
 }
 
+// What to do is not what has happened.
+TEST(StopReasonTest, ARemedyIsNoSentence) {
+  EXPECT_EQ(StopReasonSentence(StopReason::kBudgetExhausted),
+            "So many retries to this endpoint failed lately that further ones "
+            "are held back.");
+  EXPECT_EQ(StopReasonRemedy(StopReason::kBudgetExhausted),
+            "The service is failing for most calls. First attempts still go "
+            "out; the budget refills as they succeed.");
+  EXPECT_EQ(StopReasonRemedy(StopReason::kSuccess), "");
+}
+
 }  // namespace
 }  // namespace forbear

@@ -68,16 +68,16 @@ class ClassifierTest : public ::testing::Test {
   std::vector<Look> looks_;
 };
 
-TEST_F(ClassifierTest, NoWaitBuysCredit) {
+TEST_F(ClassifierTest, NoWaitFreesAnAccount) {
   const std::string body =
-      R"({"error":{"code":"insufficient_quota","message":"pay first"}})";
+      R"({"error":{"code":"account_on_hold","message":"call us"}})";
   server_->Script(
       {Reply::Of(429, body).With("Retry-After", "1").With("X-Request-Id", "r1"),
        Reply::Of(200, "never")});
   App app(
       ClientThat([](const HttpAnswer& answer, Outcome* outcome) {
         if (answer.status == 429 &&
-            absl::StrContains(answer.body, "\"code\":\"insufficient_quota\"")) {
+            absl::StrContains(answer.body, "\"code\":\"account_on_hold\"")) {
           outcome->kind = ErrorKind::kPermanent;
         }
       }),

@@ -2,7 +2,13 @@
 
 #include <vector>
 
+#include "absl/time/time.h"
+#include "core/outcome.h"
 #include "gtest/gtest.h"
+#include "signals/header_field.h"
+#include "signals/http_classify.h"
+#include "signals/profile_set.h"
+#include "signals/vendor_profile.h"
 
 namespace forbear::curl {
 namespace {
@@ -13,48 +19,45 @@ constexpr ErrorKind kThrottled = ErrorKind::kThrottled;
 constexpr ErrorKind kPermanent = ErrorKind::kPermanent;
 constexpr ErrorKind kCancelled = ErrorKind::kCancelled;
 
-AttemptFacts OfStatus(int status) {
+// Of an answer as its server would mean it that has no profile.
+AttemptFacts OfStatus(int status, const char* retry_after = nullptr) {
+  std::vector<HeaderField> fields;
+  if (retry_after != nullptr) fields.push_back({"Retry-After", retry_after});
+  AnswerFacts answer;
+  answer.status = status;
+  answer.headers = fields;
   AttemptFacts facts;
   facts.status = status;
   facts.sent = true;
+  const VendorProfile& generic = ProfileSet::BuiltIn()->generic();
+  facts.answer = ClassifyAnswer(answer, generic, generic);
   return facts;
 }
 
-TEST(ClassifyTest, EveryStatus) {
-  for (int status = 100; status < 1000; ++status) {
-    ErrorKind expected = status < 400 ? kOk : kPermanent;
-    Processed processed = Processed::kYes;
-    for (const int transient : {408, 425, 500, 502, 503, 504, 522, 524, 529}) {
-      if (status != transient) continue;
-      expected = kTransient;
-      processed = status == 425 ? Processed::kNo : Processed::kUnknown;
-    }
-    if (status == 429) {
-      expected = kThrottled;
-      processed = Processed::kNo;
-    }
-    const Outcome outcome = Classify(OfStatus(status));
-    EXPECT_EQ(outcome.kind, expected) << status;
-    EXPECT_EQ(outcome.processed, processed) << status;
-    EXPECT_EQ(outcome.status, status);
-    EXPECT_FALSE(outcome.committed);
-    EXPECT_FALSE(outcome.pushback.has_value());
-  }
-}
+TEST(ClassifyTest, AnAnswerIsWhatItMeans) {
+  AttemptFacts facts = OfStatus(429, "7");
+  Outcome outcome = Classify(facts);
+  EXPECT_EQ(outcome.kind, kThrottled);
+  EXPECT_EQ(outcome.processed, Processed::kNo);
+  EXPECT_EQ(outcome.pushback, absl::Seconds(7));
+  EXPECT_EQ(outcome.pushback_source, DelaySource::kRetryAfter);
+  EXPECT_EQ(outcome.status, 429);
+  EXPECT_FALSE(outcome.committed);
+  EXPECT_FALSE(outcome.retry_forbidden);
+  EXPECT_FALSE(outcome.retry_wanted);
 
-TEST(ClassifyTest, RetryAfterIsThePushbackOfRefusalsOnly) {
-  for (const int status : {429, 503, 529, 500}) {
-    AttemptFacts facts = OfStatus(status);
-    facts.retry_after = absl::Seconds(7);
-    const Outcome outcome = Classify(facts);
-    EXPECT_EQ(outcome.pushback, absl::Seconds(7)) << status;
-    EXPECT_EQ(outcome.pushback_source, DelaySource::kRetryAfter) << status;
-  }
-  for (const int status : {200, 201, 302, 403, 413}) {
-    AttemptFacts facts = OfStatus(status);
-    facts.retry_after = absl::Seconds(7);
-    EXPECT_FALSE(Classify(facts).pushback.has_value()) << status;
-  }
+  facts.answer.kind = ErrorKind::kQuotaExhausted;
+  facts.answer.retry_forbidden = true;
+  outcome = Classify(facts);
+  EXPECT_EQ(outcome.kind, ErrorKind::kQuotaExhausted);
+  EXPECT_TRUE(outcome.retry_forbidden);
+
+  facts = OfStatus(409);
+  EXPECT_EQ(Classify(facts).kind, kPermanent);
+  facts.answer.retry_wanted = true;
+  EXPECT_TRUE(Classify(facts).retry_wanted);
+  EXPECT_EQ(Classify(OfStatus(204)).kind, kOk);
+  EXPECT_EQ(Classify(OfStatus(204)).processed, Processed::kYes);
 }
 
 // Every CURLcode there is, without a head.
@@ -109,9 +112,8 @@ TEST(ClassifyTest, HalfAnAnswerIsNone) {
 }
 
 TEST(ClassifyTest, ARefusalStaysOneWhenItsBodyIsCutOff) {
-  AttemptFacts facts = OfStatus(429);
+  AttemptFacts facts = OfStatus(429, "3");
   facts.code = CURLE_PARTIAL_FILE;
-  facts.retry_after = absl::Seconds(3);
   Outcome outcome = Classify(facts);
   EXPECT_EQ(outcome.kind, kThrottled);
   EXPECT_EQ(outcome.processed, Processed::kNo);
@@ -123,6 +125,15 @@ TEST(ClassifyTest, ARefusalStaysOneWhenItsBodyIsCutOff) {
   outcome = Classify(facts);
   EXPECT_EQ(outcome.kind, kThrottled);
   EXPECT_TRUE(outcome.timed_out);
+
+  facts.answer.kind = ErrorKind::kQuotaExhausted;
+  EXPECT_EQ(Classify(facts).kind, ErrorKind::kQuotaExhausted);
+  // A permanent error that the server wants to see again is a refusal, too.
+  facts = OfStatus(409);
+  facts.code = CURLE_PARTIAL_FILE;
+  EXPECT_EQ(Classify(facts).kind, kTransient);
+  facts.answer.retry_wanted = true;
+  EXPECT_EQ(Classify(facts).kind, kPermanent);
 }
 
 TEST(ClassifyTest, OurOwnTimeOut) {
@@ -137,9 +148,8 @@ TEST(ClassifyTest, OurOwnTimeOut) {
 }
 
 TEST(ClassifyTest, TheApplicationsAbortEndsEverything) {
-  AttemptFacts facts = OfStatus(503);
+  AttemptFacts facts = OfStatus(503, "1");
   facts.code = CURLE_WRITE_ERROR;
-  facts.retry_after = absl::Seconds(1);
   EXPECT_EQ(Classify(facts).kind, kPermanent);
   EXPECT_FALSE(Classify(facts).pushback.has_value());
   facts.code = CURLE_ABORTED_BY_CALLBACK;
@@ -150,7 +160,8 @@ TEST(ClassifyTest, FailOnErrorIsReadByItsStatus) {
   AttemptFacts facts = OfStatus(503);
   facts.code = CURLE_HTTP_RETURNED_ERROR;
   EXPECT_EQ(Classify(facts).kind, kTransient);
-  facts.status = 404;
+  facts = OfStatus(404);
+  facts.code = CURLE_HTTP_RETURNED_ERROR;
   EXPECT_EQ(Classify(facts).kind, kPermanent);
 }
 

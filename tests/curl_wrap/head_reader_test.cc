@@ -1,30 +1,40 @@
 #include "curl_wrap/head_reader.h"
 
 #include <initializer_list>
+#include <string>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "signals/header_field.h"
 
 namespace forbear::curl {
 namespace {
 
-// 2026-10-21 07:28:00 UTC.
-constexpr int64_t kNow = 1792567680;
-
 HeadReader Read(std::initializer_list<const char*> lines) {
   HeadReader head;
-  for (const char* line : lines) head.Add(line, kNow);
+  for (const char* line : lines) head.Add(line);
   return head;
+}
+
+// "name=value;…"
+std::string Fields(std::initializer_list<const char*> lines) {
+  HeaderFields fields;
+  for (const char* line : lines) AddField(line, &fields);
+  std::string text;
+  for (const HeaderField& field : fields) {
+    absl::StrAppend(&text, field.name, "=", field.value, ";");
+  }
+  return text;
 }
 
 TEST(HeadReaderTest, ReadsAHead) {
   HeadReader head = Read({"HTTP/1.1 429 Too Many Requests\r\n"});
   EXPECT_EQ(head.status(), 429);
   EXPECT_FALSE(head.complete());
-  head.Add("rEtRy-AfTeR:  2 \r\n", kNow);
-  EXPECT_FALSE(head.retry_after().has_value());
-  head.Add("\r\n", kNow);
+  head.Add("rEtRy-AfTeR:  2 \r\n");
+  EXPECT_FALSE(head.complete());
+  head.Add("\r\n");
   EXPECT_TRUE(head.complete());
-  EXPECT_EQ(head.retry_after(), absl::Seconds(2));
 }
 
 TEST(HeadReaderTest, StatusLines) {
@@ -38,43 +48,30 @@ TEST(HeadReaderTest, StatusLines) {
 
 TEST(HeadReaderTest, AStatusLineBeginsAnew) {
   const HeadReader head = Read({"HTTP/1.1 302 Found\r\n", "Retry-After: 9\r\n",
-                                "\r\n", "HTTP/1.1 200 OK\r\n", "\r\n"});
+                                "\r\n", "HTTP/1.1 200 OK\r\n"});
   EXPECT_EQ(head.status(), 200);
-  EXPECT_TRUE(head.complete());
-  EXPECT_FALSE(head.retry_after().has_value());
+  EXPECT_FALSE(head.complete());
 }
 
 TEST(HeadReaderTest, TrailersAreNotTheHead) {
-  const HeadReader head = Read({"HTTP/1.1 503 Down\r\n", "Retry-After: 1\r\n",
-                                "\r\n", "Retry-After: 9\r\n", "\r\n"});
-  EXPECT_EQ(head.retry_after(), absl::Seconds(1));
-}
-
-TEST(HeadReaderTest, TheLongestWaitCounts) {
-  EXPECT_EQ(Read({"HTTP/1.1 503 Down\r\n", "Retry-After: 1\r\n",
-                  "Retry-After: x\r\n", "Retry-After: 7\r\n", "\r\n"})
-                .retry_after(),
-            absl::Seconds(7));
-}
-
-TEST(HeadReaderTest, TheDateMayComeAfter) {
-  EXPECT_EQ(Read({"HTTP/1.1 503 Down\r\n",
-                  "Retry-After: Sun, 06 Nov 1994 08:49:47 GMT\r\n",
-                  "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n", "\r\n"})
-                .retry_after(),
-            absl::Seconds(10));
-  EXPECT_EQ(Read({"HTTP/1.1 503 Down\r\n",
-                  "Retry-After: Wed, 21 Oct 2026 07:28:10 GMT\r\n", "\r\n"})
-                .retry_after(),
-            absl::Seconds(10));
-}
-
-TEST(HeadReaderTest, LinesThatAreNone) {
   const HeadReader head =
-      Read({"HTTP/1.1 503 Down\r\n", "no colon\r\n", ":\r\n",
-            " Retry-After: 5\r\n", "Retry-After : 5\r\n", "\r\n"});
+      Read({"HTTP/1.1 503 Down\r\n", "\r\n", "X: 9\r\n", "\r\n"});
   EXPECT_TRUE(head.complete());
-  EXPECT_FALSE(head.retry_after().has_value());
+  EXPECT_EQ(head.status(), 503);
+}
+
+TEST(HeadReaderTest, FieldsOfTheLatestHead) {
+  EXPECT_EQ(Fields({"HTTP/1.1 302 Found\r\n", "Retry-After: 9\r\n", "\r\n",
+                    "HTTP/1.1 429 Slow\r\n", "rEtRy-AfTeR:  2 \r\n",
+                    "Date:\tnow\n", "Date: a:b\r\n", "\r\n"}),
+            "rEtRy-AfTeR=2;Date=now;Date=a:b;");
+}
+
+// A name with blanks is another name, and no line is the continuation of one.
+TEST(HeadReaderTest, LinesThatAreNone) {
+  EXPECT_EQ(Fields({"HTTP/1.1 503 Down\r\n", "no colon\r\n", ":\r\n",
+                    " Retry-After: 5\r\n", "Retry-After : 5\r\n", "\r\n"}),
+            "=; Retry-After=5;Retry-After =5;");
 }
 
 }  // namespace

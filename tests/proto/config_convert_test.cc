@@ -172,6 +172,7 @@ TEST(ConfigConvertTest, ATargetMaySetEveryFieldOfAPolicy) {
     target->set_name("t");
     target->mutable_match()->add_hosts("h");
     target->set_enabled(other.enabled());
+    target->set_profile(other.profile());
     *target->mutable_retry() = other.retry();
     *target->mutable_quota() = other.quota();
     *target->mutable_endpoint() = other.endpoint();
@@ -197,6 +198,7 @@ TEST(ConfigConvertTest, ATargetMaySetEveryFieldOfAPolicy) {
     EXPECT_EQ(TargetToProto(own).endpoint().DebugString(),
               other.endpoint().DebugString());
     EXPECT_EQ(own.enabled, other.enabled());
+    EXPECT_EQ(own.profile, other.profile());
   }
 }
 
@@ -213,6 +215,11 @@ Settings RandomSettings(uint64_t seed) {
   s.name = absl::StrCat("n", seed);
   s.enabled = unit() < 0.5;
   s.max_targets = number(1, 10000000);
+  if (unit() < 0.5) s.profile = absl::StrCat("p-", number(0, 9));
+  for (int i = number(0, 3); i > 0; --i) {
+    s.profiles.push_back(absl::StrCat("q", i));
+    s.profile_files.push_back(absl::StrCat("/a b/", i, ".json"));
+  }
   s.retry.enabled = unit() < 0.5;
   s.retry.yield_to_outer = unit() < 0.5;
   s.retry.hedge.enabled = unit() < 0.5;
@@ -225,6 +232,9 @@ Settings RandomSettings(uint64_t seed) {
   if (unit() < 0.5) {
     s.retry.attempt_timeout =
         duration(absl::Milliseconds(1), absl::Hours(9999));
+  }
+  if (unit() < 0.5) {
+    s.retry.call_timeout = duration(absl::Milliseconds(1), absl::Hours(9999));
   }
   s.retry.max_believed_wait = duration(absl::Seconds(1), absl::Hours(8760));
   s.retry.when_open = static_cast<WhenOpen>(number(0, 2));
@@ -258,11 +268,13 @@ Settings RandomSettings(uint64_t seed) {
     if (unit() < 0.5) {
       target.match.rpcs = {absl::StrCat("/p.S", i, "/*")};
       target.retryable_codes = {14, number(1, 17)};
+      if (unit() < 0.5) target.wait_for_ready = unit() < 0.5;
     } else {
       target.match.methods = {"GET", "PUT"};
       target.match.paths = {absl::StrCat("/p", i), absl::StrCat("/p", i, "/*")};
     }
     target.enabled = unit() < 0.5;
+    if (unit() < 0.5) target.profile = "p";
     target.own_quota = unit() < 0.5;
     target.own_endpoint = unit() < 0.5;
     target.retry.max_attempts = number(1, 100);

@@ -36,6 +36,8 @@
 #include "runtime/blocking_driver.h"
 #include "runtime/call.h"
 #include "runtime/client.h"
+#include "signals/http_classify.h"
+#include "signals/profile_set.h"
 #include "tests/proto/fields.h"
 #include "tests/testing/simulation.h"
 
@@ -307,6 +309,24 @@ TEST(ConfigDecisionTest, ACallsRecordNamesItsPolicyAndItsDate) {
             absl::Hours(1));
 }
 
+// What a refusal means, of two hosts.
+std::string WhatRefusalsMean(const Settings& settings) {
+  const std::shared_ptr<Client> client = ClientOf(settings);
+  std::string text;
+  for (const char* host : {"api.openai.com", "api.github.com"}) {
+    const ProfileRef ref = client->ProfileOf("", *client->TopPolicy(), host);
+    AnswerFacts facts;
+    facts.status = 429;
+    facts.body = R"x({"error":{"code":"slow_down","message":"(RPD)"}})x";
+    facts.has_body = true;
+    absl::StrAppend(
+        &text, host, ": ",
+        DescribeRule(ClassifyAnswer(facts, *ref.profile, ref.set->generic())),
+        "\n");
+  }
+  return text;
+}
+
 // ---- The table: field, another value, what shows it.
 
 struct Change {
@@ -320,6 +340,9 @@ std::vector<Change> Changes() {
       {"name", "\"other\"", NameInTheRecord},
       {"enabled", "false", DriversMayTouchCalls},
       {"max_targets", "1", TwoKeysAreRemembered},
+      {"profile", "\"groq\"", WhatRefusalsMean},
+      {"profiles", "[\"github\"]", WhatRefusalsMean},
+      {"profile_files", "[\"tests/proto/profile.json\"]", WhatRefusalsMean},
       {"retry.enabled", "false", AlwaysThrottled},
       {"retry.yield_to_outer", "false", AttemptsOfSomebodyElse},
       {"retry.hedge.enabled", "true", SlowlyAnswered},
@@ -330,6 +353,7 @@ std::vector<Change> Changes() {
       {"retry.max_attempts", "5", FailingThreeTimes},
       {"retry.max_elapsed", "\"10s\"", AlwaysThrottled},
       {"retry.attempt_timeout", "\"100ms\"", NeverAnswering},
+      {"retry.call_timeout", "\"100ms\"", NeverAnswering},
       {"retry.max_believed_wait", "\"1h\"", ToldToWaitTwoHours},
       {"retry.when_open", "\"FAIL\"", MeetingTheOpenBreaker},
       {"retry.backoff.initial", "\"1s\"", Failing},
@@ -446,7 +470,10 @@ std::string PoliciesOf(const Settings& settings) {
     for (const char* rpc : {"/p.S/M", "/q.S/M"}) {
       const TargetPolicy& policy = table.Find({host, 0, "", "", rpc});
       absl::StrAppend(&text, policy.name, " ", policy.enabled ? "on" : "off",
-                      " ", absl::StrJoin(policy.retryable_codes, ","), "\n");
+                      " ", absl::StrJoin(policy.retryable_codes, ","), " ",
+                      policy.profile,
+                      policy.wait_for_ready.value_or(false) ? " waits" : "",
+                      "\n");
     }
   }
   return text;
@@ -469,6 +496,9 @@ TEST(ConfigDecisionTest, EveryFieldOfATargetChangesADecision) {
        {name + "match { hosts: \"h\" }",
         name + "match { hosts: \"h\" rpcs: \"/p.S/*\" }"}},
       {"enabled", {name + any_rpc, name + any_rpc + "enabled: false"}},
+      {"profile", {name + any_rpc, name + any_rpc + "profile: \"groq\""}},
+      {"wait_for_ready",
+       {name + any_rpc, name + any_rpc + "wait_for_ready: true"}},
       {"retryable_codes",
        {name + any_rpc, name + any_rpc + "retryable_codes: DATA_LOSS"}},
   };

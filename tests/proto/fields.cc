@@ -1,6 +1,8 @@
 #include "tests/proto/fields.h"
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "google/protobuf/text_format.h"
 
@@ -84,8 +86,17 @@ std::string ValueAt(const pb::Message& message, const std::string& path) {
     field = at->GetDescriptor()->FindFieldByName(name);
     if (field == nullptr) return "";
   }
-  if (field == nullptr || !at->GetReflection()->HasField(*at, field)) return "";
+  if (field == nullptr) return "";
   std::string text;
+  if (field->is_repeated()) {
+    std::vector<std::string> values;
+    for (int i = 0; i < at->GetReflection()->FieldSize(*at, field); ++i) {
+      pb::TextFormat::PrintFieldValueToString(*at, field, i, &text);
+      values.push_back(text);
+    }
+    return absl::StrCat("[", absl::StrJoin(values, ", "), "]");
+  }
+  if (!at->GetReflection()->HasField(*at, field)) return "";
   pb::TextFormat::PrintFieldValueToString(*at, field, -1, &text);
   return text;
 }

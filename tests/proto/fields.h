@@ -30,8 +30,8 @@ const google::protobuf::FieldDescriptor* FieldAt(
 void AddFieldsIn(const google::protobuf::Message& message,
                  std::set<std::string>* paths);
 
-// The value at a path, as text format writes it; "" if it is not set. No field on
-// the path may be repeated.
+// The value at a path, as text format writes it; "" if it is not set. Only the last
+// field on the path may be repeated.
 std::string ValueAt(const google::protobuf::Message& message,
                     const std::string& path);
 

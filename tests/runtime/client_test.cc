@@ -1,6 +1,7 @@
 #include "runtime/client.h"
 
 #include <cstdlib>
+#include <fstream>
 #include <limits>
 #include <memory>
 #include <set>
@@ -9,14 +10,21 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "core/call_match.h"
 #include "core/endpoint.h"
 #include "core/outcome.h"
+#include "core/policy.h"
 #include "core/retry_policy.h"
 #include "core/time.h"
 #include "core/wait_queue.h"
 #include "gtest/gtest.h"
+#include "signals/profile_set.h"
+#include "signals/vendor_profile.h"
 #include "tests/testing/simulation.h"
 
 namespace forbear {
@@ -53,6 +61,7 @@ TEST(ClientTest, EveryFaultIsListedWithItsPathAtOnce) {
   o.retry.max_attempts = 0;
   o.retry.max_elapsed = -absl::Seconds(1);
   o.retry.attempt_timeout = absl::ZeroDuration();
+  o.retry.call_timeout = absl::ZeroDuration();
   o.retry.max_believed_wait = absl::ZeroDuration();
   o.retry.backoff.initial = -absl::Seconds(1);
   o.retry.backoff.multiplier = std::numeric_limits<double>::quiet_NaN();
@@ -78,6 +87,7 @@ TEST(ClientTest, EveryFaultIsListedWithItsPathAtOnce) {
   for (const char* path : {"retry.max_attempts is 0",
                            "retry.max_elapsed is -1s",
                            "retry.attempt_timeout is 0",
+                           "retry.call_timeout is 0",
                            "retry.max_believed_wait is 0",
                            "retry.backoff.initial is -1s",
                            "retry.backoff.multiplier is nan",
@@ -203,6 +213,95 @@ TEST(ClientTest, ClearGateOfAnEndpoint) {
   EXPECT_TRUE(client->ClearGate("e"));
   EXPECT_EQ(waker->woken, 1);
   EXPECT_EQ(ask(2).verdict, Verdict::kGo);
+}
+
+// --- Vendors' profiles. ---
+
+std::string ProfileFile(const std::string& name, const std::string& id,
+                        const std::string& host) {
+  const char* const folder = std::getenv("TEST_TMPDIR");
+  const std::string path =
+      absl::StrCat(folder != nullptr ? folder : "/tmp", "/", name);
+  std::ofstream file(path);
+  file << R"({"id":")" << id << R"(","date":"2026-11-25",)"
+       << R"("sources":[{"tag":"I","what":"this test"}],"hosts":[")" << host
+       << R"("]})";
+  return path;
+}
+
+TEST(ClientTest, WhichProfileACallHas) {
+  Settings settings;
+  TargetPolicy target;
+  target.name = "t";
+  target.match.hosts = {"gateway.example"};
+  target.profile = "anthropic";
+  settings.targets.push_back(target);
+  const auto client = *Client::Create(ClientOptions(settings));
+  const auto id = [&](absl::string_view named, absl::string_view host) {
+    CallRoute route;
+    route.host = host;
+    const ProfileRef ref =
+        client->ProfileOf(named, *client->PolicyOf(route), host);
+    return ref.profile != nullptr ? ref.profile->id : "none";
+  };
+  EXPECT_EQ(id("", "api.openai.com"), "openai");
+  EXPECT_EQ(id("", "other.example"), "generic");
+  EXPECT_EQ(id("", "gateway.example"), "anthropic");
+  EXPECT_EQ(id("groq", "gateway.example"), "groq");
+  EXPECT_EQ(id("nobody", "gateway.example"), "none");
+
+  // With a reload, for calls that begin from then on.
+  settings.targets[0].profile = "";
+  settings.profile = "stripe";
+  settings.profile_files = {ProfileFile("mine.json", "mine", "a.example")};
+  ASSERT_TRUE(client->Reload(settings).ok());
+  EXPECT_EQ(id("", "api.openai.com"), "stripe");
+  EXPECT_EQ(id("", "gateway.example"), "generic");
+  EXPECT_EQ(id("mine", ""), "mine");
+  settings.profile = "nobody";
+  EXPECT_EQ(client->Reload(settings).message(),
+            "forbear::Settings: profile is \"nobody\", which no profile has as "
+            "its id");
+  EXPECT_EQ(id("", "api.openai.com"), "stripe");
+}
+
+TEST(ClientTest, EveryFaultOfProfiles) {
+  ClientOptions options;
+  options.profile = "Open AI";
+  options.profiles = {"", "openai"};
+  options.profile_files = {""};
+  absl::Status status = Client::Create(options).status();
+  for (const char* fault :
+       {"profile is \"Open AI\"; it must be the id of a profile",
+        "profiles[0] is \"\"; it must be the id of a profile",
+        "profile_files[0]'s length is 0; it must be 1 … 4096"}) {
+    EXPECT_TRUE(absl::StrContains(status.message(), fault)) << status;
+  }
+  options = ClientOptions();
+  options.profiles.assign(257, "openai");
+  options.profile_files.assign(257, "x");
+  status = Client::Create(options).status();
+  EXPECT_TRUE(absl::StrContains(status.message(), "profiles' number is 257"));
+  EXPECT_TRUE(
+      absl::StrContains(status.message(), "profile_files' number is 257"));
+
+  // What only shows when they are read.
+  options = ClientOptions();
+  options.profiles = {"nobody"};
+  options.profile_files = {"/nowhere/x.json",
+                           ProfileFile("bad.json", "Bad", "a.example")};
+  status = Client::Create(options).status();
+  for (const char* fault :
+       {"profile_files: /nowhere/x.json cannot be read",
+        "bad.json: /id is \"Bad\"", "there is no profile \"nobody\""}) {
+    EXPECT_TRUE(absl::StrContains(status.message(), fault)) << status;
+  }
+  options = ClientOptions();
+  options.profile_set = ProfileSet::BuiltIn();
+  EXPECT_TRUE(Client::Create(options).ok());
+  options.profiles = {"openai"};
+  EXPECT_TRUE(absl::StrContains(Client::Create(options).status().message(),
+                                "must be empty beside a profile_set"));
 }
 
 }  // namespace

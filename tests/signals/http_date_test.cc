@@ -318,5 +318,34 @@ TEST(HttpDateTest, LikeTheTwinOnRandomDatesAndDamage) {
               static_cast<unsigned long long>(kRounds), accepted);
 }
 
+// What curl_getdate (lib517) reads, and we do not: other zones, a text around the
+// date, days that no month has, parts in another order.
+TEST(HttpDateTest, WhatOnlyLenientReadersTake) {
+  for (char zone = 'A'; zone <= 'Z'; ++zone) {
+    for (const char* begin :
+         {"06 Nov 1994 08:49:37 ", "Sun, 06 Nov 1994 08:49:37 "}) {
+      EXPECT_EQ(ParseHttpDate(std::string(begin) + zone, 0), std::nullopt);
+    }
+  }
+  for (const char* month : {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul",
+                            "Aug", "Sep", "Oct", "Nov", "Dec"}) {
+    for (const char* day : {"00", "32"}) {
+      EXPECT_EQ(
+          ParseHttpDate(
+              absl::StrFormat("Sun, %s %s 2024 08:49:37 GMT", day, month), 0),
+          std::nullopt);
+      EXPECT_EQ(ParseHttpDate(absl::StrFormat("%s %s 2024", day, month), 0),
+                std::nullopt);
+    }
+  }
+  for (const char* text :
+       {"BillyWonka  ,  18-apr-07   22:50:12",
+        "\"Thu Apr 18 22:50:12 2007 GMT\"", "*\"Thu 22:50:12 Apr 18 2007 GMT\"",
+        ".\"Thu Apr 18 22:50:12 2007 GMT\"", "\"Thu Apr 18 2007 GMT 22:50:12\"",
+        "15-Sat, Apr 21:01:22 GMT 2017", "20110623 12:12:3"}) {
+    EXPECT_EQ(ParseHttpDate(text, 0), std::nullopt) << text;
+  }
+}
+
 }  // namespace
 }  // namespace forbear

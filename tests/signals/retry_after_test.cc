@@ -196,5 +196,20 @@ TEST(RetryAfterTest, RandomText) {
   }
 }
 
+// 1*DIGIT: no other byte beside a digit makes a number.
+TEST(RetryAfterTest, EveryOtherByteBesideADigit) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const char c = static_cast<char>(byte);
+    const bool digit = c >= '0' && c <= '9';
+    const bool blank = c == ' ' || c == '\t';
+    for (const std::string& value :
+         {std::string{'7', c}, std::string{c, '7'}, std::string{'1', c, '1'}}) {
+      const bool number = digit || (blank && value.size() == 2);
+      EXPECT_EQ(ParseRetryAfter(value, std::nullopt, 0).has_value(), number)
+          << byte;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace forbear

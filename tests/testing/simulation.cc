@@ -495,7 +495,8 @@ void Simulation::CheckRest() {
     const bool held = e.breaker().state() == CircuitBreaker::State::kClosed &&
                       answers_[i] < Endpoint::kKnownAnswers &&
                       out_[i] >= Endpoint::kFirstWindow + answers_[i];
-    if (held) continue;
+    const int places = options_.endpoint.max_concurrency;
+    if (held || (places > 0 && out_[i] >= places)) continue;
     CheckHead("endpoint", e.queue(),
               Later(e.breaker().AdmitTime(now_), e.pacer().Earliest(now_)));
   }

@@ -102,7 +102,7 @@ def chosen(mutants, options):
             return True
         if options.id is not None and mutant.key != options.id:
             return False
-        return options.file is None or options.file in sources_of(mutant.header)
+        return options.file is None or any(path in sources_of(mutant.header) for path in options.file)
 
     found = [(number, mutant) for number, mutant in enumerate(mutants, 1) if wanted(mutant)]
     if not any(mutant.kind != "control" for _, mutant in found):
@@ -239,7 +239,7 @@ def main():
     parser.add_argument("action", choices=("list", "plant", "run"))
     parser.add_argument("--scratch")
     parser.add_argument("--bin")
-    parser.add_argument("--file")
+    parser.add_argument("--file", action="append")
     parser.add_argument("--id")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("labels", nargs="*")

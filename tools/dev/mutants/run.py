@@ -41,7 +41,7 @@ def run_one(path, mutant, cpu_seconds, reached=None):
         with subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=output,
                               stderr=subprocess.STDOUT) as process:
             try:
-                code = process.wait(timeout=30 + 10 * cpu_seconds)
+                code = process.wait(timeout=120 + 30 * cpu_seconds)
             except subprocess.TimeoutExpired:
                 process.kill()
                 code = -signal.SIGXCPU

@@ -1,0 +1,63 @@
+#include "core/policy.h"
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_join.h"
+#include "gtest/gtest.h"
+
+namespace forbear {
+namespace {
+
+std::string Faults(const Settings& settings) {
+  std::vector<std::string> faults;
+  ValidateSettings(settings, &faults);
+  return absl::StrJoin(faults, "|");
+}
+
+TEST(PolicyTest, DefaultsAreValid) { EXPECT_EQ(Faults({}), ""); }
+
+TEST(PolicyTest, Names) {
+  Settings s;
+  for (const std::string& name :
+       {std::string("a"), std::string(64, 'n'), std::string("payments/eu-1")}) {
+    s.name = name;
+    EXPECT_EQ(Faults(s), "") << name;
+  }
+  // No byte of a name that is not for printing is printed.
+  s.name = "two words";
+  EXPECT_EQ(Faults(s),
+            "name has 9 bytes; it must be 1 … 64 of printable ASCII without "
+            "blanks");
+  for (const std::string& name :
+       {std::string(), std::string(65, 'n'), std::string("\t"),
+        std::string("\x7f"), std::string("\xc3\xa4"), std::string(1, '\0')}) {
+    s.name = name;
+    EXPECT_EQ(Faults(s).find("name has "), 0u) << name.size();
+  }
+}
+
+// Each part is looked at, and all faults are told at once.
+TEST(PolicyTest, EveryPartIsChecked) {
+  Settings s;
+  s.name = "";
+  s.retry.max_attempts = 0;
+  s.retry.backoff.multiplier = 0;
+  s.quota.max_waiters = 0;
+  s.endpoint.max_waiters = 0;
+  s.endpoint.breaker.min_calls = 0;
+  s.endpoint.budget.capacity = 0;
+  s.max_targets = 0;
+  const std::string faults = Faults(s);
+  for (const char* field :
+       {"name has ", "retry.max_attempts is 0", "retry.backoff.multiplier is 0",
+        "quota.max_waiters is 0", "endpoint.max_waiters is 0",
+        "endpoint.breaker.min_calls is 0", "endpoint.budget.capacity is 0",
+        "max_targets is 0; it must be 1 … 10000000"}) {
+    EXPECT_NE(faults.find(field), std::string::npos)
+        << field << " | " << faults;
+  }
+}
+
+}  // namespace
+}  // namespace forbear
