@@ -216,9 +216,9 @@ void Endpoint::Reconfigure(const EndpointOptions& options, MonotonicTime now,
   now = Forward(now);
   queue_.SetMaxWaiters(static_cast<size_t>(options.max_waiters));
   max_out_ = MostOut(options);
+  hedge_budget_.Reconfigure(options.hedge_budget, now);
   if (breaker_.Reconfigure(options.breaker, now)) pacer_.StartRamp();
   budget_.Reconfigure(options.budget);
-  hedge_budget_.Reconfigure(options.hedge_budget);
   queue_.CollectHead(wakes);
 }
 

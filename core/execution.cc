@@ -38,6 +38,13 @@ Outcome Cancelled() {
   return outcome;
 }
 
+// Cancelled before it left: it took nothing of any limit.
+Outcome NeverSent() {
+  Outcome outcome = Cancelled();
+  outcome.processed = Processed::kNo;
+  return outcome;
+}
+
 }  // namespace
 
 Execution::Execution(CallSpec spec, const RetryOptions* options,
@@ -57,6 +64,8 @@ Execution::Execution(CallSpec spec, const RetryOptions* options,
   record_.wall_start = spec_.wall_start;
   record_.deadline = spec_.deadline;
   record_.idempotent = spec_.idempotent;
+  record_.cost = spec_.cost;
+  place_.cost = spec_.cost;
   record_.yields_to_outer = spec_.nested && options_.yield_to_outer;
   if (hedges_) record_.max_in_flight = spec_.max_in_flight;
 }
@@ -64,8 +73,10 @@ Execution::Execution(CallSpec spec, const RetryOptions* options,
 Execution::~Execution() {
   // A driver that goes away in the middle must not take permits along.
   for (InFlight& a : in_flight_) {
-    shared_->OnAttemptDone(&a.permit, Cancelled(), record_.end, 0.0, &wakes_);
-    if (!IsUndelivered(a.number)) continue;
+    const bool sent = !IsUndelivered(a.number);
+    shared_->OnAttemptDone(&a.permit, sent ? Cancelled() : NeverSent(),
+                           record_.end, 0.0, &wakes_);
+    if (sent) continue;
     shared_->Deposit(a.cost);
     if (a.hedge) shared_->ReturnHedge();
   }
@@ -416,6 +427,8 @@ void Execution::Finish(StopReason reason, std::optional<MonotonicTime> retry_at,
 
   record_.end = now;
   record_.stop_reason = reason;
+  // "Never" is no time to come back at.
+  if (retry_at && retry_at->is_infinite()) retry_at.reset();
   record_.retry_at = retry_at;
   Action action;
   action.type = Action::Type::kFinish;
@@ -433,7 +446,7 @@ int Execution::Live() const {
 }
 
 void Execution::TakeBack(InFlight* attempt, MonotonicTime now) {
-  shared_->OnAttemptDone(&attempt->permit, Cancelled(), now, Chance(), &wakes_);
+  shared_->OnAttemptDone(&attempt->permit, NeverSent(), now, Chance(), &wakes_);
   // What was never sent was not paid for either.
   shared_->Deposit(attempt->cost);
   if (attempt->hedge) shared_->ReturnHedge();
@@ -503,8 +516,7 @@ void Execution::Hedge(MonotonicTime now) {
   hedge_at_ = MonotonicTime::Infinite();
   if (now + kTimerSlack >= limit_ || !MayHedgeNow()) return;
   ++hedges_tried_;
-  const DispatchAnswer answer =
-      shared_->DispatchHedge(spec_.call_id, now, &wakes_);
+  const DispatchAnswer answer = shared_->DispatchHedge(place_, now, &wakes_);
   Record(answer, now, /*hedge=*/true);
   if (answer.verdict == Verdict::kGo) {
     StartAttempt(answer.permit, now, /*hedge=*/true);

@@ -67,10 +67,11 @@ class HedgeBudget {
 
   void Return() { Put(1.0); }
 
-  // New options: as full as before, in proportion.
+  // New options for the same state: it stays as full as it is, in proportion.
   // REQUIRES: options passed ValidateHedgeBudget.
-  void Reconfigure(const HedgeBudgetOptions& options) {
-    level_ = level_ / options_.burst * options.burst;
+  void Reconfigure(const HedgeBudgetOptions& options, MonotonicTime now) {
+    Refill(now);
+    level_ *= static_cast<double>(options.burst) / options_.burst;
     options_ = options;
   }
 

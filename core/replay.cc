@@ -52,7 +52,7 @@ class Playback final : public SharedState {
   }
 
   void CountForHedges(MonotonicTime) override {}
-  DispatchAnswer DispatchHedge(uint64_t, MonotonicTime now,
+  DispatchAnswer DispatchHedge(const WaitPlace&, MonotonicTime now,
                                WakeList*) override {
     return Answer(now, /*hedge=*/true);
   }
@@ -245,6 +245,7 @@ absl::StatusOr<CallRecord> Replay(const CallRecord& record,
   spec.deadline = record.deadline;
   spec.idempotent = record.idempotent;
   spec.nested = record.yields_to_outer;
+  spec.cost = record.cost;
   spec.max_in_flight = record.max_in_flight;
   spec.protocol = record.protocol;
   spec.target = record.target;

@@ -193,6 +193,7 @@ void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
   }
   request.idempotent = IsIdempotent(options);
   request.nested = settings.HasRetryMarker();
+  request.cost = options.cost;
 
   const auto own_parker = std::make_shared<Parker>();
   {

@@ -42,7 +42,8 @@ class Script final : public SharedState {
     return answer;
   }
   void CountForHedges(MonotonicTime) override {}
-  DispatchAnswer DispatchHedge(uint64_t, MonotonicTime, WakeList*) override {
+  DispatchAnswer DispatchHedge(const WaitPlace&, MonotonicTime,
+                               WakeList*) override {
     DispatchAnswer refused;
     refused.verdict = Verdict::kRefuse;
     return refused;

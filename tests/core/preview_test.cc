@@ -59,9 +59,9 @@ class Relay final : public SharedState {
     return to_->Dispatch(place, waiter, now, limit, when_open, wakes);
   }
   void CountForHedges(MonotonicTime now) override { to_->CountForHedges(now); }
-  DispatchAnswer DispatchHedge(uint64_t call_id, MonotonicTime now,
+  DispatchAnswer DispatchHedge(const WaitPlace& of, MonotonicTime now,
                                WakeList* wakes) override {
-    return to_->DispatchHedge(call_id, now, wakes);
+    return to_->DispatchHedge(of, now, wakes);
   }
   void ReturnHedge() override { to_->ReturnHedge(); }
   void Leave(WaitPlace* place, WakeList* wakes) override {
