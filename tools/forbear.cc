@@ -8,6 +8,7 @@
 #include "tools/config.h"
 #include "tools/demo.h"
 #include "tools/load.h"
+#include "tools/profile.h"
 
 namespace {
 
@@ -20,6 +21,7 @@ constexpr char kUsage[] =
     "  load    calls a server that is already there, through Forbear, and "
     "counts\n"
     "  config  checks a configuration file; shows what it says of a call\n"
+    "  profile what vendors' answers mean: lists, shows and checks profiles\n"
     "\n"
     "`forbear COMMAND --help` says more.\n";
 
@@ -43,6 +45,9 @@ int main(int argc, char** argv) {
   }
   if (args[0] == "config") {
     return forbear::tools::RunConfig({args.begin() + 1, args.end()});
+  }
+  if (args[0] == "profile") {
+    return forbear::tools::RunProfile({args.begin() + 1, args.end()});
   }
   std::fprintf(stderr, "forbear: there is no command '%s'\n\n%s",
                args[0].c_str(), kUsage);
