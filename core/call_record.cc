@@ -35,9 +35,10 @@ bool operator==(const EventRecord& x, const EventRecord& y) {
 
 bool operator==(const CallRecord& x, const CallRecord& y) {
   const auto all = [](const CallRecord& r) {
-    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s, t, u] =
-        r;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s, t, u);
+    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s, t, u,
+                 v] = r;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s, t, u,
+                    v);
   };
   return all(x) == all(y);
 }

@@ -24,6 +24,7 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "core/cost.h"
 #include "core/outcome.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
@@ -119,6 +120,8 @@ struct CallRecord {
   MonotonicTime end;
   MonotonicTime deadline = MonotonicTime::Infinite();
   bool idempotent = false;
+  // What each attempt takes of our limits, as it was estimated.
+  Cost cost;
   // It was an attempt of another layer's loop, and left repeating to that.
   bool yields_to_outer = false;
   // Attempts that could be out at a time; above 1, it could hedge.

@@ -44,6 +44,9 @@ struct Usage {
            a.output_tokens == b.output_tokens && a.units == b.units;
   }
   friend bool operator!=(const Usage& a, const Usage& b) { return !(a == b); }
+
+  // Whether the answer says anything.
+  bool known() const { return *this != Usage(); }
 };
 
 }  // namespace forbear

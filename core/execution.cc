@@ -5,6 +5,7 @@
 
 #include "core/hedge.h"
 #include "core/random.h"
+#include "core/retry_budget.h"
 
 namespace forbear {
 namespace {
@@ -37,6 +38,13 @@ Outcome Cancelled() {
   return outcome;
 }
 
+// Cancelled before it left: it took nothing of any limit.
+Outcome NeverSent() {
+  Outcome outcome = Cancelled();
+  outcome.processed = Processed::kNo;
+  return outcome;
+}
+
 }  // namespace
 
 Execution::Execution(CallSpec spec, const RetryOptions* options,
@@ -56,6 +64,8 @@ Execution::Execution(CallSpec spec, const RetryOptions* options,
   record_.wall_start = spec_.wall_start;
   record_.deadline = spec_.deadline;
   record_.idempotent = spec_.idempotent;
+  record_.cost = spec_.cost;
+  place_.cost = spec_.cost;
   record_.yields_to_outer = spec_.nested && options_.yield_to_outer;
   if (hedges_) record_.max_in_flight = spec_.max_in_flight;
 }
@@ -63,8 +73,10 @@ Execution::Execution(CallSpec spec, const RetryOptions* options,
 Execution::~Execution() {
   // A driver that goes away in the middle must not take permits along.
   for (InFlight& a : in_flight_) {
-    shared_->OnAttemptDone(&a.permit, Cancelled(), record_.end, 0.0, &wakes_);
-    if (!IsUndelivered(a.number)) continue;
+    const bool sent = !IsUndelivered(a.number);
+    shared_->OnAttemptDone(&a.permit, sent ? Cancelled() : NeverSent(),
+                           record_.end, 0.0, &wakes_);
+    if (sent) continue;
     shared_->Deposit(a.cost);
     if (a.hedge) shared_->ReturnHedge();
   }
@@ -249,6 +261,8 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
   if (hedges_) NoteEvent(EventRecord::What::kEnd, n, now);
   const bool lost = attempt->lost;
   AttemptPermit permit = attempt->permit;
+  permit.endpoint.free = outcome.kind == ErrorKind::kTransient &&
+                         BoundOf(outcome, free_retry_used_) == Bound::kFree;
   in_flight_.erase(in_flight_.begin() + (attempt - in_flight_.data()));
   const SharedState::NotBefore known =
       shared_->OnAttemptDone(&permit, outcome, now, Chance(), &wakes_);
@@ -311,7 +325,7 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
     return;
   }
 
-  const BudgetOptions& costs = shared_->budget_options();
+  const RetryCosts costs = shared_->retry_costs();
   weighed_ = n;
   waiting_since_ = now;
   wait_source_ = DelaySource::kNone;
@@ -319,12 +333,12 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
   if (bound == Bound::kTime) {
     // Pays when it leaves: the queue lets callers out one by one, so waiting
     // in it threatens nobody, and a hundred waiters would empty the bucket.
-    due_cost_ = costs.throttled_cost;
+    due_cost_ = costs.throttled;
     Dispatch(now);  // with the ticket it has
     return;
   }
 
-  const int cost = bound == Bound::kFree ? 0 : costs.transient_cost;
+  const int cost = bound == Bound::kFree ? 0 : costs.transient;
   const bool paid = shared_->Withdraw(cost);
   if (r != nullptr) {
     r->budget = paid ? BudgetAnswer::kPaid : BudgetAnswer::kRefused;
@@ -413,6 +427,8 @@ void Execution::Finish(StopReason reason, std::optional<MonotonicTime> retry_at,
 
   record_.end = now;
   record_.stop_reason = reason;
+  // "Never" is no time to come back at.
+  if (retry_at && retry_at->is_infinite()) retry_at.reset();
   record_.retry_at = retry_at;
   Action action;
   action.type = Action::Type::kFinish;
@@ -430,7 +446,7 @@ int Execution::Live() const {
 }
 
 void Execution::TakeBack(InFlight* attempt, MonotonicTime now) {
-  shared_->OnAttemptDone(&attempt->permit, Cancelled(), now, Chance(), &wakes_);
+  shared_->OnAttemptDone(&attempt->permit, NeverSent(), now, Chance(), &wakes_);
   // What was never sent was not paid for either.
   shared_->Deposit(attempt->cost);
   if (attempt->hedge) shared_->ReturnHedge();
@@ -500,8 +516,7 @@ void Execution::Hedge(MonotonicTime now) {
   hedge_at_ = MonotonicTime::Infinite();
   if (now + kTimerSlack >= limit_ || !MayHedgeNow()) return;
   ++hedges_tried_;
-  const DispatchAnswer answer =
-      shared_->DispatchHedge(spec_.call_id, now, &wakes_);
+  const DispatchAnswer answer = shared_->DispatchHedge(place_, now, &wakes_);
   Record(answer, now, /*hedge=*/true);
   if (answer.verdict == Verdict::kGo) {
     StartAttempt(answer.permit, now, /*hedge=*/true);

@@ -54,6 +54,7 @@
 #include "absl/time/time.h"
 #include "core/action.h"
 #include "core/call_record.h"
+#include "core/cost.h"
 #include "core/outcome.h"
 #include "core/retry_policy.h"
 #include "core/shared_state.h"
@@ -79,6 +80,9 @@ struct CallSpec {
   // that layer's retry marker (signals/retry_marker.h), or the call is made
   // within an attempt of ours (runtime/nesting.h).
   bool nested = false;
+  // What each attempt takes of our own limits (QuotaOptions::limits), as far as
+  // is known before it is sent.
+  Cost cost;
   // Each send costs money: no hedges without consent.
   bool billable = false;
   // Attempts that the driver can have out at a time. Above 1, it reports the end

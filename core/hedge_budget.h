@@ -67,6 +67,14 @@ class HedgeBudget {
 
   void Return() { Put(1.0); }
 
+  // New options for the same state: it stays as full as it is, in proportion.
+  // REQUIRES: options passed ValidateHedgeBudget.
+  void Reconfigure(const HedgeBudgetOptions& options, MonotonicTime now) {
+    Refill(now);
+    level_ *= static_cast<double>(options.burst) / options_.burst;
+    options_ = options;
+  }
+
   double level() const { return level_; }
 
  private:
@@ -82,7 +90,7 @@ class HedgeBudget {
     now_ = now;
   }
 
-  const HedgeBudgetOptions options_;
+  HedgeBudgetOptions options_;
   double level_;
   MonotonicTime now_;
 };

@@ -20,6 +20,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "core/cost.h"
 
 namespace forbear {
 
@@ -87,6 +88,9 @@ struct Outcome {
   // answer's head arrived. Never negative. Absent: it did not say.
   std::optional<absl::Duration> pushback;
   DelaySource pushback_source = DelaySource::kNone;
+
+  // What it took of the limits, as far as its answer says (core/rate_limiter.h).
+  Usage usage;
 
   // Facts for the record; no decision reads them, but whether there was a
   // status at all (IsSilent).

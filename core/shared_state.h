@@ -23,9 +23,11 @@
 #include <utility>
 
 #include "absl/time/time.h"
+#include "core/cost.h"
 #include "core/endpoint.h"
 #include "core/outcome.h"
 #include "core/quota.h"
+#include "core/retry_budget.h"
 #include "core/retry_policy.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
@@ -52,11 +54,13 @@ struct AttemptPermit {
   }
 };
 
-// Where a call waits. Kept by the call, changed by SharedState only.
+// Where a call waits, and what for. Kept by the call; `where` is changed by
+// SharedState only.
 struct WaitPlace {
   using Where = Holder;
   Ticket ticket;
   Where where = Where::kNowhere;
+  Cost cost;  // what it will take
 };
 
 struct DispatchAnswer {
@@ -83,7 +87,8 @@ class SharedState {
   virtual void CountForHedges(MonotonicTime now) = 0;
   // May a hedge start now? kGo or kRefuse: a hedge never waits. What kGo took
   // from the budget of hedges goes back through ReturnHedge if it was not sent.
-  virtual DispatchAnswer DispatchHedge(uint64_t call_id, MonotonicTime now,
+  // `of` is the place of the call, who does not wait.
+  virtual DispatchAnswer DispatchHedge(const WaitPlace& of, MonotonicTime now,
                                        WakeList* wakes) = 0;
   virtual void ReturnHedge() = 0;
 
@@ -108,8 +113,7 @@ class SharedState {
   // left.
   virtual bool Withdraw(int cost) = 0;
   virtual void Deposit(int tokens) = 0;
-  // Costs, for Withdraw.
-  virtual const BudgetOptions& budget_options() const = 0;
+  virtual RetryCosts retry_costs() const = 0;
 };
 
 struct NoMutex {
@@ -141,8 +145,8 @@ class BasicSharedState final : public SharedState {
     DispatchAnswer answer;
     {
       Lock lock(&quota_->mutex);
-      Quota::Answer a =
-          quota_->value.Ask(place->ticket, waiter, now, limit, wakes);
+      Quota::Answer a = quota_->value.Ask(place->ticket, waiter, place->cost,
+                                          now, limit, wakes);
       Copy(a, &answer);
       answer.permit.quota = a.permit;
     }
@@ -177,7 +181,7 @@ class BasicSharedState final : public SharedState {
     endpoint_->value.hedge_budget().OnCall(now);
   }
 
-  DispatchAnswer DispatchHedge(uint64_t call_id, MonotonicTime now,
+  DispatchAnswer DispatchHedge(const WaitPlace& of, MonotonicTime now,
                                WakeList* wakes) override {
     bool paid = false;
     {
@@ -194,8 +198,8 @@ class BasicSharedState final : public SharedState {
     }
     // Behind everybody who waits already, and with a limit that has passed: it
     // goes at once or is refused, and is never queued.
-    WaitPlace place;
-    place.ticket = {now, call_id};
+    WaitPlace place = of;
+    place.ticket.arrived = now;
     DispatchAnswer answer =
         Dispatch(&place, nullptr, now, MonotonicTime::InfinitePast(),
                  WhenOpen::kFail, wakes);
@@ -244,7 +248,13 @@ class BasicSharedState final : public SharedState {
                  permit->RefusedLater(outcome)) {
         quota_->value.OnRefusedLater(permit->quota, outcome, now, wakes);
       }
-      Keep(quota_->value.pacer().gate_until(), DelaySource::kGate, &result);
+      if (outcome.usage.known()) {
+        quota_->value.Settle(permit->quota, outcome.usage, now, wakes);
+      }
+      DelaySource source = DelaySource::kNone;
+      const MonotonicTime t =
+          quota_->value.NotBefore(permit->quota.limiter.cost, now, &source);
+      Keep(t, source, &result);
     }
     Lock lock(&endpoint_->mutex);
     Endpoint& endpoint = endpoint_->value;
@@ -267,9 +277,9 @@ class BasicSharedState final : public SharedState {
     Lock lock(&endpoint_->mutex);
     endpoint_->value.budget().Deposit(tokens);
   }
-  const BudgetOptions& budget_options() const override {
-    // Immutable after construction: no lock.
-    return endpoint_->value.budget().options();
+  RetryCosts retry_costs() const override {
+    Lock lock(&endpoint_->mutex);
+    return endpoint_->value.budget().costs();
   }
 
  private:

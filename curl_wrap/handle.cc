@@ -200,6 +200,7 @@ void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
   }
   request.idempotent = IsIdempotent(options, profile);
   request.nested = settings.HasRetryMarker();
+  request.cost = options.cost;
 
   const auto own_parker = std::make_shared<Parker>();
   {

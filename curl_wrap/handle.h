@@ -109,6 +109,7 @@
 
 #include "absl/time/time.h"
 #include "core/call_record.h"
+#include "core/cost.h"
 #include "core/retry_policy.h"
 #include "core/stop_reason.h"
 #include "curl_wrap/easy_options.h"
@@ -130,6 +131,10 @@ struct CallOptions {
   // Repeating the request is harmless, or is not. Absent: by its method and its
   // Idempotency-Key.
   std::optional<bool> idempotent;
+
+  // What each attempt takes of our own limits (QuotaOptions::limits), as far as is
+  // known before it is sent. Default: one request.
+  Cost cost;
 
   // Names who is limited together, instead of the credential. No secret.
   std::string quota_id;

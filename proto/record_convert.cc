@@ -189,6 +189,15 @@ void AttemptToProto(const AttemptRecord& from, const CallRecord& call,
   if (from.budget_cost != 0) to->set_budget_cost(from.budget_cost);
   if (from.hedge) to->set_hedge(true);
   if (from.lost) to->set_lost(true);
+  if (o.usage.known()) {
+    v1::Usage* const usage = to->mutable_usage();
+    const auto set = [usage](int64_t value, void (v1::Usage::*field)(int64_t)) {
+      if (value != Usage::kUnknown) (usage->*field)(value);
+    };
+    set(o.usage.input_tokens, &v1::Usage::set_input_tokens);
+    set(o.usage.output_tokens, &v1::Usage::set_output_tokens);
+    set(o.usage.units, &v1::Usage::set_units);
+  }
 }
 
 void DispatchToProto(const DispatchRecord& from, const CallRecord& call,
@@ -362,6 +371,10 @@ AttemptRecord AttemptFromProto(const v1::Attempt& from, const CallRecord& call,
   to.budget_cost = from.budget_cost();
   to.hedge = from.hedge();
   to.lost = from.lost();
+  const v1::Usage& usage = from.usage();
+  if (usage.has_input_tokens()) o.usage.input_tokens = usage.input_tokens();
+  if (usage.has_output_tokens()) o.usage.output_tokens = usage.output_tokens();
+  if (usage.has_units()) o.usage.units = usage.units();
   return to;
 }
 
@@ -427,6 +440,13 @@ v1::CallRecord RecordToProto(const CallRecord& record) {
   if (record.dropped_dispatches != 0) {
     to.set_dropped_dispatches(record.dropped_dispatches);
   }
+  if (record.cost != Cost()) {
+    v1::Cost* const cost = to.mutable_cost();
+    cost->set_requests(record.cost.requests);
+    cost->set_input_tokens(record.cost.input_tokens);
+    cost->set_output_tokens(record.cost.output_tokens);
+    cost->set_units(record.cost.units);
+  }
   if (record.max_in_flight != 1) to.set_max_in_flight(record.max_in_flight);
   for (const EventRecord& e : record.events) {
     EventToProto(e, record, to.add_events());
@@ -462,6 +482,12 @@ absl::StatusOr<CallRecord> RecordFromProto(const v1::CallRecord& proto) {
   to.yields_to_outer = proto.yields_to_outer();
   to.seed = proto.seed();
   to.dropped_dispatches = proto.dropped_dispatches();
+  if (proto.has_cost()) {
+    to.cost.requests = proto.cost().requests();
+    to.cost.input_tokens = proto.cost().input_tokens();
+    to.cost.output_tokens = proto.cost().output_tokens();
+    to.cost.units = proto.cost().units();
+  }
   if (proto.has_max_in_flight()) to.max_in_flight = proto.max_in_flight();
 
   if (proto.attempts_size() > CallRecord::kMaxAttempts) {

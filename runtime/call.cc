@@ -21,6 +21,7 @@ CallSpec SpecOf(const CallRequest& request, const Policy& policy,
   spec.deadline = request.deadline;
   spec.idempotent = request.idempotent;
   spec.replayable = request.replayable;
+  spec.cost = request.cost;
   spec.nested = request.nested || InsideAttempt::Any();
   spec.protocol = request.protocol;
   spec.target = request.target;

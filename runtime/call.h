@@ -25,6 +25,7 @@
 #include "absl/time/time.h"
 #include "core/action.h"
 #include "core/call_record.h"
+#include "core/cost.h"
 #include "core/execution.h"
 #include "core/outcome.h"
 #include "core/retry_policy.h"
@@ -50,6 +51,8 @@ struct CallRequest {
   // It carries the retry marker of a layer around it (signals/retry_marker.h).
   // That it is made within another call's attempt, Call sees by itself.
   bool nested = false;
+  // What an attempt takes of our own limits (QuotaOptions::limits).
+  Cost cost;
   // What Client::PolicyOf found. Empty: the client's top level, as it is now.
   PolicyRef policy;
   // Instead of the policy's. Must be valid (ValidateRetry).

@@ -7,6 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "tools/config.h"
 #include "tools/demo.h"
+#include "tools/explain.h"
 #include "tools/load.h"
 #include "tools/profile.h"
 
@@ -21,6 +22,7 @@ constexpr char kUsage[] =
     "  load    calls a server that is already there, through Forbear, and "
     "counts\n"
     "  config  checks a configuration file; shows what it says of a call\n"
+    "  explain what would be decided for one answer, and why\n"
     "  profile what vendors' answers mean: lists, shows and checks profiles\n"
     "\n"
     "`forbear COMMAND --help` says more.\n";
@@ -45,6 +47,9 @@ int main(int argc, char** argv) {
   }
   if (args[0] == "config") {
     return forbear::tools::RunConfig({args.begin() + 1, args.end()});
+  }
+  if (args[0] == "explain") {
+    return forbear::tools::RunExplain({args.begin() + 1, args.end()});
   }
   if (args[0] == "profile") {
     return forbear::tools::RunProfile({args.begin() + 1, args.end()});

@@ -15,6 +15,7 @@
 #include "core/execution.h"
 #include "core/outcome.h"
 #include "core/random.h"
+#include "core/rate_limiter.h"
 #include "core/stop_reason.h"
 #include "gtest/gtest.h"
 #include "tests/testing/simulation.h"
@@ -108,6 +109,7 @@ SimServer MoodyServer(uint64_t seed) {
     }
     r.outcome = OkOutcome();
     if (dice->Chance(0.05)) r.outcome.kind = ErrorKind::kPermanent;
+    if (dice->Chance(0.5)) r.outcome.usage.output_tokens = dice->Below(3000);
     r.outcome.retry_wanted = dice->Chance(0.3);
     if (dice->Chance(0.1)) r.outcome.pushback = dice->Upto(absl::Seconds(2));
     return r;
@@ -137,6 +139,14 @@ void RunMoody(uint64_t seed, const Weather& weather, int64_t* sends,
   if (dice.Chance(0.3)) {
     options.endpoint.breaker.probe_lease = absl::Milliseconds(500);
   }
+  const bool limits = dice.Chance(0.3);
+  if (limits) {
+    options.quota.limits = {
+        {"requests", LimitUnit::kRequests, 1 + dice.Below(30), absl::Seconds(1),
+         1 + dice.Below(30)},
+        {"tokens", LimitUnit::kTokens, 1 + dice.Below(5000), absl::Seconds(1),
+         1 + dice.Below(5000)}};
+  }
   const bool hedging = dice.Chance(0.5);
   if (dice.Chance(0.5)) options.endpoint.hedge_budget.burst = 1000;
   options.late_losers = dice.Unit();
@@ -161,6 +171,7 @@ void RunMoody(uint64_t seed, const Weather& weather, int64_t* sends,
     call.retry.max_attempts = 1 + dice.Below(6);
     call.idempotent = dice.Chance(0.8);
     call.nested = dice.Chance(0.1);
+    if (limits) call.cost.output_tokens = dice.Below(2000);
     if (hedging) {
       call.max_in_flight = 1 + dice.Below(5);
       call.retry.hedge.enabled = true;

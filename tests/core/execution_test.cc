@@ -24,6 +24,7 @@
 #include "absl/time/time.h"
 #include "core/action.h"
 #include "core/call_record.h"
+#include "core/cost.h"
 #include "core/outcome.h"
 #include "core/replay.h"
 #include "core/retry_policy.h"
@@ -42,6 +43,7 @@ constexpr absl::Duration kBackoff = absl::Milliseconds(100);
 constexpr absl::Duration kLimit = absl::Seconds(20);
 constexpr absl::Duration kAttempt = absl::Seconds(6);
 constexpr absl::Duration kHedge = absl::Seconds(1);
+constexpr Cost kCost{1, 20, 300, 4000};
 
 // What both calls share with nobody: a gate, a breaker, a queue in front, and a
 // budget. The same rules as SharedState's, the least code.
@@ -54,6 +56,7 @@ class Model final : public SharedState {
                           WhenOpen when_open, WakeList*) override {
     DispatchAnswer a;
     asked_with = place->ticket;
+    asked_for = place->cost;
     const MonotonicTime until = Later(gate, open);
     queued = false;
     if (until <= now && !others_first) {
@@ -85,9 +88,10 @@ class Model final : public SharedState {
   }
 
   void CountForHedges(MonotonicTime) override { ++hedgeable; }
-  DispatchAnswer DispatchHedge(uint64_t, MonotonicTime now,
+  DispatchAnswer DispatchHedge(const WaitPlace& of, MonotonicTime now,
                                WakeList*) override {
     DispatchAnswer a;
+    asked_for = of.cost;
     if (hedges_left == 0 || gate > now || open > now || others_first) {
       a.verdict = Verdict::kRefuse;
       a.until = now;
@@ -128,7 +132,9 @@ class Model final : public SharedState {
     return true;
   }
   void Deposit(int tokens) override { level = std::min(full, level + tokens); }
-  const BudgetOptions& budget_options() const override { return costs; }
+  RetryCosts retry_costs() const override {
+    return {costs.transient_cost, costs.throttled_cost};
+  }
 
   void Shut(const Outcome& o, MonotonicTime now) {
     if (o.kind == ErrorKind::kQuotaExhausted) {
@@ -144,7 +150,7 @@ class Model final : public SharedState {
     return out == o.out && given == o.given && queued == o.queued &&
            level == o.level && heads == o.heads && gate == o.gate &&
            hedges_left == o.hedges_left && hedgeable == o.hedgeable &&
-           asked_with == o.asked_with;
+           asked_with == o.asked_with && asked_for == o.asked_for;
   }
   std::string Text() const {
     return absl::StrCat("out ", out, " given ", given, " queued ", queued,
@@ -166,6 +172,7 @@ class Model final : public SharedState {
   int level;
   int full;
   Ticket asked_with;
+  Cost asked_for;
   BudgetOptions costs;
 };
 
@@ -469,7 +476,9 @@ class Twin {
     if (!HedgeAllowed() || !LeavesTime(now)) return;
     ++tried_;
     WakeList none;
-    if (model.DispatchHedge(1, now, &none).verdict == Verdict::kGo) {
+    WaitPlace place;
+    place.cost = kCost;
+    if (model.DispatchHedge(place, now, &none).verdict == Verdict::kGo) {
       Start(now, /*hedge=*/true);
     } else {
       ExpectHedge(now);
@@ -494,6 +503,7 @@ class Twin {
     phase = Phase::kQueued;
     WaitPlace place;
     place.ticket = {ticket_, 1};
+    place.cost = kCost;
     WakeList none;
     const DispatchAnswer a =
         model.Dispatch(&place, nullptr, now, limit, o_.when_open, &none);
@@ -737,6 +747,7 @@ class Pair {
     spec.idempotent = o.idempotent;
     spec.replayable = o.replayable;
     spec.nested = o.nested;
+    spec.cost = kCost;
     spec.billable = o.billable;
     spec.max_in_flight = o.max_in_flight;
     static const auto* const waiter =

@@ -241,6 +241,25 @@ TEST(HedgeBudgetTest, TwentyCallsMakeAHedge) {
   }
 }
 
+TEST(HedgeBudgetTest, NewOptionsKeepHowFullItIs) {
+  const MonotonicTime now = MonotonicTime::FromNanos(5);
+  HedgeBudgetOptions o;
+  o.burst = 10;
+  o.per_second = 1;
+  HedgeBudget budget(o, now);
+  for (int i = 0; i < 6; ++i) EXPECT_TRUE(budget.Withdraw(now));
+  HedgeBudgetOptions wider = o;
+  wider.burst = 100;
+  wider.ratio = 1;
+  // What time has brought by now is of the old options.
+  budget.Reconfigure(wider, now + absl::Seconds(1));
+  EXPECT_DOUBLE_EQ(budget.level(), 50);
+  budget.OnCall(now + absl::Seconds(1));
+  EXPECT_DOUBLE_EQ(budget.level(), 51);
+  budget.Reconfigure(o, now + absl::Seconds(1));
+  EXPECT_DOUBLE_EQ(budget.level(), 5.1);
+}
+
 TEST(HedgeBudgetTest, OddTimes) {
   HedgeBudgetOptions o;
   o.ratio = 0;

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/action.h"
 #include "core/execution.h"
+#include "core/retry_budget.h"
 #include "core/shared_state.h"
 #include "gtest/gtest.h"
 
@@ -57,6 +58,12 @@ class Relay final : public SharedState {
                           WhenOpen when_open, WakeList* wakes) override {
     return to_->Dispatch(place, waiter, now, limit, when_open, wakes);
   }
+  void CountForHedges(MonotonicTime now) override { to_->CountForHedges(now); }
+  DispatchAnswer DispatchHedge(const WaitPlace& of, MonotonicTime now,
+                               WakeList* wakes) override {
+    return to_->DispatchHedge(of, now, wakes);
+  }
+  void ReturnHedge() override { to_->ReturnHedge(); }
   void Leave(WaitPlace* place, WakeList* wakes) override {
     to_->Leave(place, wakes);
   }
@@ -74,9 +81,7 @@ class Relay final : public SharedState {
     return to_->Withdraw(cost);
   }
   void Deposit(int tokens) override { to_->Deposit(tokens); }
-  const BudgetOptions& budget_options() const override {
-    return to_->budget_options();
-  }
+  RetryCosts retry_costs() const override { return to_->retry_costs(); }
   int withdrawn() const { return withdrawn_; }
 
  private:

@@ -22,6 +22,7 @@
 #include "core/outcome.h"
 #include "core/quota.h"
 #include "core/random.h"
+#include "core/rate_limiter.h"
 #include "core/retry_budget.h"
 #include "core/retry_policy.h"
 #include "core/shared_state.h"
@@ -78,6 +79,7 @@ SimServer MoodyServer(uint64_t seed) {
     } else {
       r.outcome = OkOutcome();
     }
+    if (dice->Chance(0.5)) r.outcome.usage.output_tokens = dice->Below(3000);
     r.outcome.bytes_sent = dice->Below(1000);
     r.outcome.bytes_received = dice->Below(1000);
     return r;
@@ -95,6 +97,10 @@ std::unique_ptr<Simulation> RunMoody(uint64_t seed) {
   if (dice.Chance(0.3)) options.endpoint.budget.capacity = 30;
   if (dice.Chance(0.2)) options.quota.max_waiters = 1 + dice.Below(5);
   if (dice.Chance(0.7)) options.endpoint.hedge_budget.burst = 1000;
+  if (dice.Chance(0.3)) {
+    options.quota.limits = {{"tokens", LimitUnit::kTokens, 1000,
+                             absl::Seconds(1), 1000 + dice.Below(1000)}};
+  }
   if (seed % 3 == 0) {
     options.endpoint.budget.transient_cost = 20;
     options.endpoint.budget.throttled_cost = 7;
@@ -118,6 +124,8 @@ std::unique_ptr<Simulation> RunMoody(uint64_t seed) {
     call.retry.max_attempts = 1 + dice.Below(6);
     call.idempotent = dice.Chance(0.7);
     call.nested = dice.Chance(0.1);
+    call.cost.input_tokens = dice.Below(500);
+    call.cost.output_tokens = dice.Below(700);
     call.billable = dice.Chance(0.3);
     call.max_in_flight = dice.Below(4);
     call.retry.yield_to_outer = dice.Chance(0.7);
@@ -125,7 +133,7 @@ std::unique_ptr<Simulation> RunMoody(uint64_t seed) {
     call.retry.hedge.enabled = dice.Chance(0.7);
     call.retry.hedge.billable_consent = dice.Chance(0.5);
     call.retry.hedge.repeat_consent = dice.Chance(0.5);
-    call.retry.hedge.delay = dice.Upto(absl::Milliseconds(400));
+    call.retry.hedge.delay = dice.Upto(absl::Milliseconds(150));
     call.retry.hedge.max_hedges = 1 + dice.Below(4);
     call.quota = static_cast<size_t>(dice.Below(2));
     call.endpoint = static_cast<size_t>(dice.Below(2));
@@ -185,10 +193,7 @@ TEST(ReplayTest, EveryCallOfManySimulations) {
   // All the ends that this weather can bring.
   for (int i = 1; i < kStopReasonCount; ++i) {
     const auto reason = static_cast<StopReason>(i);
-    if (reason == StopReason::kNotReplayable ||
-        reason == StopReason::kCostTooLarge) {
-      continue;
-    }
+    if (reason == StopReason::kNotReplayable) continue;
     EXPECT_GT(reasons[reason], 0) << StopReasonName(reason);
   }
 }
@@ -355,7 +360,8 @@ class Procrastinator final : public SharedState {
     return a;
   }
   void CountForHedges(MonotonicTime) override {}
-  DispatchAnswer DispatchHedge(uint64_t, MonotonicTime, WakeList*) override {
+  DispatchAnswer DispatchHedge(const WaitPlace&, MonotonicTime,
+                               WakeList*) override {
     return {};
   }
   void ReturnHedge() override {}
@@ -368,7 +374,9 @@ class Procrastinator final : public SharedState {
   }
   bool Withdraw(int) override { return false; }
   void Deposit(int) override {}
-  const BudgetOptions& budget_options() const override { return budget; }
+  RetryCosts retry_costs() const override {
+    return {budget.transient_cost, budget.throttled_cost};
+  }
 
   int asked = 0;
   BudgetOptions budget;

@@ -1041,6 +1041,28 @@ TEST_F(HandleTest, AnAttemptOfAnotherLayerIsNotRepeated) {
   EXPECT_EQ(Sends(), 2);
 }
 
+TEST_F(HandleTest, ACallTakesItsCostOfTheLimits) {
+  ClientOptions options;
+  options.quota.limits = {
+      {"tokens", LimitUnit::kTokens, 1000, absl::Hours(1), 1000}};
+  App app(NewClient(options), server_->Url());
+  CallOptions call;
+  call.deadline = kLong;
+  call.cost.input_tokens = 600;
+  EXPECT_EQ(app.curl.Perform(call).stop_reason, StopReason::kSuccess);
+  // 600 more are there in 12 minutes.
+  const CallResult second = app.curl.Perform(call);
+  EXPECT_EQ(second.stop_reason, StopReason::kWaitExceedsDeadline);
+  ASSERT_TRUE(second.retry_at.has_value());
+  EXPECT_GT(*second.retry_at, absl::Minutes(11));
+  call.cost.input_tokens = 1001;
+  const CallResult never = app.curl.Perform(call);
+  EXPECT_EQ(never.stop_reason, StopReason::kCostTooLarge);
+  EXPECT_FALSE(never.retry_at.has_value());
+  EXPECT_EQ(never.record.cost.input_tokens, 1001);
+  EXPECT_EQ(Sends(), 1);
+}
+
 // A call within a call: from where the outer one may be repeated, and from where
 // it may not any more.
 struct Within {

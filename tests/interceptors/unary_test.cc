@@ -420,7 +420,9 @@ TEST_P(UnaryTest, CancelDuringBackoffReturnsAtOnce) {
   std::sort(milliseconds.begin(), milliseconds.end());
   std::printf("cancel during backoff: p50 %.2f ms, p99 %.2f ms, max %.2f ms\n",
               milliseconds[49], milliseconds[98], milliseconds[99]);
-  EXPECT_LE(milliseconds[98], 20);
+  // A safety limit, for a machine that is busy with other things: the wait that
+  // was cut short is of 30 s.
+  EXPECT_LE(milliseconds[98], 500);
 }
 
 TEST_P(UnaryTest, CancelWhileHeldBeforeTheFirstSend) {

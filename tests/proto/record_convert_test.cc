@@ -109,6 +109,9 @@ CallRecord RandomRecord(uint64_t seed) {
   r.total_attempts = dice.Small();
   r.dropped_dispatches = dice.Small();
   r.max_in_flight = dice.Small();
+  if (dice.Chance(0.5)) {
+    r.cost = {dice.Number(), dice.Number(), dice.Number(), dice.Number()};
+  }
   for (int i = dice.Below(CallRecord::kMaxAttempts + 1); i > 0; --i) {
     AttemptRecord a;
     a.number = dice.Small();
@@ -139,6 +142,9 @@ CallRecord RandomRecord(uint64_t seed) {
                    ? dice.Below(17)
                    : dice.Small();
     if (dice.Chance(0.5)) o.transport_error = dice.Below(110);
+    if (dice.Chance(0.5)) o.usage.input_tokens = dice.Number();
+    if (dice.Chance(0.5)) o.usage.output_tokens = dice.Number();
+    if (dice.Chance(0.5)) o.usage.units = dice.Number();
     o.bytes_sent = dice.Number();
     o.bytes_received = dice.Number();
     r.attempts.push_back(a);
@@ -154,7 +160,8 @@ CallRecord RandomRecord(uint64_t seed) {
     d.hedge = dice.Chance(0.5);
     r.dispatches.push_back(d);
   }
-  for (int i = dice.Below(CallRecord::kMaxEvents + 1); i > 0; --i) {
+  const int most = dice.Chance(0.05) ? CallRecord::kMaxEvents : 8;
+  for (int i = dice.Below(most + 1); i > 0; --i) {
     r.events.push_back(
         {dice.Of<EventRecord::What>(8), dice.Small(), dice.Time()});
   }
@@ -200,9 +207,10 @@ TEST(RecordConvertTest, RoundTripLosesNothing) {
 [[maybe_unused]] void EveryMember(const CallRecord& record) {
   [[maybe_unused]] const auto& [call_id, seed, protocol, target, method, policy,
                                 wall_start, begin, end, deadline, idempotent,
-                                yields_to_outer, max_in_flight, stop_reason,
-                                retry_at, total_attempts, attempts, dispatches,
-                                dropped_dispatches, events] = record;
+                                cost, yields_to_outer, max_in_flight,
+                                stop_reason, retry_at, total_attempts, attempts,
+                                dispatches, dropped_dispatches, events] =
+      record;
   [[maybe_unused]] const auto& [number, start, head, attempt_end, outcome,
                                 waited, wait_source, hedge, lost,
                                 garbage_pushback, replayable, not_before,
@@ -210,7 +218,7 @@ TEST(RecordConvertTest, RoundTripLosesNothing) {
       attempts[0];
   [[maybe_unused]] const auto& [kind, processed, committed, retry_forbidden,
                                 retry_wanted, timed_out, repeatable, pushback,
-                                pushback_source, status, transport_error,
+                                pushback_source, usage, status, transport_error,
                                 bytes_sent, bytes_received] = outcome;
   [[maybe_unused]] const auto& [at, verdict, until, source, holder, reason,
                                 about_hedge] = dispatches[0];

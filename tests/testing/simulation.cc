@@ -9,6 +9,7 @@
 #include "core/cost.h"
 #include "core/random.h"
 #include "core/rate_limiter.h"
+#include "core/retry_budget.h"
 
 namespace forbear::testing {
 
@@ -114,9 +115,9 @@ class Simulation::Counted final : public SharedState {
     return a;
   }
   void CountForHedges(MonotonicTime now) override { real_.CountForHedges(now); }
-  DispatchAnswer DispatchHedge(uint64_t call_id, MonotonicTime now,
+  DispatchAnswer DispatchHedge(const WaitPlace& of, MonotonicTime now,
                                WakeList* wakes) override {
-    DispatchAnswer a = real_.DispatchHedge(call_id, now, wakes);
+    DispatchAnswer a = real_.DispatchHedge(of, now, wakes);
     if (a.verdict == Verdict::kWait) simulation_->Broken("a hedge waits");
     if (a.verdict == Verdict::kGo) {
       ++out;
@@ -147,9 +148,7 @@ class Simulation::Counted final : public SharedState {
   }
   bool Withdraw(int cost) override { return real_.Withdraw(cost); }
   void Deposit(int tokens) override { real_.Deposit(tokens); }
-  const BudgetOptions& budget_options() const override {
-    return real_.budget_options();
-  }
+  RetryCosts retry_costs() const override { return real_.retry_costs(); }
 
   int out = 0;
 
@@ -176,6 +175,7 @@ Simulation::Call::Call(Simulation* simulation, size_t number,
   spec.idempotent = options.idempotent;
   spec.nested = options.nested;
   spec.billable = options.billable;
+  spec.cost = options.cost;
   spec.max_in_flight = options.max_in_flight;
   spec.target = "server";
   spec.method = "CALL";
@@ -475,7 +475,13 @@ void Simulation::CheckRest() {
     CheckDoomed("quota", q->value.queue(), q->value.pacer().gate_until());
     MonotonicTime earliest = q->value.pacer().Earliest(now_);
     if (const RateLimiter* const limiter = q->value.limiter()) {
-      earliest = Later(earliest, limiter->Earliest(Cost(), now_));
+      WakeList head;
+      q->value.queue().CollectHead(&head);
+      if (!head.empty()) {
+        const size_t call = static_cast<CallWaiter*>(head[0].get())->call();
+        earliest = Later(earliest,
+                         limiter->Earliest(calls_[call].options_.cost, now_));
+      }
     }
     CheckHead("quota", q->value.queue(), earliest);
   }

@@ -49,6 +49,7 @@
 
 #include "absl/time/time.h"
 #include "core/action.h"
+#include "core/cost.h"
 #include "core/endpoint.h"
 #include "core/execution.h"
 #include "core/outcome.h"
@@ -133,6 +134,7 @@ struct SimCallOptions {
   bool idempotent = true;
   bool nested = false;  // an attempt of somebody else's loop
   bool billable = false;
+  Cost cost;
   // Above 1, with RetryOptions::hedge: it may hedge.
   int max_in_flight = 1;
   size_t quota = 0;
