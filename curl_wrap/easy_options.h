@@ -17,6 +17,8 @@
 #include <map>
 #include <string>
 
+#include "absl/strings/string_view.h"
+
 namespace forbear::curl {
 
 // The value of an option, of whatever type.
