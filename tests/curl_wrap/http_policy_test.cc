@@ -32,15 +32,31 @@
 #include "core/stop_reason.h"
 #include "curl_wrap/classify.h"
 #include "gtest/gtest.h"
+#include "signals/header_field.h"
+#include "signals/http_classify.h"
+#include "signals/profile_set.h"
+#include "signals/vendor_profile.h"
 #include "tests/core/scripted_calls.h"
 
 namespace forbear::curl {
 namespace {
 
-Outcome Answer(int status) {
+// Of a server that nobody has described.
+AnswerMeaning MeaningOf(int status, const char* retry_after = nullptr) {
+  std::vector<HeaderField> fields;
+  if (retry_after != nullptr) fields.push_back({"Retry-After", retry_after});
+  AnswerFacts answer;
+  answer.status = status;
+  answer.headers = fields;
+  const VendorProfile& generic = ProfileSet::BuiltIn()->generic();
+  return ClassifyAnswer(answer, generic, generic);
+}
+
+Outcome Answer(int status, const char* retry_after = nullptr) {
   AttemptFacts facts;
   facts.status = status;
   facts.sent = true;
+  facts.answer = MeaningOf(status, retry_after);
   return Classify(facts);
 }
 
@@ -49,6 +65,7 @@ Outcome Broken(CURLcode code, bool sent = true, int status = 0) {
   facts.code = code;
   facts.sent = sent;
   facts.status = status;
+  if (status != 0) facts.answer = MeaningOf(status);
   return Classify(facts);
 }
 
@@ -121,26 +138,21 @@ TEST(HttpPolicyTest, SequencesOfCurlsTests) {
 // curl tests/data/test366: --retry-max-time 10 and "Retry-After: 200". One request,
 // and no waiting. test3010: a wait of an earlier answer does not stick.
 TEST(HttpPolicyTest, AWaitIsForItsOwnAnswerAndFitsOrEndsTheCall) {
-  AttemptFacts facts;
-  facts.status = 503;
-  facts.sent = true;
-  facts.retry_after = absl::Seconds(200);
   EndpointOptions endpoint;
   endpoint.breaker.enabled = false;
   RetryOptions options;
   options.max_elapsed = absl::Seconds(10);
   ScriptedCalls one(endpoint);
-  const ScriptedCalls::Result r = one.Call(options, {Classify(facts)});
+  const ScriptedCalls::Result r = one.Call(options, {Answer(503, "200")});
   EXPECT_EQ(r.attempts(), 1);
   EXPECT_EQ(r.reason, StopReason::kWaitExceedsDeadline);
   EXPECT_EQ(r.record.end, r.record.begin);
 
   options.max_elapsed = absl::Seconds(60);
   options.backoff.max = absl::Milliseconds(50);
-  facts.retry_after = absl::Seconds(20);
   ScriptedCalls other(endpoint);
   const ScriptedCalls::Result s =
-      other.Call(options, {Classify(facts), Answer(500), Answer(200)});
+      other.Call(options, {Answer(503, "20"), Answer(500), Answer(200)});
   ASSERT_EQ(s.delays.size(), 2u);
   EXPECT_GE(s.delays[0], absl::Seconds(20));
   EXPECT_LE(s.delays[1], absl::Milliseconds(50));
