@@ -11,24 +11,33 @@ namespace forbear {
 
 bool operator==(const AttemptRecord& x, const AttemptRecord& y) {
   const auto all = [](const AttemptRecord& r) {
-    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = r;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
+    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = r;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
   };
   return all(x) == all(y);
 }
 
 bool operator==(const DispatchRecord& x, const DispatchRecord& y) {
   const auto all = [](const DispatchRecord& r) {
-    const auto& [a, b, c, d, e, f] = r;
-    return std::tie(a, b, c, d, e, f);
+    const auto& [a, b, c, d, e, f, g] = r;
+    return std::tie(a, b, c, d, e, f, g);
+  };
+  return all(x) == all(y);
+}
+
+bool operator==(const EventRecord& x, const EventRecord& y) {
+  const auto all = [](const EventRecord& r) {
+    const auto& [a, b, c] = r;
+    return std::tie(a, b, c);
   };
   return all(x) == all(y);
 }
 
 bool operator==(const CallRecord& x, const CallRecord& y) {
   const auto all = [](const CallRecord& r) {
-    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s] = r;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s);
+    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s, t, u] =
+        r;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s, t, u);
   };
   return all(x) == all(y);
 }
@@ -58,6 +67,28 @@ absl::string_view BudgetAnswerName(BudgetAnswer answer) {
       return "paid";
     case BudgetAnswer::kRefused:
       return "refused";
+  }
+  return "?";
+}
+
+absl::string_view EventName(EventRecord::What what) {
+  switch (what) {
+    case EventRecord::What::kSent:
+      return "sent";
+    case EventRecord::What::kHeadGood:
+      return "head-good";
+    case EventRecord::What::kHeadFailed:
+      return "head-failed";
+    case EventRecord::What::kHeadTold:
+      return "head-told";
+    case EventRecord::What::kEnd:
+      return "end";
+    case EventRecord::What::kAsk:
+      return "ask";
+    case EventRecord::What::kTimeUp:
+      return "time-up";
+    case EventRecord::What::kCancel:
+      return "cancel";
   }
   return "?";
 }
@@ -125,6 +156,8 @@ std::string FormatCallRecord(const CallRecord& record) {
     } else if (a.garbage_pushback) {
       absl::StrAppend(&text, ", server asked for an unbelievable wait");
     }
+    if (a.hedge) text += ", a hedge";
+    if (a.lost) text += ", another one was first";
     text += "\n";
   }
   return text;

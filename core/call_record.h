@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/string_view.h"
@@ -51,6 +52,12 @@ struct AttemptRecord {
   // call's begin for the first), and what made it as long as it was.
   absl::Duration waited;
   DelaySource wait_source = DelaySource::kNone;
+  // It started while another one was out (core/hedge.h); `waited` counts from the
+  // start of the attempt before it then.
+  bool hedge = false;
+  // Another attempt's answer came first, and this one was cancelled. Its outcome
+  // is what came nevertheless.
+  bool lost = false;
   // Whether a wait that the server announced was too long to be believed.
   bool garbage_pushback = false;
   // Whether the request could have been sent again when it ended.
@@ -76,6 +83,26 @@ struct DispatchRecord {
   DelaySource source = DelaySource::kNone;
   Holder holder = Holder::kNowhere;
   StopReason reason = StopReason::kNone;  // kRefuse
+  // It was about a hedge: kRefuse only means that none was sent.
+  bool hedge = false;
+};
+
+// What happened, in the order in which it did. Kept for calls that may hedge
+// only: with one attempt at a time the rest of the record says as much.
+struct EventRecord {
+  enum class What : uint8_t {
+    kSent,        // `attempt` left: its driver took the order to start it
+    kHeadGood,    // the head of `attempt`'s answer: the application's
+    kHeadFailed,  // … of a failure
+    kHeadTold,    // … of one that asks for less
+    kEnd,         // `attempt` ended
+    kAsk,         // a new entry in `dispatches`
+    kTimeUp,      // the call's limit has come while it waited
+    kCancel,      // the application took the call back
+  };
+  What what = What::kSent;
+  int attempt = 0;
+  MonotonicTime at;
 };
 
 struct CallRecord {
@@ -94,6 +121,8 @@ struct CallRecord {
   bool idempotent = false;
   // It was an attempt of another layer's loop, and left repeating to that.
   bool yields_to_outer = false;
+  // Attempts that could be out at a time; above 1, it could hedge.
+  int max_in_flight = 1;
   StopReason stop_reason = StopReason::kNone;
   // When the next send would have been allowed, if the call ended because of it.
   std::optional<MonotonicTime> retry_at;
@@ -103,9 +132,12 @@ struct CallRecord {
   // down; `dropped_dispatches` counts those that did not fit, the earliest.
   absl::InlinedVector<DispatchRecord, 4> dispatches;
   int dropped_dispatches = 0;
+  // The first kMaxEvents.
+  std::vector<EventRecord> events;
 
   static constexpr int kMaxAttempts = 16;
   static constexpr int kMaxDispatches = 64;
+  static constexpr int kMaxEvents = 128;
 
   // Sends that brought no usable answer, as far as this side can see: attempts
   // less one if the call ended with an answer (ok or permanent).
@@ -119,6 +151,7 @@ struct CallRecord {
 // Every field.
 bool operator==(const AttemptRecord& a, const AttemptRecord& b);
 bool operator==(const DispatchRecord& a, const DispatchRecord& b);
+bool operator==(const EventRecord& a, const EventRecord& b);
 bool operator==(const CallRecord& a, const CallRecord& b);
 inline bool operator!=(const CallRecord& a, const CallRecord& b) {
   return !(a == b);
@@ -133,6 +166,8 @@ std::string NameForRecord(absl::string_view name);
 absl::string_view ProtocolName(Protocol protocol);
 // "not-asked", "paid", "refused".
 absl::string_view BudgetAnswerName(BudgetAnswer answer);
+// "head-good", "head-failed", …
+absl::string_view EventName(EventRecord::What what);
 
 // One line for the call and one for each attempt, for a person:
 //   POST 127.0.0.1:8080: success after 2 attempts, 1.02s

@@ -16,6 +16,16 @@ void ValidateBreaker(const BreakerOptions& options, absl::string_view path,
               faults);
   CheckDuration(absl::StrCat(path, ".window"), options.window, absl::Seconds(1),
                 absl::Hours(1), faults);
+  CheckNumber(absl::StrCat(path, ".run_failures"), options.run_failures, 0,
+              1000000, faults);
+  CheckDuration(absl::StrCat(path, ".run_time"), options.run_time,
+                absl::ZeroDuration(), absl::Hours(1), faults);
+  CheckNumber(absl::StrCat(path, ".consecutive_failures"),
+              options.consecutive_failures, 0, 1000000, faults);
+  CheckDuration(absl::StrCat(path, ".slow_call"), options.slow_call,
+                absl::Milliseconds(1), absl::InfiniteDuration(), faults);
+  CheckNumber(absl::StrCat(path, ".slow_ratio"), options.slow_ratio, 0.01, 1.0,
+              faults);
   CheckNumber(absl::StrCat(path, ".first_failures"), options.first_failures, 1,
               1000000, faults);
   CheckDuration(absl::StrCat(path, ".min_open"), options.min_open,
@@ -29,7 +39,9 @@ void ValidateBreaker(const BreakerOptions& options, absl::string_view path,
 }
 
 CircuitBreaker::CircuitBreaker(const BreakerOptions& options, MonotonicTime now)
-    : options_(options), window_(options.window, now) {}
+    : options_(options),
+      counts_slow_(options.slow_call < absl::InfiniteDuration()),
+      window_(options.window, now) {}
 
 bool CircuitBreaker::Acquire(MonotonicTime now, Permit* permit) {
   if (AdmitTime(now) > now) return false;
@@ -57,46 +69,97 @@ MonotonicTime CircuitBreaker::AdmitTime(MonotonicTime now) const {
 }
 
 bool CircuitBreaker::Report(const Permit& permit, Result result,
-                            MonotonicTime now, double random) {
+                            MonotonicTime now, double random,
+                            MonotonicTime started) {
   if (!options_.enabled || permit.generation != generation_) return false;
-  if (result == Result::kSuccess || result == Result::kThrottled) {
-    has_answered_ = true;
-  }
+  const bool alive = result == Result::kSuccess || result == Result::kThrottled;
+  if (alive) has_answered_ = true;
+  const bool counts = result == Result::kSuccess || result == Result::kFailure;
+  const bool slow =
+      counts_slow_ && counts && now - started >= options_.slow_call;
+  const bool failure = result == Result::kFailure;
 
   if (state_ == State::kHalfOpen) {
     // A probe whose lease ran out while another one went may still bring news;
     // only the newest one holds the slot.
     if (permit.probe == probe_out_) probe_out_ = 0;
-    switch (result) {
-      case Result::kSuccess:
-      case Result::kThrottled:
-        if (++probe_successes_ < options_.successes_to_close) return false;
-        opened_in_a_row_ = 0;
-        Enter(State::kClosed, now);
-        return true;
-      case Result::kFailure:
-        Open(now, random);
-        return true;
-      case Result::kNeutral:
-        return false;
+    if (failure || slow) {
+      Open(now, random);
+      return true;
     }
+    if (!alive || ++probe_successes_ < options_.successes_to_close) {
+      return false;
+    }
+    opened_in_a_row_ = 0;
+    Enter(State::kClosed, now);
+    return true;
   }
 
   // Closed; Open issues no permits of its own generation.
-  if (result != Result::kSuccess && result != Result::kFailure) return false;
-  const bool failure = result == Result::kFailure;
-  window_.Add(now, failure);
-  if (!has_answered_) ++failures_in_a_row_;
-  const bool never_answered =
-      !has_answered_ && failures_in_a_row_ >= options_.first_failures;
-  const bool ratio_reached =
-      window_.total() >= options_.min_calls &&
-      static_cast<double>(window_.failures()) >=
-          options_.failure_ratio * static_cast<double>(window_.total());
-  // Only a failure opens it: a success may complete the minimum of calls, but
-  // to open on good news would surprise everyone who reads the record.
-  if (!failure || !(never_answered || ratio_reached)) return false;
+  if (alive) run_ = 0;
+  if (!counts) return false;
+  window_.Add(now, failure, slow);
+  if (failure && run_++ == 0) run_since_ = now;
+  // Only bad news opens it: a success may complete the minimum of calls, but to
+  // open on good news would surprise everyone who reads the record.
+  if (!(failure || slow) || forced_ == Forced::kClosed ||
+      !IsTooMuch(failure, slow, now)) {
+    return false;
+  }
   Open(now, random);
+  return true;
+}
+
+bool CircuitBreaker::IsTooMuch(bool failure, bool slow,
+                               MonotonicTime now) const {
+  const bool enough = window_.total() >= options_.min_calls;
+  const auto total = static_cast<double>(window_.total());
+  if (slow && enough &&
+      static_cast<double>(window_.slow()) >= options_.slow_ratio * total) {
+    return true;
+  }
+  if (!failure) return false;
+  if (!has_answered_ && run_ >= options_.first_failures) return true;
+  if (options_.consecutive_failures > 0) {
+    return run_ >= options_.consecutive_failures;
+  }
+  if (enough && static_cast<double>(window_.failures()) >=
+                    options_.failure_ratio * total) {
+    return true;
+  }
+  return options_.run_failures > 0 && run_ >= options_.run_failures &&
+         now - run_since_ >= options_.run_time;
+}
+
+bool CircuitBreaker::Force(Forced forced, MonotonicTime now) {
+  if (forced == forced_) return false;
+  const Forced before = forced_;
+  forced_ = forced;
+  opened_in_a_row_ = 0;
+  if (forced == Forced::kOpen) {
+    Enter(State::kOpen, now);
+    open_until_ = MonotonicTime::Infinite();
+  } else if (forced == Forced::kAuto && before == Forced::kOpen &&
+             options_.enabled) {
+    // Nobody knows how it is: a probe may find out now.
+    Enter(State::kOpen, now);
+    open_until_ = now;
+  } else {
+    Enter(State::kClosed, now);
+  }
+  return true;
+}
+
+bool CircuitBreaker::Reconfigure(const BreakerOptions& options,
+                                 MonotonicTime now) {
+  if (options.window != options_.window) window_.Resize(options.window, now);
+  options_ = options;
+  counts_slow_ = options.slow_call < absl::InfiniteDuration();
+  if (options.enabled || forced_ != Forced::kAuto || state_ == State::kClosed) {
+    return false;
+  }
+  opened_in_a_row_ = 0;
+  Enter(State::kClosed, now);
   return true;
 }
 
@@ -105,7 +168,7 @@ void CircuitBreaker::Enter(State state, MonotonicTime now) {
   ++generation_;
   probe_out_ = 0;
   probe_successes_ = 0;
-  failures_in_a_row_ = 0;
+  run_ = 0;
   window_.Clear(now);
 }
 
@@ -126,6 +189,18 @@ absl::string_view BreakerStateName(CircuitBreaker::State state) {
       return "open";
     case CircuitBreaker::State::kHalfOpen:
       return "half-open";
+  }
+  return "?";
+}
+
+absl::string_view ForcedName(CircuitBreaker::Forced forced) {
+  switch (forced) {
+    case CircuitBreaker::Forced::kAuto:
+      return "auto";
+    case CircuitBreaker::Forced::kOpen:
+      return "open";
+    case CircuitBreaker::Forced::kClosed:
+      return "closed";
   }
   return "?";
 }

@@ -2,14 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "core/option_check.h"
 
 namespace forbear {
-namespace {
 
-CircuitBreaker::Result ResultOf(const Outcome& outcome) {
+CircuitBreaker::Result BreakerResultOf(const Outcome& outcome) {
   if (IsSilent(outcome)) return CircuitBreaker::Result::kNeutral;
   switch (outcome.kind) {
     case ErrorKind::kOk:
@@ -26,6 +27,8 @@ CircuitBreaker::Result ResultOf(const Outcome& outcome) {
   return CircuitBreaker::Result::kNeutral;
 }
 
+namespace {
+
 // How long slow start may hold a caller that finds `out` attempts on their way
 // and a window of `window`: 0.3 s, and more for those further back, so that a
 // server that is merely slow gets them spread out. Never above 0.5 s.
@@ -35,20 +38,31 @@ absl::Duration Hold(int64_t out, int64_t window) {
                                            static_cast<double>(window))));
 }
 
+int64_t MostOut(const EndpointOptions& options) {
+  return options.max_concurrency > 0 ? options.max_concurrency
+                                     : std::numeric_limits<int64_t>::max();
+}
+
 }  // namespace
 
 void ValidateEndpoint(const EndpointOptions& options, absl::string_view path,
                       std::vector<std::string>* faults) {
   ValidateBreaker(options.breaker, absl::StrCat(path, ".breaker"), faults);
   ValidateBudget(options.budget, absl::StrCat(path, ".budget"), faults);
+  ValidateHedgeBudget(options.hedge_budget, absl::StrCat(path, ".hedge_budget"),
+                      faults);
   CheckNumber(absl::StrCat(path, ".max_waiters"), options.max_waiters, 1,
               10000000, faults);
+  CheckNumber(absl::StrCat(path, ".max_concurrency"), options.max_concurrency,
+              0, 1000000, faults);
 }
 
 Endpoint::Endpoint(const EndpointOptions& options, MonotonicTime now)
     : breaker_(options.breaker, now),
       budget_(options.budget),
-      queue_(static_cast<size_t>(options.max_waiters)) {}
+      hedge_budget_(options.hedge_budget, now),
+      queue_(static_cast<size_t>(options.max_waiters)),
+      max_out_(MostOut(options)) {}
 
 MonotonicTime Endpoint::NotBefore(MonotonicTime now) const {
   MonotonicTime t = Later(now, pacer_.gate_until());
@@ -75,6 +89,8 @@ Endpoint::Answer Endpoint::Ask(const Ticket& ticket,
       earliest =
           Later(earliest, queue_.Since(ticket, now) + Hold(out_, window));
     }
+    // No place is free: woken when one is.
+    if (out_ >= max_out_) earliest = MonotonicTime::Infinite();
     if (earliest <= now && breaker_.Acquire(now, &answer.permit.breaker)) {
       Leave(ticket, wakes);
       answer.permit.pacer = pacer_.OnSend(now);
@@ -154,12 +170,12 @@ void Endpoint::OnAttemptDone(const Permit& permit, const Outcome& outcome,
   now = Forward(now);
   --out_;
   bool sooner = !head_seen && Pace(permit, outcome, now, wakes);
-  const CircuitBreaker::Result result = ResultOf(outcome);
+  const CircuitBreaker::Result result = BreakerResultOf(outcome);
   if (result == CircuitBreaker::Result::kSuccess ||
       result == CircuitBreaker::Result::kThrottled) {
     answers_ = std::min(answers_ + 1, kKnownAnswers);
   }
-  if (breaker_.Report(permit.breaker, result, now, random)) {
+  if (breaker_.Report(permit.breaker, result, now, random, permit.pacer.sent)) {
     if (breaker_.state() == CircuitBreaker::State::kOpen) {
       queue_.CollectDoomed(breaker_.open_until(), wakes);
     } else {
@@ -176,6 +192,46 @@ void Endpoint::OnAttemptDone(const Permit& permit, const Outcome& outcome,
 void Endpoint::ClearGate(WakeList* wakes) {
   pacer_.Clear();
   queue_.CollectHead(wakes);
+}
+
+void Endpoint::ForceBreaker(CircuitBreaker::Forced forced, MonotonicTime now,
+                            WakeList* wakes) {
+  now = Forward(now);
+  if (!breaker_.Force(forced, now)) return;
+  if (forced == CircuitBreaker::Forced::kOpen) {
+    queue_.CollectDoomed(MonotonicTime::Infinite(), wakes);
+    return;
+  }
+  if (!queue_.empty()) pacer_.StartRamp();
+  queue_.CollectHead(wakes);
+}
+
+void Endpoint::Reconfigure(const EndpointOptions& options, MonotonicTime now,
+                           WakeList* wakes) {
+  now = Forward(now);
+  queue_.SetMaxWaiters(static_cast<size_t>(options.max_waiters));
+  max_out_ = MostOut(options);
+  if (breaker_.Reconfigure(options.breaker, now)) pacer_.StartRamp();
+  queue_.CollectHead(wakes);
+}
+
+Endpoint::Snapshot Endpoint::SnapshotAt(MonotonicTime now) const {
+  Snapshot s;
+  s.waiting = static_cast<int64_t>(queue_.size());
+  s.out = out_;
+  s.breaker = breaker_.state();
+  s.forced = breaker_.forced();
+  if (s.breaker == CircuitBreaker::State::kOpen &&
+      !breaker_.open_until().is_infinite()) {
+    s.open_until = breaker_.open_until();
+  }
+  s.calls = breaker_.window().total();
+  s.failures = breaker_.window().failures();
+  s.slow = breaker_.window().slow();
+  s.run = breaker_.run();
+  if (pacer_.IsGated(now)) s.gate = pacer_.gate_until();
+  s.pace = pacer_.rate();
+  return s;
 }
 
 }  // namespace forbear

@@ -1,6 +1,6 @@
 // Endpoint: what the callers of one server share: host, port and route group.
 // The circuit breaker, the gate of a server that says when it will be back, the
-// queue of those who wait for either, and the retry budget.
+// queue of those who wait for either, and the budgets of retries and hedges.
 //
 // A caller that may not send waits here in order of arrival. When the breaker
 // opens up again one probe goes; when it has closed, callers leave spaced, not
@@ -11,6 +11,10 @@
 // one more for each answer, are out at a time; the others wait for them, for
 // at most half a second in all. An outage that is there at the start costs a
 // few sends instead of one per caller.
+//
+// Concurrency. With max_concurrency, at most so many attempts are out at a time;
+// who comes further waits for the end of one. Nobody holds a place while waiting,
+// not even between two attempts of a call.
 //
 //   Endpoint endpoint(EndpointOptions{}, now);
 //   Endpoint::Answer a = endpoint.Ask(ticket, waiter, now, limit, WhenOpen::kWait, &wakes);
@@ -24,11 +28,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
 #include "core/circuit_breaker.h"
+#include "core/hedge_budget.h"
 #include "core/outcome.h"
 #include "core/pacer.h"
 #include "core/quota.h"
@@ -43,12 +49,18 @@ namespace forbear {
 struct EndpointOptions {
   BreakerOptions breaker;
   BudgetOptions budget;
+  HedgeBudgetOptions hedge_budget;
   // Callers that may wait for one endpoint. Default 100,000. 1 … 10,000,000.
   int max_waiters = 100000;
+  // Attempts that may be out at a time. Default 0: any number. 0 … 1,000,000.
+  int max_concurrency = 0;
 };
 
 void ValidateEndpoint(const EndpointOptions& options, absl::string_view path,
                       std::vector<std::string>* faults);
+
+// What an attempt's end is to the circuit breaker.
+CircuitBreaker::Result BreakerResultOf(const Outcome& outcome);
 
 class Endpoint {
  public:
@@ -92,18 +104,51 @@ class Endpoint {
   // For operators: opens the gate.
   void ClearGate(WakeList* wakes);
 
+  // For operators: holds the breaker open or closed, or lets it decide again.
+  // While it is held open, who waits is refused with kCircuitOpen and without a
+  // time (`until` is infinite).
+  void ForceBreaker(CircuitBreaker::Forced forced, MonotonicTime now,
+                    WakeList* wakes);
+
+  // New options for the same state: who waits goes on waiting, what is out stays
+  // out, gate and pace stay, the breaker keeps its state and the budget how full
+  // it is (their Reconfigure). A shorter queue and fewer places throw nobody out.
+  // REQUIRES: options passed ValidateEndpoint.
+  void Reconfigure(const EndpointOptions& options, MonotonicTime now,
+                   WakeList* wakes);
+
   RetryBudget& budget() { return budget_; }
+  HedgeBudget& hedge_budget() { return hedge_budget_; }
   const CircuitBreaker& breaker() const { return breaker_; }
   const WaitQueue& queue() const { return queue_; }
   const Pacer& pacer() const { return pacer_; }
   // Whether it may be forgotten (runtime/registry.h): nobody waits, nothing is
-  // out, no server's wait is running, and the breaker is closed, or could have
-  // been probed for a minute and nobody cared.
+  // out, no server's wait is running, no operator holds the breaker, and it is
+  // closed, or could have been probed for a minute and nobody cared.
   bool IsIdle(MonotonicTime now) const {
     return queue_.empty() && out_ == 0 && !pacer_.IsGated(now) &&
+           breaker_.forced() == CircuitBreaker::Forced::kAuto &&
            (breaker_.state() == CircuitBreaker::State::kClosed ||
             breaker_.open_until() + absl::Minutes(1) <= now);
   }
+
+  // For people.
+  struct Snapshot {
+    int64_t waiting = 0;  // callers in the queue
+    int64_t out = 0;      // attempts that are out
+    CircuitBreaker::State breaker = CircuitBreaker::State::kClosed;
+    CircuitBreaker::Forced forced = CircuitBreaker::Forced::kAuto;
+    // While it is open: until then. Absent: it is not, or has no end.
+    std::optional<MonotonicTime> open_until;
+    // In the breaker's window, as of the last attempt that ended.
+    int64_t calls = 0;
+    int64_t failures = 0;
+    int64_t slow = 0;
+    int64_t run = 0;                    // failures in a row, up to now
+    std::optional<MonotonicTime> gate;  // nothing goes before it
+    std::optional<double> pace;         // sends per second; absent: unspaced
+  };
+  Snapshot SnapshotAt(MonotonicTime now) const;
 
   static constexpr int64_t kFirstWindow = 3;
   static constexpr int64_t kKnownAnswers = 20;
@@ -118,8 +163,10 @@ class Endpoint {
   CircuitBreaker breaker_;
   Pacer pacer_;
   RetryBudget budget_;
+  HedgeBudget hedge_budget_;
   WaitQueue queue_;
   MonotonicTime now_ = MonotonicTime::InfinitePast();
+  int64_t max_out_;      // of permits; kMax: any number
   int64_t out_ = 0;      // permits that are out
   int64_t answers_ = 0;  // answers of any kind but a failure, to kKnownAnswers
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/hedge.h"
 #include "core/random.h"
 
 namespace forbear {
@@ -12,6 +13,30 @@ namespace {
 // end an attempt a little before our clock says so.
 constexpr absl::Duration kTimerSlack = absl::Milliseconds(10);
 
+HedgeFacts FactsOf(const CallSpec& spec, const RetryOptions& options) {
+  HedgeFacts facts;
+  facts.idempotent = spec.idempotent;
+  facts.replayable = spec.replayable;
+  facts.billable = spec.billable;
+  facts.yields = spec.nested && options.yield_to_outer;
+  facts.max_in_flight = spec.max_in_flight;
+  facts.max_attempts = options.max_attempts;
+  return facts;
+}
+
+// Whether the server asks for less.
+bool Tells(const Outcome& outcome) {
+  return outcome.kind == ErrorKind::kThrottled ||
+         outcome.kind == ErrorKind::kQuotaExhausted || outcome.pushback ||
+         outcome.retry_forbidden;
+}
+
+Outcome Cancelled() {
+  Outcome outcome;
+  outcome.kind = ErrorKind::kCancelled;
+  return outcome;
+}
+
 }  // namespace
 
 Execution::Execution(CallSpec spec, const RetryOptions* options,
@@ -19,7 +44,9 @@ Execution::Execution(CallSpec spec, const RetryOptions* options,
     : spec_(std::move(spec)),
       options_(*options),
       shared_(shared),
-      waiter_(std::move(waiter)) {
+      waiter_(std::move(waiter)),
+      hedges_(options_.enabled && options_.hedge.enabled &&
+              MayHedge(options_.hedge, FactsOf(spec_, options_))) {
   record_.call_id = spec_.call_id;
   record_.seed = spec_.seed;
   record_.protocol = spec_.protocol;
@@ -30,15 +57,16 @@ Execution::Execution(CallSpec spec, const RetryOptions* options,
   record_.deadline = spec_.deadline;
   record_.idempotent = spec_.idempotent;
   record_.yields_to_outer = spec_.nested && options_.yield_to_outer;
+  if (hedges_) record_.max_in_flight = spec_.max_in_flight;
 }
 
 Execution::~Execution() {
   // A driver that goes away in the middle must not take permits along.
-  Outcome dropped;
-  dropped.kind = ErrorKind::kCancelled;
   for (InFlight& a : in_flight_) {
-    shared_->OnAttemptDone(&a.permit, dropped, record_.end, 0.0, &wakes_);
-    if (IsUndelivered(a.number)) shared_->Deposit(a.cost);
+    shared_->OnAttemptDone(&a.permit, Cancelled(), record_.end, 0.0, &wakes_);
+    if (!IsUndelivered(a.number)) continue;
+    shared_->Deposit(a.cost);
+    if (a.hedge) shared_->ReturnHedge();
   }
   if (phase_ != Phase::kFinished) {
     shared_->Leave(&place_, &wakes_);
@@ -51,6 +79,8 @@ void Execution::Begin(MonotonicTime now) {
   if (phase_ != Phase::kNew) return;
   record_.begin = record_.end = now;
   waiting_since_ = now;
+  spec_.deadline = Earlier(spec_.deadline, now + options_.call_timeout);
+  record_.deadline = spec_.deadline;
   limit_ = spec_.deadline.is_infinite() ? now + options_.max_elapsed
                                         : spec_.deadline;
   place_.ticket = {now, spec_.call_id};
@@ -66,11 +96,11 @@ void Execution::Dispatch(MonotonicTime now) {
   const DispatchAnswer answer = shared_->Dispatch(&place_, waiter_, now, limit_,
                                                   options_.when_open, &wakes_);
   holder_ = answer.holder;
-  Record(answer, now);
+  Record(answer, now, /*hedge=*/false);
   switch (answer.verdict) {
     case Verdict::kGo: {
       const bool paid = PayDue();
-      StartAttempt(answer.permit, now);
+      StartAttempt(answer.permit, now, /*hedge=*/false);
       // Nobody has seen the start yet: this takes it back, permits and all.
       if (!paid) Finish(StopReason::kBudgetExhausted, std::nullopt, now);
       return;
@@ -96,13 +126,15 @@ bool Execution::PayDue() {
   const int cost = std::exchange(due_cost_, 0);
   const bool paid = shared_->Withdraw(cost);
   if (paid) pending_cost_ = cost;
-  AttemptRecord& r = record_.attempts.back();  // the one that is retried
-  r.budget = paid ? BudgetAnswer::kPaid : BudgetAnswer::kRefused;
-  r.budget_cost = cost;
+  if (AttemptRecord* r = FindRecord(weighed_)) {
+    r->budget = paid ? BudgetAnswer::kPaid : BudgetAnswer::kRefused;
+    r->budget_cost = cost;
+  }
   return paid;
 }
 
-void Execution::Record(const DispatchAnswer& answer, MonotonicTime now) {
+void Execution::Record(const DispatchAnswer& answer, MonotonicTime now,
+                       bool hedge) {
   DispatchRecord r;
   r.at = now;
   r.verdict = answer.verdict;
@@ -110,6 +142,7 @@ void Execution::Record(const DispatchAnswer& answer, MonotonicTime now) {
   r.source = answer.source;
   r.holder = answer.holder;
   r.reason = answer.reason;
+  r.hedge = hedge;
   auto& all = record_.dispatches;
   if (r.verdict == Verdict::kWait && !all.empty()) {
     // Whoever is woken for nothing is told the same again.
@@ -122,15 +155,18 @@ void Execution::Record(const DispatchAnswer& answer, MonotonicTime now) {
     ++record_.dropped_dispatches;
   }
   all.push_back(r);
+  if (hedges_) NoteEvent(EventRecord::What::kAsk, 0, now);
 }
 
-void Execution::StartAttempt(const AttemptPermit& permit, MonotonicTime now) {
+void Execution::StartAttempt(const AttemptPermit& permit, MonotonicTime now,
+                             bool hedge) {
   phase_ = Phase::kInFlight;
   const int number = ++record_.total_attempts;
-  last_cost_ = std::exchange(pending_cost_, 0);
-  in_flight_.push_back({number, permit, last_cost_});
+  if (!hedge) last_cost_ = std::exchange(pending_cost_, 0);
+  in_flight_.push_back({number, permit, hedge ? 0 : last_cost_, hedge});
 
   AttemptRecord attempt;
+  attempt.hedge = hedge;
   attempt.number = number;
   attempt.start = attempt.end = now;
   attempt.waited = now - waiting_since_;
@@ -146,6 +182,11 @@ void Execution::StartAttempt(const AttemptPermit& permit, MonotonicTime now) {
   action.attempt = number;
   action.time = Earlier(spec_.deadline, now + options_.attempt_timeout);
   Push(action);
+  if (hedges_) {
+    if (number == 1) shared_->CountForHedges(now);
+    waiting_since_ = now;
+    ArmHedge(now);
+  }
 }
 
 void Execution::Wait(MonotonicTime until, DelaySource source) {
@@ -156,21 +197,6 @@ void Execution::Wait(MonotonicTime until, DelaySource source) {
   action.time = Earlier(until, limit_);
   action.source = source;
   Push(action);
-}
-
-bool Execution::DropGarbage(Outcome* outcome) const {
-  if (!outcome->pushback) return false;
-  if (*outcome->pushback < absl::ZeroDuration()) {
-    outcome->pushback = absl::ZeroDuration();
-  }
-  if (*outcome->pushback <= options_.max_believed_wait) {
-    // Times are whole nanoseconds. Upward: never sooner than it asked.
-    outcome->pushback = absl::Ceil(*outcome->pushback, absl::Nanoseconds(1));
-    return false;
-  }
-  outcome->pushback.reset();
-  outcome->pushback_source = DelaySource::kNone;
-  return true;
 }
 
 RetryFacts Execution::FactsFor(const Outcome& outcome) const {
@@ -188,10 +214,15 @@ Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
   if (attempt == nullptr || attempt->permit.head_seen) {
     return HeadDecision::kCommit;
   }
-  DropGarbage(&outcome);
+  DropGarbage(options_, &outcome);
   if (AttemptRecord* r = FindRecord(n)) r->head = now;
   shared_->OnAnswerHead(&attempt->permit, outcome, now, &wakes_);
-  if (phase_ != Phase::kInFlight) return HeadDecision::kCommit;
+  const HeadDecision decision = DecideHead(outcome, now);
+  return hedges_ ? OnHeadAmongHedges(n, outcome, decision, now) : decision;
+}
+
+Execution::HeadDecision Execution::DecideHead(const Outcome& outcome,
+                                              MonotonicTime now) const {
   RetryFacts facts = FactsFor(outcome);
   const bool counts = BoundOf(outcome, free_retry_used_) == Bound::kCount;
   if (counts) ++facts.counted_failures;
@@ -207,7 +238,7 @@ Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
 void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
   InFlight* attempt = Find(n);
   if (attempt == nullptr) return;
-  const bool garbage = DropGarbage(&outcome);
+  const bool garbage = DropGarbage(options_, &outcome);
   AttemptRecord* const r = FindRecord(n);
   if (r != nullptr) {
     r->end = now;
@@ -215,24 +246,29 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
     r->garbage_pushback = garbage;
     r->replayable = spec_.replayable;
   }
+  if (hedges_) NoteEvent(EventRecord::What::kEnd, n, now);
+  const bool lost = attempt->lost;
   AttemptPermit permit = attempt->permit;
   in_flight_.erase(in_flight_.begin() + (attempt - in_flight_.data()));
   const SharedState::NotBefore known =
       shared_->OnAttemptDone(&permit, outcome, now, Chance(), &wakes_);
-  if (phase_ != Phase::kInFlight) return;
-
-  const bool failed = MayChange(outcome);
-  if (failed && !in_flight_.empty()) return;  // another one may still answer
+  if (lost) return;
 
   if (outcome.kind == ErrorKind::kOk) {
     // AWS retry 2.1: the last cost comes back; a clean success earns one.
-    shared_->Deposit(record_.total_attempts == 1 ? 1 : last_cost_);
+    shared_->Deposit(has_failed_ ? last_cost_ : 1);
   }
 
+  const bool failed = MayChange(outcome);
   const Bound bound = BoundOf(outcome, free_retry_used_);
   if (failed) {
+    has_failed_ = true;
     if (bound == Bound::kFree) free_retry_used_ = true;
     if (bound == Bound::kCount) ++counted_failures_;
+    if (hedges_ && !outcome.committed && Live() > 0) {
+      OnFailedAmongOthers(outcome, now);
+      return;
+    }
   }
   const bool over =
       now >= limit_ || (outcome.timed_out && now + kTimerSlack >= limit_);
@@ -276,7 +312,9 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
   }
 
   const BudgetOptions& costs = shared_->budget_options();
+  weighed_ = n;
   waiting_since_ = now;
+  wait_source_ = DelaySource::kNone;
   if (outcome.pushback) told_by_ = outcome.pushback_source;
   if (bound == Bound::kTime) {
     // Pays when it leaves: the queue lets callers out one by one, so waiting
@@ -307,12 +345,14 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
 }
 
 void Execution::OnTimer(MonotonicTime now) {
+  if (phase_ == Phase::kInFlight) OnHedgeTimer(now);
   if (phase_ != Phase::kQueued && phase_ != Phase::kBackoff) return;
   if (phase_ == Phase::kBackoff && now < backoff_until_ && now < limit_) {
     Wait(backoff_until_, wait_source_);
     return;
   }
   if (now >= limit_) {
+    if (hedges_) NoteEvent(EventRecord::What::kTimeUp, 0, now);
     FinishAtLimit(now);
     return;
   }
@@ -325,6 +365,29 @@ void Execution::OnTimer(MonotonicTime now) {
 void Execution::OnWake(MonotonicTime now) { OnTimer(now); }
 
 void Execution::OnCancel(MonotonicTime now) {
+  if (phase_ == Phase::kFinished) return;
+  if (hedges_) NoteEvent(EventRecord::What::kCancel, 0, now);
+  // Permits go back now, and late news is dropped: who cancels does not know
+  // whether the driver will ever hear of the attempts again.
+  while (!in_flight_.empty()) {
+    InFlight& a = in_flight_.front();
+    if (IsUndelivered(a.number)) {
+      TakeBack(&a, now);
+      continue;
+    }
+    shared_->OnAttemptDone(&a.permit, Cancelled(), now, Chance(), &wakes_);
+    if (!a.lost) {
+      if (AttemptRecord* r = FindRecord(a.number)) {
+        r->end = now;
+        r->outcome = Cancelled();
+      }
+      Action action;
+      action.type = Action::Type::kCancelAttempt;
+      action.attempt = a.number;
+      Push(action);
+    }
+    in_flight_.erase(in_flight_.begin());
+  }
   Finish(StopReason::kCancelled, std::nullopt, now);
 }
 
@@ -346,25 +409,7 @@ void Execution::Finish(StopReason reason, std::optional<MonotonicTime> retry_at,
   phase_ = Phase::kFinished;
   shared_->Leave(&place_, &wakes_);
   if (pending_cost_ > 0) shared_->Deposit(std::exchange(pending_cost_, 0));
-
-  // Permits go back now: who cancels does not know whether the driver will ever
-  // hear of the attempt again.
-  Outcome cancelled;
-  cancelled.kind = ErrorKind::kCancelled;
-  for (InFlight& a : in_flight_) {
-    shared_->OnAttemptDone(&a.permit, cancelled, now, Chance(), &wakes_);
-    // A retry that was never sent was not paid for either.
-    if (IsUndelivered(a.number)) shared_->Deposit(a.cost);
-    if (AttemptRecord* r = FindRecord(a.number)) {
-      r->end = now;
-      r->outcome = cancelled;
-    }
-    Action action;
-    action.type = Action::Type::kCancelAttempt;
-    action.attempt = a.number;
-    Push(action);
-  }
-  in_flight_.clear();
+  LoseOthers(0, now);
 
   record_.end = now;
   record_.stop_reason = reason;
@@ -374,6 +419,130 @@ void Execution::Finish(StopReason reason, std::optional<MonotonicTime> retry_at,
   action.reason = reason;
   action.retry_at = retry_at;
   Push(action);
+}
+
+// --- Several attempts at a time. ---
+
+int Execution::Live() const {
+  return static_cast<int>(
+      std::count_if(in_flight_.begin(), in_flight_.end(),
+                    [](const InFlight& a) { return !a.lost; }));
+}
+
+void Execution::TakeBack(InFlight* attempt, MonotonicTime now) {
+  shared_->OnAttemptDone(&attempt->permit, Cancelled(), now, Chance(), &wakes_);
+  // What was never sent was not paid for either.
+  shared_->Deposit(attempt->cost);
+  if (attempt->hedge) shared_->ReturnHedge();
+  const int n = attempt->number;
+  in_flight_.erase(in_flight_.begin() + (attempt - in_flight_.data()));
+  actions_.erase(
+      std::remove_if(actions_.begin(), actions_.end(),
+                     [n](const Action& a) { return a.attempt == n; }),
+      actions_.end());
+  --record_.total_attempts;
+  record_.attempts.erase(
+      std::remove_if(record_.attempts.begin(), record_.attempts.end(),
+                     [n](const AttemptRecord& r) { return r.number == n; }),
+      record_.attempts.end());
+}
+
+void Execution::LoseOthers(int n, MonotonicTime now) {
+  // From the last: what is undelivered was started last, and is forgotten.
+  for (size_t i = in_flight_.size(); i-- > 0;) {
+    InFlight& a = in_flight_[i];
+    if (a.number == n || a.lost) continue;
+    if (IsUndelivered(a.number)) {
+      TakeBack(&a, now);
+      continue;
+    }
+    a.lost = true;
+    if (AttemptRecord* r = FindRecord(a.number)) {
+      r->lost = true;
+      r->end = now;
+      r->outcome = Cancelled();
+    }
+    Action action;
+    action.type = Action::Type::kCancelAttempt;
+    action.attempt = a.number;
+    Push(action);
+  }
+}
+
+bool Execution::MayHedgeNow() const {
+  HedgeFacts facts = FactsOf(spec_, options_);
+  facts.in_flight = Live();
+  facts.hedges = hedges_tried_;
+  facts.counted_failures = counted_failures_;
+  facts.told = told_;
+  return MayHedge(options_.hedge, facts);
+}
+
+void Execution::ArmHedge(MonotonicTime now) {
+  hedge_at_ = now + options_.hedge.delay;
+  if (hedge_at_ + kTimerSlack < limit_ && MayHedgeNow()) {
+    Wait(hedge_at_, DelaySource::kHedge);
+  } else {
+    hedge_at_ = MonotonicTime::Infinite();
+  }
+}
+
+void Execution::OnHedgeTimer(MonotonicTime now) {
+  if (hedge_at_.is_infinite()) return;
+  if (now < hedge_at_) {
+    Wait(hedge_at_, DelaySource::kHedge);
+  } else {
+    Hedge(now);
+  }
+}
+
+void Execution::Hedge(MonotonicTime now) {
+  hedge_at_ = MonotonicTime::Infinite();
+  if (now + kTimerSlack >= limit_ || !MayHedgeNow()) return;
+  ++hedges_tried_;
+  const DispatchAnswer answer =
+      shared_->DispatchHedge(spec_.call_id, now, &wakes_);
+  Record(answer, now, /*hedge=*/true);
+  if (answer.verdict == Verdict::kGo) {
+    StartAttempt(answer.permit, now, /*hedge=*/true);
+  } else {
+    ArmHedge(now);
+  }
+}
+
+Execution::HeadDecision Execution::OnHeadAmongHedges(int n,
+                                                     const Outcome& outcome,
+                                                     HeadDecision alone,
+                                                     MonotonicTime now) {
+  using What = EventRecord::What;
+  const bool fails = MayChange(outcome);
+  const bool tells = fails && Tells(outcome);
+  NoteEvent(tells   ? What::kHeadTold
+            : fails ? What::kHeadFailed
+                    : What::kHeadGood,
+            n, now);
+  if (Find(n)->lost) return HeadDecision::kHold;
+  if (tells) told_ = true;
+  if (!fails || tells) {
+    hedge_at_ = MonotonicTime::Infinite();
+    DropWait();
+  }
+  if (!fails) {
+    LoseOthers(n, now);
+    return HeadDecision::kCommit;
+  }
+  return Live() > 1 ? HeadDecision::kHold : alone;
+}
+
+void Execution::OnFailedAmongOthers(const Outcome& outcome, MonotonicTime now) {
+  if (Tells(outcome)) told_ = true;
+  Hedge(now);
+}
+
+void Execution::NoteEvent(EventRecord::What what, int attempt,
+                          MonotonicTime now) {
+  if (record_.events.size() == CallRecord::kMaxEvents) return;
+  record_.events.push_back({what, attempt, now});
 }
 
 Execution::InFlight* Execution::Find(int n) {
@@ -396,25 +565,15 @@ AttemptRecord* Execution::FindRecord(int n) {
   return nullptr;
 }
 
-void Execution::Push(const Action& action) {
-  const auto undelivered = [this](Action::Type type, int attempt) {
-    return std::find_if(actions_.begin(), actions_.end(), [=](const Action& a) {
-      return a.type == type && a.attempt == attempt;
-    });
-  };
-  // Whatever comes, an undelivered wait is out of date.
-  auto wait = undelivered(Action::Type::kWaitUntil, 0);
+void Execution::DropWait() {
+  const auto wait = std::find_if(
+      actions_.begin(), actions_.end(),
+      [](const Action& a) { return a.type == Action::Type::kWaitUntil; });
   if (wait != actions_.end()) actions_.erase(wait);
-  if (action.type == Action::Type::kCancelAttempt) {
-    auto start = undelivered(Action::Type::kStartAttempt, action.attempt);
-    if (start != actions_.end()) {
-      // Never sent: as if it had not been.
-      actions_.erase(start);
-      --record_.total_attempts;
-      record_.attempts.pop_back();
-      return;
-    }
-  }
+}
+
+void Execution::Push(const Action& action) {
+  DropWait();  // whatever comes, an undelivered one is out of date
   actions_.push_back(action);
 }
 
@@ -422,6 +581,11 @@ bool Execution::NextAction(Action* action) {
   if (actions_.empty()) return false;
   *action = actions_.front();
   actions_.erase(actions_.begin());
+  if (hedges_ && action->type == Action::Type::kStartAttempt) {
+    const AttemptRecord* const r = FindRecord(action->attempt);
+    NoteEvent(EventRecord::What::kSent, action->attempt,
+              r == nullptr ? record_.begin : r->start);
+  }
   return true;
 }
 

@@ -11,12 +11,22 @@
 //
 //  phase \ event | Begin    | OnAnswerHead  | OnAttemptDone        | OnTimer, OnWake  | OnCancel
 //  New           | dispatch | –             | –                    | –                | finish
-//  Queued        | –        | –             | –                    | dispatch or wait | leave, finish
-//  InFlight      | –        | gates; hold   | retry or finish      | nothing          | cancel, finish
-//                |          | back or commit|                      |                  |
-//  Backoff       | –        | –             | –                    | dispatch or wait | finish
-//  Finished      | –        | –             | –                    | –                | –
-//  (–: ignored. A driver that races with itself does no harm.)
+//  Queued        | –        | late          | late                 | dispatch or wait | leave, finish
+//  InFlight      | –        | gates; hold   | last one: retry or   | hedge, or wait   | cancel, finish
+//                |          | back or commit| finish. Others are   | for it; else     |
+//                |          |               | out and it failed:   | nothing          |
+//                |          |               | stay, maybe hedge    |                  |
+//  Backoff       | –        | late          | late                 | dispatch or wait | finish
+//  Finished      | –        | late          | late                 | –                | –
+//  (–: ignored. A driver that races with itself does no harm. late: news of an
+//  attempt that lost to another one: feeds the shared states and the record.)
+//
+// Hedges (core/hedge.h): more than one attempt is in flight only if the policy
+// says so, and the driver can do it (CallSpec::max_in_flight); a driver that
+// cannot sees nothing of it. The first good answer wins. When its head comes, or
+// it ends, the others are cancelled; they keep their permits until their ends are
+// reported, or the execution is destroyed. What fails while others are out is
+// held back until the last one has failed, too.
 //
 // A call is a pure function of its spec, its options, the events with their
 // times, and what the shared state answered. A call keeps its options; shared
@@ -69,6 +79,11 @@ struct CallSpec {
   // that layer's retry marker (signals/retry_marker.h), or the call is made
   // within an attempt of ours (runtime/nesting.h).
   bool nested = false;
+  // Each send costs money: no hedges without consent.
+  bool billable = false;
+  // Attempts that the driver can have out at a time. Above 1, it reports the end
+  // of every attempt that it was told to start, also of cancelled ones.
+  int max_in_flight = 1;
   // For the record.
   Protocol protocol = Protocol::kNone;
   std::string target;
@@ -84,7 +99,8 @@ class Execution {
   // What to do with the body of an answer whose head has arrived.
   enum class HeadDecision : uint8_t {
     kCommit,  // the application's: no retry is coming
-    kHold,    // keep it: a retry is likely, and the application must not see it
+    kHold,    // keep it: a retry is likely, or another attempt is out, and the
+              // application must not see it
   };
 
   // `options` and `shared` must outlive it. `waiter` is woken when OnWake may
@@ -144,22 +160,43 @@ class Execution {
     int number = 0;
     AttemptPermit permit;
     int cost = 0;  // what was withdrawn for it
+    bool hedge = false;
+    bool lost = false;  // another one won; it is cancelled, and not yet back
   };
 
   void Dispatch(MonotonicTime now);
-  void Record(const DispatchAnswer& answer, MonotonicTime now);
+  void Record(const DispatchAnswer& answer, MonotonicTime now, bool hedge);
   // Withdraws what a throttled retry owes. False: too little is left.
   bool PayDue();
-  void StartAttempt(const AttemptPermit& permit, MonotonicTime now);
+  void StartAttempt(const AttemptPermit& permit, MonotonicTime now, bool hedge);
   void Wait(MonotonicTime until, DelaySource source);
   void Finish(StopReason reason, std::optional<MonotonicTime> retry_at,
               MonotonicTime now);
   void FinishAtLimit(MonotonicTime now);
+
+  // Hedges. Not reached by calls that do not hedge.
+  bool MayHedgeNow() const;
+  void ArmHedge(MonotonicTime now);
+  void Hedge(MonotonicTime now);
+  void OnHedgeTimer(MonotonicTime now);
+  HeadDecision OnHeadAmongHedges(int n, const Outcome& outcome,
+                                 HeadDecision alone, MonotonicTime now);
+  void OnFailedAmongOthers(const Outcome& outcome, MonotonicTime now);
+  void NoteEvent(EventRecord::What what, int attempt, MonotonicTime now);
+
+  // Attempts that are out and have not lost.
+  int Live() const;
+  // All others that are out lose to attempt n (0: all that are out).
+  void LoseOthers(int n, MonotonicTime now);
+  // It was never sent: as if it had not been.
+  void TakeBack(InFlight* attempt, MonotonicTime now);
   InFlight* Find(int n);
   bool IsUndelivered(int n) const;
   AttemptRecord* FindRecord(int n);
-  bool DropGarbage(Outcome* outcome) const;
   RetryFacts FactsFor(const Outcome& outcome) const;
+  // Of an attempt that is alone.
+  HeadDecision DecideHead(const Outcome& outcome, MonotonicTime now) const;
+  void DropWait();
   void Push(const Action& action);
   double Chance();
 
@@ -174,6 +211,8 @@ class Execution {
   WaitPlace::Where holder_ = WaitPlace::Where::kNowhere;
   absl::InlinedVector<InFlight, 1> in_flight_;
   int counted_failures_ = 0;
+  bool has_failed_ = false;  // an attempt
+  int weighed_ = 0;          // the attempt whose end led to the present wait
   bool free_retry_used_ = false;
   int due_cost_ = 0;      // to be withdrawn when the next send leaves
   int pending_cost_ = 0;  // withdrawn for a send that has not happened yet
@@ -188,6 +227,11 @@ class Execution {
   // recorded under the name of the header that shut it.
   DelaySource told_by_ = DelaySource::kNone;
   MonotonicTime waits_until_ = MonotonicTime::InfinitePast();
+
+  const bool hedges_;  // this call may
+  bool told_ = false;  // a server asked for less
+  int hedges_tried_ = 0;
+  MonotonicTime hedge_at_ = MonotonicTime::Infinite();
 
   absl::InlinedVector<Action, 3> actions_;
   WakeList wakes_;

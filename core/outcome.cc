@@ -67,6 +67,8 @@ absl::string_view DelaySourceName(DelaySource source) {
       return "rate-limit";
     case DelaySource::kBody:
       return "body";
+    case DelaySource::kHedge:
+      return "hedge";
   }
   return "?";
 }

@@ -55,6 +55,7 @@ enum class DelaySource : uint8_t {
   kRetryInfo,   // google.rpc.RetryInfo, in trailers or in a body
   kRateLimit,   // the reset of a limit that the answer says is used up
   kBody,        // another field of the answer's body
+  kHedge,       // the delay of a hedge, while an attempt is out
 };
 
 struct Outcome {

@@ -18,6 +18,7 @@
 #ifndef FORBEAR_CORE_POLICY_H_
 #define FORBEAR_CORE_POLICY_H_
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -64,6 +65,11 @@ struct TargetPolicy : Policy {
   // the server acted: listing a code says that repeating is harmless. What a
   // program says of a method itself goes before. Default none. Codes 1 … 16.
   std::vector<int> retryable_codes;
+
+  // Whether an attempt of a remote procedure waits for its connection, rather than
+  // fails while there is none. What a program says of a call itself goes before.
+  // Default: as the transport does.
+  std::optional<bool> wait_for_ready;
 };
 
 struct Settings : Policy {

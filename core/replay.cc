@@ -1,6 +1,7 @@
 #include "core/replay.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -41,12 +42,25 @@ class Playback final : public SharedState {
                                              : nullptr;
   }
 
+  size_t asked() const { return next_; }
+
   DispatchAnswer Dispatch(WaitPlace*, const std::shared_ptr<Waiter>&,
                           MonotonicTime now, MonotonicTime, WhenOpen,
                           WakeList*) override {
+    return Answer(now, /*hedge=*/false);
+  }
+
+  void CountForHedges(MonotonicTime) override {}
+  DispatchAnswer DispatchHedge(uint64_t, MonotonicTime now,
+                               WakeList*) override {
+    return Answer(now, /*hedge=*/true);
+  }
+  void ReturnHedge() override {}
+
+  DispatchAnswer Answer(MonotonicTime now, bool hedge) {
     DispatchAnswer answer;
     const DispatchRecord* const r = Next();
-    if (r == nullptr || r->at != now) {
+    if (r == nullptr || r->at != now || r->hedge != hedge) {
       Part(now, "it asks for an attempt");
       // Something that ends it.
       answer.verdict = Verdict::kRefuse;
@@ -112,6 +126,76 @@ const AttemptRecord* Find(const CallRecord& record, int number) {
   return nullptr;
 }
 
+Outcome OutcomeOf(const AttemptRecord& attempt) {
+  Outcome outcome = attempt.outcome;
+  // As it was told, if not as long: the record does not keep garbage.
+  if (attempt.garbage_pushback) outcome.pushback = absl::InfiniteDuration();
+  return outcome;
+}
+
+// One event of a call that may hedge.
+void PlayEvent(const CallRecord& record, const EventRecord& event,
+               size_t answers_before, Execution* call, Playback* shared) {
+  using What = EventRecord::What;
+  const AttemptRecord* const attempt = Find(record, event.attempt);
+  switch (event.what) {
+    case What::kSent: {
+      Action action;
+      while (call->NextAction(&action)) {
+        if (action.type == Action::Type::kStartAttempt &&
+            action.attempt == event.attempt) {
+          return;
+        }
+      }
+      shared->Part(event.at, "it starts no attempt");
+      return;
+    }
+    case What::kHeadGood:
+    case What::kHeadFailed:
+    case What::kHeadTold: {
+      // The head's own outcome, as far as a decision looked at it.
+      Outcome head;
+      head.kind = event.what == What::kHeadGood     ? ErrorKind::kOk
+                  : event.what == What::kHeadFailed ? ErrorKind::kTransient
+                                                    : ErrorKind::kThrottled;
+      call->OnAnswerHead(event.attempt, head, event.at);
+      return;
+    }
+    case What::kEnd:
+      if (attempt == nullptr) {
+        shared->Part(event.at, "an attempt that it never started ends");
+        return;
+      }
+      // What the states said to the end of one that had lost, nobody asked.
+      if (!attempt->lost) shared->SetAttempt(attempt);
+      if (!attempt->replayable) call->SetNotReplayable();
+      call->OnAttemptDone(event.attempt, OutcomeOf(*attempt), event.at);
+      return;
+    case What::kAsk:
+      // Asked already, in the event before?
+      if (shared->asked() <= answers_before) call->OnTimer(event.at);
+      return;
+    case What::kTimeUp:
+      call->OnTimer(event.at);
+      return;
+    case What::kCancel:
+      call->OnCancel(event.at);
+      return;
+  }
+}
+
+void PlayEvents(const CallRecord& record, Execution* call, Playback* shared) {
+  size_t answers = 0;
+  for (const EventRecord& event : record.events) {
+    PlayEvent(record, event, answers, call, shared);
+    if (event.what == EventRecord::What::kAsk) ++answers;
+    if (!shared->parted().empty()) return;
+  }
+  if (call->phase() != Execution::Phase::kFinished) {
+    shared->Part(call->record().end, "it does not end");
+  }
+}
+
 // What becomes of attempt `number`, from its start to its end.
 void PlayAttempt(const CallRecord& record, int number, Execution* call,
                  Playback* shared) {
@@ -130,9 +214,7 @@ void PlayAttempt(const CallRecord& record, int number, Execution* call,
   while (call->NextAction(&action)) {
   }
   shared->SetAttempt(attempt);
-  Outcome outcome = attempt->outcome;
-  // As it was told, if not as long: the record does not keep garbage.
-  if (attempt->garbage_pushback) outcome.pushback = absl::InfiniteDuration();
+  const Outcome outcome = OutcomeOf(*attempt);
   if (!attempt->replayable) call->SetNotReplayable();
   if (attempt->head) call->OnAnswerHead(number, outcome, *attempt->head);
   call->OnAttemptDone(number, outcome, attempt->end);
@@ -146,7 +228,8 @@ absl::StatusOr<CallRecord> Replay(const CallRecord& record,
     return absl::FailedPreconditionError("the recorded call has not ended");
   }
   if (record.dropped_dispatches > 0 ||
-      record.total_attempts != static_cast<int>(record.attempts.size())) {
+      record.total_attempts != static_cast<int>(record.attempts.size()) ||
+      record.events.size() >= CallRecord::kMaxEvents) {
     return absl::FailedPreconditionError(
         "the record is not complete: it was too long to be kept whole");
   }
@@ -161,6 +244,7 @@ absl::StatusOr<CallRecord> Replay(const CallRecord& record,
   spec.deadline = record.deadline;
   spec.idempotent = record.idempotent;
   spec.nested = record.yields_to_outer;
+  spec.max_in_flight = record.max_in_flight;
   spec.protocol = record.protocol;
   spec.target = record.target;
   spec.method = record.method;
@@ -175,7 +259,8 @@ absl::StatusOr<CallRecord> Replay(const CallRecord& record,
   } else {
     call.Begin(record.begin);
   }
-  while (call.phase() != Execution::Phase::kFinished &&
+  if (!record.events.empty()) PlayEvents(record, &call, &shared);
+  while (record.events.empty() && call.phase() != Execution::Phase::kFinished &&
          shared.parted().empty()) {
     const Execution::Phase phase = call.phase();
     const DispatchRecord* const next = shared.Next();

@@ -15,6 +15,7 @@
 //
 // What is not replayed: what to do with a body while it arrives
 // (Execution::OnAnswerHead's answer), since the head's own outcome is not kept.
+// Of a call that may hedge, enough of it is.
 //
 // Thread rule: a pure function; call from anywhere.
 #ifndef FORBEAR_CORE_REPLAY_H_
@@ -27,7 +28,7 @@
 namespace forbear {
 
 // FAILED_PRECONDITION: the record is not complete (the call has not ended, or
-// had so many attempts or answers that some were dropped), or it was not made by
+// had so many attempts, answers or events that some were dropped), or it was not made by
 // an Execution. ABORTED: the decisions part from the record. REQUIRES: options
 // passed ValidateRetry.
 absl::StatusOr<CallRecord> Replay(const CallRecord& record,

@@ -15,10 +15,28 @@ void ValidateRetry(const RetryOptions& options, absl::string_view path,
                 absl::ZeroDuration(), absl::Hours(24), faults);
   CheckDuration(absl::StrCat(path, ".attempt_timeout"), options.attempt_timeout,
                 absl::Milliseconds(1), absl::InfiniteDuration(), faults);
+  CheckDuration(absl::StrCat(path, ".call_timeout"), options.call_timeout,
+                absl::Milliseconds(1), absl::InfiniteDuration(), faults);
   CheckDuration(absl::StrCat(path, ".max_believed_wait"),
                 options.max_believed_wait, absl::Seconds(1), absl::Hours(8760),
                 faults);
   ValidateBackoff(options.backoff, absl::StrCat(path, ".backoff"), faults);
+  ValidateHedge(options.hedge, absl::StrCat(path, ".hedge"), faults);
+}
+
+bool DropGarbage(const RetryOptions& options, Outcome* outcome) {
+  if (!outcome->pushback) return false;
+  if (*outcome->pushback < absl::ZeroDuration()) {
+    outcome->pushback = absl::ZeroDuration();
+  }
+  if (*outcome->pushback <= options.max_believed_wait) {
+    // Times are whole nanoseconds. Upward: never sooner than it asked.
+    outcome->pushback = absl::Ceil(*outcome->pushback, absl::Nanoseconds(1));
+    return false;
+  }
+  outcome->pushback.reset();
+  outcome->pushback_source = DelaySource::kNone;
+  return true;
 }
 
 StopReason WhyNotRetry(const RetryOptions& options, const RetryFacts& facts,

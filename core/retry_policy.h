@@ -34,6 +34,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/backoff.h"
+#include "core/hedge.h"
 #include "core/outcome.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
@@ -63,6 +64,11 @@ struct RetryOptions {
   // application knows how slow a good answer may be. 1 ms … infinite.
   absl::Duration attempt_timeout = absl::InfiniteDuration();
 
+  // How long a call may take, waits included, from its beginning: its deadline, if
+  // it has none that is sooner. Default: no limit, deadlines are the
+  // application's. 1 ms … infinite.
+  absl::Duration call_timeout = absl::InfiniteDuration();
+
   // A longer wait than this, announced by a server, is garbage: own backoff
   // applies. A shorter one is honoured or the call is refused; it is never
   // clamped. Default 24 h. 1 s … 8760 h.
@@ -77,11 +83,18 @@ struct RetryOptions {
 
   // Between transient failures.
   BackoffOptions backoff;
+
+  // A second attempt while the first one takes long. Off by default.
+  HedgeOptions hedge;
 };
 
 // Appends a sentence for each fault, named `path`.field; nothing if valid.
 void ValidateRetry(const RetryOptions& options, absl::string_view path,
                    std::vector<std::string>* faults);
+
+// What is made of a wait that a server announced: a negative one is none, and one
+// above max_believed_wait is garbage, and goes. True: it was.
+bool DropGarbage(const RetryOptions& options, Outcome* outcome);
 
 // What bounds the retry after a failure.
 enum class Bound : uint8_t {

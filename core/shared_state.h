@@ -17,6 +17,7 @@
 #ifndef FORBEAR_CORE_SHARED_STATE_H_
 #define FORBEAR_CORE_SHARED_STATE_H_
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -36,7 +37,7 @@ namespace forbear {
 // Leave to make one attempt, of both states. Comes from Dispatch, ends with
 // OnAttemptDone, exactly once.
 struct AttemptPermit {
-  Pacer::Permit quota;
+  Quota::Permit quota;
   Endpoint::Permit endpoint;
   bool head_seen = false;  // OnAnswerHead was called, with these:
   ErrorKind head_kind = ErrorKind::kOk;
@@ -77,6 +78,14 @@ class SharedState {
                                   const std::shared_ptr<Waiter>& waiter,
                                   MonotonicTime now, MonotonicTime limit,
                                   WhenOpen when_open, WakeList* wakes) = 0;
+
+  // For calls that may hedge (core/hedge.h). Once for each, at its first send:
+  virtual void CountForHedges(MonotonicTime now) = 0;
+  // May a hedge start now? kGo or kRefuse: a hedge never waits. What kGo took
+  // from the budget of hedges goes back through ReturnHedge if it was not sent.
+  virtual DispatchAnswer DispatchHedge(uint64_t call_id, MonotonicTime now,
+                                       WakeList* wakes) = 0;
+  virtual void ReturnHedge() = 0;
 
   // The call no longer waits.
   virtual void Leave(WaitPlace* place, WakeList* wakes) = 0;
@@ -161,6 +170,42 @@ class BasicSharedState final : public SharedState {
       quota_->value.Return(answer.permit.quota, wakes);
     }
     return answer;
+  }
+
+  void CountForHedges(MonotonicTime now) override {
+    Lock lock(&endpoint_->mutex);
+    endpoint_->value.hedge_budget().OnCall(now);
+  }
+
+  DispatchAnswer DispatchHedge(uint64_t call_id, MonotonicTime now,
+                               WakeList* wakes) override {
+    bool paid = false;
+    {
+      Lock lock(&endpoint_->mutex);
+      paid = endpoint_->value.hedge_budget().Withdraw(now);
+    }
+    if (!paid) {
+      DispatchAnswer answer;
+      answer.verdict = Verdict::kRefuse;
+      answer.until = now;
+      answer.reason = StopReason::kBudgetExhausted;
+      answer.holder = WaitPlace::Where::kEndpoint;
+      return answer;
+    }
+    // Behind everybody who waits already, and with a limit that has passed: it
+    // goes at once or is refused, and is never queued.
+    WaitPlace place;
+    place.ticket = {now, call_id};
+    DispatchAnswer answer =
+        Dispatch(&place, nullptr, now, MonotonicTime::InfinitePast(),
+                 WhenOpen::kFail, wakes);
+    if (answer.verdict != Verdict::kGo) ReturnHedge();
+    return answer;
+  }
+
+  void ReturnHedge() override {
+    Lock lock(&endpoint_->mutex);
+    endpoint_->value.hedge_budget().Return();
   }
 
   void Leave(WaitPlace* place, WakeList* wakes) override {

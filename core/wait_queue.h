@@ -78,6 +78,9 @@ class WaitQueue {
     return waiters_.empty() || !(waiters_.begin()->first < ticket);
   }
 
+  // Who is in stays in.
+  void SetMaxWaiters(size_t max_waiters) { max_waiters_ = max_waiters; }
+
   bool empty() const { return waiters_.empty(); }
   size_t size() const { return waiters_.size(); }
 
@@ -98,7 +101,7 @@ class WaitQueue {
     MonotonicTime since;
   };
 
-  const size_t max_waiters_;
+  size_t max_waiters_;
   absl::btree_map<Ticket, Entry> waiters_;
   absl::btree_set<std::pair<MonotonicTime, Ticket>> by_limit_;
 };

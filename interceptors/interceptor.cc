@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "core/call_match.h"
+#include "interceptors/private_access.h"
 #include "interceptors/unary_call.h"
 
 namespace forbear::rpc {
@@ -155,6 +156,9 @@ class Factory final : public ClientInterceptorFactoryInterface {
     route.rpc = info->method();
     PolicyRef found = client_->PolicyOf(route);
     if (!found->enabled) return nullptr;
+    if (found->wait_for_ready) {
+      SetDefaultWaitForReady(*found->wait_for_ready, info->client_context());
+    }
     return new UnaryInterceptor(policy_, std::move(found), info);
   }
 

@@ -88,6 +88,12 @@ inline void CopyHiddenSettings(const grpc::ClientContext& from,
   to->*Get(pa::ParentOptions()) = from.*Get(pa::ParentOptions());
 }
 
+// Unless the application has said so itself. Before the call's first batch.
+inline void SetDefaultWaitForReady(bool wait, grpc::ClientContext* context) {
+  if (context->*Get(private_access::WaitForReadySet())) return;
+  context->set_wait_for_ready(wait);
+}
+
 inline void CopyDebugErrorString(const grpc::ClientContext& from,
                                  grpc::ClientContext* to) {
   to->*Get(private_access::DebugError()) = from.debug_error_string();
@@ -141,6 +147,7 @@ inline MessageType TypeGoingUp(
 
 inline void CopyHiddenSettings(const grpc::ClientContext&,
                                grpc::ClientContext*) {}
+inline void SetDefaultWaitForReady(bool, grpc::ClientContext*) {}
 inline void CopyDebugErrorString(const grpc::ClientContext&,
                                  grpc::ClientContext*) {}
 inline MessageType TypeGoingDown(grpc::experimental::InterceptorBatchMethods*) {

@@ -541,9 +541,11 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
     CopyDebugErrorString(attempt_->context, context_);
   } else if (timed_out_first_ &&
              last.error_code() == grpc::StatusCode::CANCELLED) {
-    *status = grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED,
-                           "forbear: The attempt took longer than its "
-                           "attempt_timeout.");
+    *status = finish.reason == StopReason::kDeadlineExceeded
+                  ? StatusOf(finish, WaitPlace::Where::kNowhere)
+                  : grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED,
+                                 "forbear: The attempt took longer than its "
+                                 "attempt_timeout.");
   }
   // Of a batch that was taken.
   if (fails && answer->QueryInterceptionHookPoint(Hook::PRE_RECV_MESSAGE)) {

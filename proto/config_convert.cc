@@ -29,6 +29,7 @@
 #include "google/protobuf/struct.pb.h"
 #include "google/protobuf/text_format.h"
 #include "google/protobuf/util/json_util.h"
+#include "proto/service_config_convert.h"
 
 namespace forbear {
 namespace {
@@ -95,9 +96,19 @@ void ReadRetry(const v1::Retry& m, FromMessage* read, RetryOptions* to) {
   FORBEAR_READ(Value, "retry.", m, max_attempts, &to->max_attempts);
   FORBEAR_READ(Duration, "retry.", m, max_elapsed, &to->max_elapsed);
   FORBEAR_READ(Duration, "retry.", m, attempt_timeout, &to->attempt_timeout);
+  FORBEAR_READ(Duration, "retry.", m, call_timeout, &to->call_timeout);
   FORBEAR_READ(Duration, "retry.", m, max_believed_wait,
                &to->max_believed_wait);
   FORBEAR_READ_ENUM("retry.", m, when_open, Retry::WhenOpen, &to->when_open);
+  const v1::Retry::Hedge& h = m.hedge();
+  HedgeOptions* const hedge = &to->hedge;
+  FORBEAR_READ(Value, "retry.hedge.", h, enabled, &hedge->enabled);
+  FORBEAR_READ(Duration, "retry.hedge.", h, delay, &hedge->delay);
+  FORBEAR_READ(Value, "retry.hedge.", h, max_hedges, &hedge->max_hedges);
+  FORBEAR_READ(Value, "retry.hedge.", h, billable_consent,
+               &hedge->billable_consent);
+  FORBEAR_READ(Value, "retry.hedge.", h, repeat_consent,
+               &hedge->repeat_consent);
   const v1::Backoff& b = m.backoff();
   FORBEAR_READ(Duration, "retry.backoff.", b, initial, &to->backoff.initial);
   FORBEAR_READ(Value, "retry.backoff.", b, multiplier, &to->backoff.multiplier);
@@ -124,6 +135,12 @@ void ReadEndpoint(const v1::Endpoint& m, FromMessage* read,
                &breaker->successes_to_close);
   FORBEAR_READ(Duration, "endpoint.breaker.", b, probe_lease,
                &breaker->probe_lease);
+  const v1::Endpoint::HedgeBudget& h = m.hedge_budget();
+  HedgeBudgetOptions* const hedges = &to->hedge_budget;
+  FORBEAR_READ(Value, "endpoint.hedge_budget.", h, ratio, &hedges->ratio);
+  FORBEAR_READ(Value, "endpoint.hedge_budget.", h, per_second,
+               &hedges->per_second);
+  FORBEAR_READ(Value, "endpoint.hedge_budget.", h, burst, &hedges->burst);
   const v1::Endpoint::Budget& t = m.budget();
   BudgetOptions* const budget = &to->budget;
   FORBEAR_READ(Value, "endpoint.budget.", t, enabled, &budget->enabled);
@@ -165,9 +182,10 @@ void ReadTarget(const v1::Target& m, FromMessage* read, TargetPolicy* to) {
   for (const int code : m.retryable_codes()) {
     to->retryable_codes.push_back(code);
   }
+  if (m.has_wait_for_ready()) to->wait_for_ready = m.wait_for_ready();
 }
 
-Settings ReadConfig(const v1::Config& m, Faults* faults) {
+Settings SettingsOf(const v1::Config& m, Faults* faults) {
   Settings to;
   FromMessage from("", faults);
   FromMessage* const read = &from;
@@ -439,17 +457,22 @@ void ReadJson(const pb::Struct& json, const std::string& prefix,
   }
 }
 
-v1::Config ParseJson(absl::string_view text, Faults* faults) {
-  v1::Config config;
+void ParseJson(absl::string_view text, ConfigReading* reading) {
   pb::Struct json;
   const pb::util::Status status =
       pb::util::JsonStringToMessage(std::string(text), &json);
   if (!status.ok()) {
-    faults->push_back(absl::StrCat("no JSON object: ", MessageOf(status)));
-    return config;
+    reading->faults.push_back(
+        absl::StrCat("no JSON object: ", MessageOf(status)));
+    return;
   }
-  ReadJson(json, "", &config, faults);
-  return config;
+  reading->is_service_config = IsServiceConfig(json);
+  if (reading->is_service_config) {
+    reading->proto =
+        ServiceConfigToProto(json, &reading->faults, &reading->notes);
+  } else {
+    ReadJson(json, "", &reading->proto, &reading->faults);
+  }
 }
 
 }  // namespace
@@ -463,19 +486,29 @@ absl::StatusOr<ConfigFormat> ConfigFormatOf(absl::string_view path) {
       absl::StrCat(path, ": a configuration file ends in .textproto or .json"));
 }
 
-absl::StatusOr<Settings> ParseConfig(absl::string_view text,
-                                     ConfigFormat format) {
-  Faults faults;
-  const v1::Config config = format == ConfigFormat::kJson
-                                ? ParseJson(text, &faults)
-                                : ParseText(text, &faults);
-  Settings settings = ReadConfig(config, &faults);
-  absl::Status status = StatusOf(faults);
-  if (!status.ok()) return status;
-  return settings;
+ConfigReading ReadConfig(absl::string_view text, ConfigFormat format) {
+  ConfigReading reading;
+  if (format == ConfigFormat::kJson) {
+    ParseJson(text, &reading);
+  } else {
+    reading.proto = ParseText(text, &reading.faults);
+  }
+  // The places of a service config have other names: what is wrong there has been
+  // said.
+  if (reading.is_service_config && !reading.faults.empty()) return reading;
+  reading.settings = SettingsOf(reading.proto, &reading.faults);
+  return reading;
 }
 
-absl::StatusOr<Settings> LoadConfig(const std::string& path) {
+absl::StatusOr<Settings> ParseConfig(absl::string_view text,
+                                     ConfigFormat format) {
+  ConfigReading reading = ReadConfig(text, format);
+  absl::Status status = StatusOf(reading.faults);
+  if (!status.ok()) return status;
+  return std::move(reading.settings);
+}
+
+absl::StatusOr<ConfigReading> ReadConfigFile(const std::string& path) {
   const absl::StatusOr<ConfigFormat> format = ConfigFormatOf(path);
   if (!format.ok()) return format.status();
   std::ifstream file(path, std::ios::binary);
@@ -490,17 +523,23 @@ absl::StatusOr<Settings> LoadConfig(const std::string& path) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": larger than ", kMaxConfigBytes, " bytes"));
   }
-  absl::StatusOr<Settings> settings = ParseConfig(text, *format);
-  if (!settings.ok()) {
-    return absl::Status(settings.status().code(),
-                        absl::StrCat(path, ": ", settings.status().message()));
+  return ReadConfig(text, *format);
+}
+
+absl::StatusOr<Settings> LoadConfig(const std::string& path) {
+  absl::StatusOr<ConfigReading> reading = ReadConfigFile(path);
+  if (!reading.ok()) return reading.status();
+  const absl::Status status = StatusOf(reading->faults);
+  if (!status.ok()) {
+    return absl::Status(status.code(),
+                        absl::StrCat(path, ": ", status.message()));
   }
-  return settings;
+  return std::move(reading->settings);
 }
 
 absl::StatusOr<Settings> ConfigFromProto(const v1::Config& proto) {
   Faults faults;
-  Settings settings = ReadConfig(proto, &faults);
+  Settings settings = SettingsOf(proto, &faults);
   absl::Status status = StatusOf(faults);
   if (!status.ok()) return status;
   return settings;
@@ -514,8 +553,15 @@ void WriteRetry(const RetryOptions& r, v1::Retry* retry) {
   retry->set_attempt_timeout(FormatDurationText(r.attempt_timeout));
   retry->set_enabled(r.enabled);
   retry->set_yield_to_outer(r.yield_to_outer);
+  retry->set_call_timeout(FormatDurationText(r.call_timeout));
   retry->set_max_believed_wait(FormatDurationText(r.max_believed_wait));
   retry->set_when_open(static_cast<v1::Retry::WhenOpen>(r.when_open));
+  v1::Retry::Hedge* const hedge = retry->mutable_hedge();
+  hedge->set_enabled(r.hedge.enabled);
+  hedge->set_delay(FormatDurationText(r.hedge.delay));
+  hedge->set_max_hedges(r.hedge.max_hedges);
+  hedge->set_billable_consent(r.hedge.billable_consent);
+  hedge->set_repeat_consent(r.hedge.repeat_consent);
   v1::Backoff* const backoff = retry->mutable_backoff();
   backoff->set_initial(FormatDurationText(r.backoff.initial));
   backoff->set_multiplier(r.backoff.multiplier);
@@ -539,6 +585,10 @@ void WriteEndpoint(const EndpointOptions& e, v1::Endpoint* endpoint) {
   breaker->set_max_open(FormatDurationText(e.breaker.max_open));
   breaker->set_successes_to_close(e.breaker.successes_to_close);
   breaker->set_probe_lease(FormatDurationText(e.breaker.probe_lease));
+  v1::Endpoint::HedgeBudget* const hedges = endpoint->mutable_hedge_budget();
+  hedges->set_ratio(e.hedge_budget.ratio);
+  hedges->set_per_second(e.hedge_budget.per_second);
+  hedges->set_burst(e.hedge_budget.burst);
   v1::Endpoint::Budget* const budget = endpoint->mutable_budget();
   budget->set_enabled(e.budget.enabled);
   budget->set_capacity(e.budget.capacity);
@@ -583,6 +633,7 @@ v1::Target TargetToProto(const TargetPolicy& target) {
   for (const int code : target.retryable_codes) {
     to.add_retryable_codes(static_cast<v1::Target::Code>(code));
   }
+  if (target.wait_for_ready) to.set_wait_for_ready(*target.wait_for_ready);
   return to;
 }
 

@@ -187,6 +187,8 @@ void AttemptToProto(const AttemptRecord& from, const CallRecord& call,
     to->set_budget(Same<v1::Budget::Answer>(from.budget));
   }
   if (from.budget_cost != 0) to->set_budget_cost(from.budget_cost);
+  if (from.hedge) to->set_hedge(true);
+  if (from.lost) to->set_lost(true);
 }
 
 void DispatchToProto(const DispatchRecord& from, const CallRecord& call,
@@ -208,6 +210,14 @@ void DispatchToProto(const DispatchRecord& from, const CallRecord& call,
   if (from.reason != StopReason::kNone) {
     to->set_reason(Same<v1::Stop::Reason>(from.reason));
   }
+  if (from.hedge) to->set_hedge(true);
+}
+
+void EventToProto(const EventRecord& from, const CallRecord& call,
+                  v1::Event* to) {
+  to->set_what(Same<v1::Event::What>(from.what));
+  if (from.attempt != 0) to->set_attempt(from.attempt);
+  SetTime(from.at, call.begin, to->mutable_at());
 }
 
 // Reads one message and collects what is wrong with it.
@@ -350,6 +360,8 @@ AttemptRecord AttemptFromProto(const v1::Attempt& from, const CallRecord& call,
   to.budget =
       reader->Enum<BudgetAnswer>(FORBEAR_ENUM(from, budget, Budget::Answer));
   to.budget_cost = from.budget_cost();
+  to.hedge = from.hedge();
+  to.lost = from.lost();
   return to;
 }
 
@@ -366,6 +378,17 @@ DispatchRecord DispatchFromProto(const v1::Dispatch& from,
   to.holder = reader->Enum<Holder>(FORBEAR_ENUM(from, holder, Holder::Kind));
   to.reason =
       reader->Enum<StopReason>(FORBEAR_ENUM(from, reason, Stop::Reason));
+  to.hedge = from.hedge();
+  return to;
+}
+
+EventRecord EventFromProto(const v1::Event& from, const CallRecord& call,
+                           Reader* reader) {
+  EventRecord to;
+  to.what =
+      reader->Enum<EventRecord::What>(FORBEAR_ENUM(from, what, Event::What));
+  to.attempt = from.attempt();
+  to.at = reader->Time("at", from.at(), call.begin);
   return to;
 }
 
@@ -404,6 +427,10 @@ v1::CallRecord RecordToProto(const CallRecord& record) {
   if (record.dropped_dispatches != 0) {
     to.set_dropped_dispatches(record.dropped_dispatches);
   }
+  if (record.max_in_flight != 1) to.set_max_in_flight(record.max_in_flight);
+  for (const EventRecord& e : record.events) {
+    EventToProto(e, record, to.add_events());
+  }
   return to;
 }
 
@@ -435,6 +462,7 @@ absl::StatusOr<CallRecord> RecordFromProto(const v1::CallRecord& proto) {
   to.yields_to_outer = proto.yields_to_outer();
   to.seed = proto.seed();
   to.dropped_dispatches = proto.dropped_dispatches();
+  if (proto.has_max_in_flight()) to.max_in_flight = proto.max_in_flight();
 
   if (proto.attempts_size() > CallRecord::kMaxAttempts) {
     reader.Fault("attempts", "has ", proto.attempts_size(),
@@ -454,6 +482,16 @@ absl::StatusOr<CallRecord> RecordFromProto(const v1::CallRecord& proto) {
       reader.SetPath(absl::StrCat("dispatches[", i, "]."));
       to.dispatches.push_back(
           DispatchFromProto(proto.dispatches(i), to, &reader));
+    }
+  }
+  reader.SetPath("");
+  if (proto.events_size() > CallRecord::kMaxEvents) {
+    reader.Fault("events", "has ", proto.events_size(),
+                 " entries; a record keeps ", CallRecord::kMaxEvents);
+  } else {
+    for (int i = 0; i < proto.events_size(); ++i) {
+      reader.SetPath(absl::StrCat("events[", i, "]."));
+      to.events.push_back(EventFromProto(proto.events(i), to, &reader));
     }
   }
   if (!faults.empty()) {

@@ -202,7 +202,7 @@ std::optional<absl::Time> ReadRfc3339(absl::string_view text) {
   if (!ahead || !text.empty()) return std::nullopt;
   const absl::CivilDay date(year, month, day);
   // CivilDay rolls "31 April" over; a date that does so is none.
-  if (date.month() != month || date.day() != day) return std::nullopt;
+  if (date.month() != month) return std::nullopt;
   return absl::UnixEpoch() +
          absl::Hours(24) * (date - absl::CivilDay(1970, 1, 1)) +
          absl::Hours(hour) + absl::Minutes(minute) + seconds - *ahead;

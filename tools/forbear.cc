@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "tools/config.h"
 #include "tools/demo.h"
 #include "tools/load.h"
 
@@ -18,6 +19,7 @@ constexpr char kUsage[] =
     "          flaky service, over HTTP and gRPC, on this machine\n"
     "  load    calls a server that is already there, through Forbear, and "
     "counts\n"
+    "  config  checks a configuration file; shows what it says of a call\n"
     "\n"
     "`forbear COMMAND --help` says more.\n";
 
@@ -38,6 +40,9 @@ int main(int argc, char** argv) {
   }
   if (args[0] == "load") {
     return forbear::tools::RunLoad({args.begin() + 1, args.end()});
+  }
+  if (args[0] == "config") {
+    return forbear::tools::RunConfig({args.begin() + 1, args.end()});
   }
   std::fprintf(stderr, "forbear: there is no command '%s'\n\n%s",
                args[0].c_str(), kUsage);

@@ -41,6 +41,13 @@ class Script final : public SharedState {
     ++asked;
     return answer;
   }
+  void CountForHedges(MonotonicTime) override {}
+  DispatchAnswer DispatchHedge(uint64_t, MonotonicTime, WakeList*) override {
+    DispatchAnswer refused;
+    refused.verdict = Verdict::kRefuse;
+    return refused;
+  }
+  void ReturnHedge() override {}
   void Leave(WaitPlace*, WakeList*) override {}
   void OnAnswerHead(AttemptPermit*, const Outcome&, MonotonicTime,
                     WakeList*) override {}

@@ -11,7 +11,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "core/call_record.h"
 #include "core/execution.h"
+#include "core/outcome.h"
 #include "core/random.h"
 #include "core/stop_reason.h"
 #include "gtest/gtest.h"
@@ -50,6 +52,7 @@ SimServer MoodyServer(uint64_t seed) {
   const double failing = dice->Unit() * 0.4;
   const double hanging = dice->Unit() * 0.05;
   const double garbage = 0.02;
+  const double exhausted = dice->Chance(0.2) ? 0.05 : 0;
   const bool bodies = dice->Chance(0.5);
   auto bucket = std::make_shared<TokenBucket>();
   bucket->rate = 1 + dice->Unit() * 50;
@@ -97,8 +100,16 @@ SimServer MoodyServer(uint64_t seed) {
       r.outcome = b.outcome;
       return r;
     }
+    if (dice->Chance(exhausted)) {
+      std::optional<absl::Duration> reset;
+      if (dice->Chance(0.5)) reset = dice->Upto(absl::Seconds(20));
+      r.outcome = ExhaustedOutcome(reset);
+      return r;
+    }
     r.outcome = OkOutcome();
     if (dice->Chance(0.05)) r.outcome.kind = ErrorKind::kPermanent;
+    r.outcome.retry_wanted = dice->Chance(0.3);
+    if (dice->Chance(0.1)) r.outcome.pushback = dice->Upto(absl::Seconds(2));
     return r;
   };
 }
@@ -111,7 +122,7 @@ struct Weather {
 };
 
 void RunMoody(uint64_t seed, const Weather& weather, int64_t* sends,
-              int64_t* wakes) {
+              int64_t* wakes, int64_t* hedges) {
   Dice dice(seed);
   SimOptions options;
   options.seed = seed;
@@ -126,6 +137,9 @@ void RunMoody(uint64_t seed, const Weather& weather, int64_t* sends,
   if (dice.Chance(0.3)) {
     options.endpoint.breaker.probe_lease = absl::Milliseconds(500);
   }
+  const bool hedging = dice.Chance(0.5);
+  if (dice.Chance(0.5)) options.endpoint.hedge_budget.burst = 1000;
+  options.late_losers = dice.Unit();
   Simulation sim(options);
   sim.SetServer(MoodyServer(seed));
   const int calls = 2 + dice.Below(60);
@@ -146,6 +160,13 @@ void RunMoody(uint64_t seed, const Weather& weather, int64_t* sends,
     if (dice.Chance(0.2)) call.retry.when_open = WhenOpen::kFail;
     call.retry.max_attempts = 1 + dice.Below(6);
     call.idempotent = dice.Chance(0.8);
+    call.nested = dice.Chance(0.1);
+    if (hedging) {
+      call.max_in_flight = 1 + dice.Below(5);
+      call.retry.hedge.enabled = true;
+      call.retry.hedge.delay = dice.Upto(absl::Milliseconds(300));
+      call.retry.hedge.max_hedges = 1 + dice.Below(4);
+    }
     call.quota =
         static_cast<size_t>(dice.Below(static_cast<int>(weather.quotas)));
     call.endpoint =
@@ -155,6 +176,11 @@ void RunMoody(uint64_t seed, const Weather& weather, int64_t* sends,
   sim.Run();
   *sends += static_cast<int64_t>(sim.sends().size());
   *wakes += sim.wakes();
+  for (const Simulation::Call& call : sim.calls()) {
+    for (const AttemptRecord& a : call.record().attempts) {
+      if (a.hedge) ++*hedges;
+    }
+  }
   EXPECT_EQ(sim.Faults(), "");
 }
 
@@ -162,13 +188,16 @@ void RunMany(const char* name, uint64_t first, int rounds,
              const Weather& weather) {
   int64_t sends = 0;
   int64_t wakes = 0;
+  int64_t hedges = 0;
   first = FirstSeed(first);
   for (int i = 0; i < Rounds(rounds); ++i) {
-    RunMoody(first + static_cast<uint64_t>(i), weather, &sends, &wakes);
+    RunMoody(first + static_cast<uint64_t>(i), weather, &sends, &wakes,
+             &hedges);
     if (::testing::Test::HasFailure()) return;
   }
-  std::printf("%s: %lld sends, %.2f wakes per send\n", name,
-              static_cast<long long>(sends),
+  std::printf("%s: %lld sends, %lld of them hedges, %.2f wakes per send\n",
+              name, static_cast<long long>(sends),
+              static_cast<long long>(hedges),
               static_cast<double>(wakes) / static_cast<double>(sends));
 }
 
@@ -247,10 +276,12 @@ TEST(ExecutionSimulationTest, WakesAreBoundedWhenBothStatesHold) {
   const auto sends = static_cast<int64_t>(sim.sends().size());
   EXPECT_LE(wakes, 10 * sends);
   sim.Run(absl::Seconds(40));
-  // Now each probe may send all of them over to the other queue and back; it
-  // does so less often than every other time.
-  EXPECT_LE(sim.wakes() - wakes,
-            (static_cast<int64_t>(sim.sends().size()) - sends) * 500 / 2);
+  // Now each probe may send all of them over to the other queue and back. Twenty
+  // failures open the breaker; what is sent then are probes.
+  const int64_t probes = static_cast<int64_t>(sim.sends().size()) - sends - 20;
+  EXPECT_GE(probes, 5);
+  EXPECT_LE(probes, 10);
+  EXPECT_LE(sim.wakes() - wakes, probes * 500 * 3);
   EXPECT_EQ(sim.Faults(), "");
 }
 

@@ -19,11 +19,13 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "core/action.h"
 #include "core/call_record.h"
 #include "core/outcome.h"
+#include "core/replay.h"
 #include "core/retry_policy.h"
 #include "core/shared_state.h"
 #include "core/stop_reason.h"
@@ -39,6 +41,7 @@ using Head = Execution::HeadDecision;
 constexpr absl::Duration kBackoff = absl::Milliseconds(100);
 constexpr absl::Duration kLimit = absl::Seconds(20);
 constexpr absl::Duration kAttempt = absl::Seconds(6);
+constexpr absl::Duration kHedge = absl::Seconds(1);
 
 // What both calls share with nobody: a gate, a breaker, a queue in front, and a
 // budget. The same rules as SharedState's, the least code.
@@ -81,6 +84,24 @@ class Model final : public SharedState {
     return a;
   }
 
+  void CountForHedges(MonotonicTime) override { ++hedgeable; }
+  DispatchAnswer DispatchHedge(uint64_t, MonotonicTime now,
+                               WakeList*) override {
+    DispatchAnswer a;
+    if (hedges_left == 0 || gate > now || open > now || others_first) {
+      a.verdict = Verdict::kRefuse;
+      a.until = now;
+      a.reason = hedges_left == 0 ? StopReason::kBudgetExhausted
+                                  : StopReason::kWaitExceedsDeadline;
+      return a;
+    }
+    --hedges_left;
+    ++out;
+    ++given;
+    return a;
+  }
+  void ReturnHedge() override { ++hedges_left; }
+
   void Leave(WaitPlace*, WakeList*) override { queued = false; }
 
   void OnAnswerHead(AttemptPermit* permit, const Outcome& outcome,
@@ -122,11 +143,13 @@ class Model final : public SharedState {
   bool operator==(const Model& o) const {
     return out == o.out && given == o.given && queued == o.queued &&
            level == o.level && heads == o.heads && gate == o.gate &&
+           hedges_left == o.hedges_left && hedgeable == o.hedgeable &&
            asked_with == o.asked_with;
   }
   std::string Text() const {
     return absl::StrCat("out ", out, " given ", given, " queued ", queued,
-                        " level ", level, " heads ", heads, " gate ",
+                        " level ", level, " heads ", heads, " hedges left ",
+                        hedges_left, " hedgeable ", hedgeable, " gate ",
                         gate.nanos(), " ticket ", asked_with.arrived.nanos());
   }
 
@@ -138,6 +161,8 @@ class Model final : public SharedState {
   int out = 0;
   int given = 0;
   int heads = 0;
+  int hedges_left = 2;
+  int hedgeable = 0;
   int level;
   int full;
   Ticket asked_with;
@@ -160,13 +185,20 @@ struct Options {
   bool attempt_timeout = false;
   bool enabled = true;
   bool nested = false;
+  // Hedges of one call; 0: the policy has none.
+  int hedges = 0;
+  int max_in_flight = 1;
+  bool billable = false;
+  bool consent = false;  // to both
 
   std::string Text() const {
     return absl::StrCat("deadline ", deadline, " idempotent ", idempotent,
                         " replayable ", replayable, " max_attempts ",
                         max_attempts, " fail ", when_open == WhenOpen::kFail,
                         " budget ", budget, " timeout ", attempt_timeout,
-                        " enabled ", enabled, " nested ", nested);
+                        " enabled ", enabled, " nested ", nested, " hedges ",
+                        hedges, " max_in_flight ", max_in_flight, " billable ",
+                        billable, " consent ", consent);
   }
 };
 
@@ -174,7 +206,12 @@ struct Options {
 class Twin {
  public:
   Twin(const Options& o, MonotonicTime deadline)
-      : o_(o), deadline_(deadline), model(o.budget) {}
+      : o_(o),
+        hedges_(o.hedges > 0 && o.max_in_flight > 1 && o.max_attempts > 1 &&
+                o.enabled && !o.nested && o.replayable &&
+                (o.idempotent || o.consent) && (!o.billable || o.consent)),
+        deadline_(deadline),
+        model(o.budget) {}
 
   void Begin(MonotonicTime now) {
     if (phase != Phase::kNew) return;
@@ -187,12 +224,23 @@ class Twin {
   }
 
   Head OnHead(int n, Outcome outcome, MonotonicTime now) {
-    if (in_flight != n || n == 0 || head_seen_) return Head::kCommit;
-    head_seen_ = true;
+    const auto it = out.find(n);
+    if (it == out.end() || it->second.permit.head_seen) return Head::kCommit;
     Believe(&outcome);
-    permit_.head_seen = false;
     WakeList none;
-    model.OnAnswerHead(&permit_, outcome, now, &none);
+    model.OnAnswerHead(&it->second.permit, outcome, now, &none);
+    if (it->second.lost) return Head::kHold;
+    if (hedges_) {
+      const bool bad = Bad(outcome);
+      if (bad && AsksForLess(outcome)) told_ = true;
+      if (!bad || told_) NoHedge();
+      // What is good is the application's, and it alone.
+      if (!bad) {
+        OthersLose(n, now);
+        return Head::kCommit;
+      }
+      if (Racing() > 1) return Head::kHold;
+    }
     const bool never_seen = outcome.kind == ErrorKind::kTransient &&
                             outcome.processed == Processed::kNo && !free_used_;
     if (!Retryable(outcome, failures_ + (never_seen ? 0 : 1))) {
@@ -204,20 +252,23 @@ class Twin {
   }
 
   void OnDone(int n, Outcome outcome, MonotonicTime now) {
-    if (in_flight != n || n == 0) return;
+    const auto it = out.find(n);
+    if (it == out.end()) return;
+    Flight flight = it->second;
+    out.erase(it);
     const bool garbage = Believe(&outcome);
     records[n].end = now;
     records[n].outcome = outcome;
     records[n].garbage_pushback = garbage;
-    in_flight = 0;
-    permit_.head_seen = head_seen_;
     WakeList none;
     const SharedState::NotBefore known =
-        model.OnAttemptDone(&permit_, outcome, now, 0, &none);
+        model.OnAttemptDone(&flight.permit, outcome, now, 0, &none);
+    // Too late for the call; the states have been told.
+    if (flight.lost) return;
 
     switch (outcome.kind) {
       case ErrorKind::kOk:
-        model.Deposit(sent == 1 ? 1 : paid_);
+        model.Deposit(failed_ ? paid_ : 1);
         return Finish(StopReason::kSuccess, {}, now);
       case ErrorKind::kPermanent:
         if (outcome.retry_wanted && !outcome.retry_forbidden &&
@@ -235,8 +286,14 @@ class Twin {
     const bool transient = outcome.kind == ErrorKind::kTransient || permanent;
     const bool free = transient && !permanent &&
                       outcome.processed == Processed::kNo && !free_used_;
+    failed_ = true;
     if (free) free_used_ = true;
     if (transient && !free) ++failures_;
+    // Another one may yet answer, and a further one may help.
+    if (hedges_ && Racing() > 0 && !outcome.committed) {
+      if (AsksForLess(outcome)) told_ = true;
+      return TryHedge(now);
+    }
     // A transport's timer may be 10 ms early.
     const MonotonicTime at_most =
         outcome.timed_out ? now + absl::Milliseconds(10) : now;
@@ -299,6 +356,7 @@ class Twin {
       due_ = 5;
     }
     wait_began_ = now;
+    waited_for_ = DelaySource::kNone;
     if (outcome.pushback) told_by_ = outcome.pushback_source;
     if (transient) {
       phase = Phase::kBackoff;
@@ -311,6 +369,10 @@ class Twin {
   }
 
   void OnTimer(MonotonicTime now) {
+    if (phase == Phase::kInFlight && hedge_at_) {
+      if (now < *hedge_at_) return Wait(*hedge_at_, DelaySource::kHedge);
+      return TryHedge(now);
+    }
     if (phase == Phase::kBackoff) {
       if (now >= limit) return Late(now, back_);
       if (now < back_) return Wait(back_, back_because_);
@@ -323,12 +385,37 @@ class Twin {
     }
   }
 
-  void OnCancel(MonotonicTime now) { Finish(StopReason::kCancelled, {}, now); }
+  void OnCancel(MonotonicTime now) {
+    if (phase == Phase::kFinished) return;
+    // Everything comes back now, and nothing more is heard.
+    for (auto& [n, flight] : std::map<int, Flight>(out)) {
+      if (!flight.lost) Cancel(n, now);
+      WakeList none;
+      if (out.erase(n) > 0) {
+        model.OnAttemptDone(&flight.permit, Cancelled(), now, 0, &none);
+      }
+    }
+    Finish(StopReason::kCancelled, {}, now);
+  }
+
+  struct Flight {
+    AttemptPermit permit;
+    int paid = 0;
+    bool hedge = false;
+    bool lost = false;
+  };
+  // Attempts whose permits are out.
+  std::map<int, Flight> out;
+  // Those of them that may still win.
+  int Racing() const {
+    return static_cast<int>(
+        std::count_if(out.begin(), out.end(),
+                      [](const auto& entry) { return !entry.second.lost; }));
+  }
 
   // Undelivered actions, oldest first.
   std::deque<Action> actions;
   Phase phase = Phase::kNew;
-  int in_flight = 0;
   int sent = 0;  // attempts, those that were taken back not counted
   std::map<int, AttemptRecord> records;
   StopReason reason = StopReason::kNone;
@@ -345,6 +432,48 @@ class Twin {
       return true;
     }
     return false;
+  }
+
+  static bool Bad(const Outcome& o) {
+    return o.kind == ErrorKind::kTransient || o.kind == ErrorKind::kThrottled ||
+           o.kind == ErrorKind::kQuotaExhausted ||
+           (o.kind == ErrorKind::kPermanent && o.retry_wanted &&
+            !o.retry_forbidden);
+  }
+  static bool AsksForLess(const Outcome& o) {
+    return o.kind == ErrorKind::kThrottled ||
+           o.kind == ErrorKind::kQuotaExhausted || o.pushback.has_value() ||
+           o.retry_forbidden;
+  }
+
+  void NoHedge() {
+    hedge_at_.reset();
+    ForgetWaits();
+  }
+  bool HedgeAllowed() const {
+    return !told_ && tried_ < o_.hedges && Racing() < o_.max_in_flight &&
+           failures_ + Racing() < o_.max_attempts;
+  }
+  // Not within the last 10 ms of the call.
+  bool LeavesTime(MonotonicTime t) const {
+    return t + absl::Milliseconds(10) < limit;
+  }
+  void ExpectHedge(MonotonicTime now) {
+    hedge_at_.reset();
+    if (!hedges_ || !HedgeAllowed() || !LeavesTime(now + kHedge)) return;
+    hedge_at_ = now + kHedge;
+    Wait(*hedge_at_, DelaySource::kHedge);
+  }
+  void TryHedge(MonotonicTime now) {
+    hedge_at_.reset();
+    if (!HedgeAllowed() || !LeavesTime(now)) return;
+    ++tried_;
+    WakeList none;
+    if (model.DispatchHedge(1, now, &none).verdict == Verdict::kGo) {
+      Start(now, /*hedge=*/true);
+    } else {
+      ExpectHedge(now);
+    }
   }
 
   bool Retryable(const Outcome& o, int failures) const {
@@ -382,24 +511,73 @@ class Twin {
     const bool paid = model.Withdraw(due_);
     if (paid) owed_ += due_;
     due_ = 0;
-    in_flight = ++sent;
-    head_seen_ = false;
     paid_ = owed_;
     owed_ = 0;
+    Start(now, /*hedge=*/false);
+    if (!paid) Finish(StopReason::kBudgetExhausted, {}, now);
+  }
+
+  void Start(MonotonicTime now, bool hedge) {
+    const int n = ++sent;
+    out[n].hedge = hedge;
+    out[n].paid = hedge ? 0 : paid_;
     AttemptRecord r;
-    r.number = in_flight;
+    r.number = n;
     r.start = r.end = now;
+    r.hedge = hedge;
     r.waited = now - wait_began_;
     r.wait_source = waited_for_;
     waited_for_ = told_by_ = DelaySource::kNone;
-    records[in_flight] = r;
+    records[n] = r;
     Action start;
     start.type = Action::Type::kStartAttempt;
-    start.attempt = in_flight;
+    start.attempt = n;
     start.time = deadline_;
     if (o_.attempt_timeout) start.time = Earlier(deadline_, now + kAttempt);
     Add(start);
-    if (!paid) Finish(StopReason::kBudgetExhausted, {}, now);
+    if (!hedges_) return;
+    if (n == 1) model.CountForHedges(now);
+    wait_began_ = now;
+    ExpectHedge(now);
+  }
+
+  // Stops attempt n. One that was never delivered is forgotten, token and all.
+  void Cancel(int n, MonotonicTime now) {
+    const auto start =
+        std::find_if(actions.begin(), actions.end(), [n](const Action& a) {
+          return a.type == Action::Type::kStartAttempt && a.attempt == n;
+        });
+    if (start != actions.end()) {
+      actions.erase(start);
+      records.erase(n);
+      --sent;
+      WakeList none;
+      model.OnAttemptDone(&out[n].permit, Cancelled(), now, 0, &none);
+      model.Deposit(out[n].paid);
+      if (out[n].hedge) model.ReturnHedge();
+      out.erase(n);
+      return;
+    }
+    records[n].end = now;
+    records[n].outcome = Cancelled();
+    Action cancel;
+    cancel.type = Action::Type::kCancelAttempt;
+    cancel.attempt = n;
+    Add(cancel);
+  }
+  void OthersLose(int winner, MonotonicTime now) {
+    std::vector<int> losers;
+    for (const auto& [n, flight] : out) {
+      if (n != winner && !flight.lost) losers.push_back(n);
+    }
+    // The last one first.
+    for (size_t i = losers.size(); i-- > 0;) {
+      const int n = losers[i];
+      Cancel(n, now);
+      if (out.count(n) == 0) continue;
+      out[n].lost = true;
+      records[n].lost = true;
+    }
   }
 
   void Wait(MonotonicTime until, DelaySource source) {
@@ -425,30 +603,7 @@ class Twin {
     model.queued = false;
     model.Deposit(owed_);
     owed_ = 0;
-    if (in_flight != 0) {
-      WakeList none;
-      model.OnAttemptDone(&permit_, Cancelled(), now, 0, &none);
-      const auto start =
-          std::find_if(actions.begin(), actions.end(), [this](const Action& a) {
-            return a.type == Action::Type::kStartAttempt &&
-                   a.attempt == in_flight;
-          });
-      if (start != actions.end()) {
-        // Never sent: no cancel, no record, and its token comes back.
-        actions.erase(start);
-        records.erase(in_flight);
-        --sent;
-        model.Deposit(paid_);
-      } else {
-        records[in_flight].end = now;
-        records[in_flight].outcome = Cancelled();
-        Action cancel;
-        cancel.type = Action::Type::kCancelAttempt;
-        cancel.attempt = in_flight;
-        Add(cancel);
-      }
-      in_flight = 0;
-    }
+    OthersLose(0, now);
     reason = why;
     retry_at = at;
     Action finish;
@@ -459,16 +614,20 @@ class Twin {
   }
 
   // A newer action makes an undelivered wait void.
-  void Add(const Action& a) {
+  void ForgetWaits() {
     actions.erase(std::remove_if(actions.begin(), actions.end(),
                                  [](const Action& x) {
                                    return x.type == Action::Type::kWaitUntil;
                                  }),
                   actions.end());
+  }
+  void Add(const Action& a) {
+    ForgetWaits();
     actions.push_back(a);
   }
 
   const Options o_;
+  const bool hedges_;
   const MonotonicTime deadline_;
   MonotonicTime ticket_;
   MonotonicTime wait_began_;
@@ -477,8 +636,10 @@ class Twin {
   std::optional<MonotonicTime> waits_for_;
   DelaySource waited_for_ = DelaySource::kNone;
   DelaySource told_by_ = DelaySource::kNone;
-  AttemptPermit permit_;
-  bool head_seen_ = false;
+  std::optional<MonotonicTime> hedge_at_;
+  int tried_ = 0;
+  bool told_ = false;
+  bool failed_ = false;
   bool free_used_ = false;
   int failures_ = 0;
   int owed_ = 0;
@@ -515,6 +676,7 @@ struct Letter {
   What what;
   Outcome outcome;
   std::string name;
+  bool older = false;  // the attempt before the last one that was delivered
 };
 
 std::string Text(const Action& a) {
@@ -531,7 +693,8 @@ std::string Text(const AttemptRecord& r) {
       static_cast<int>(r.outcome.kind), " push ",
       r.outcome.pushback ? absl::FormatDuration(*r.outcome.pushback) : "-",
       " waited ", absl::FormatDuration(r.waited), " ",
-      DelaySourceName(r.wait_source), r.garbage_pushback ? " garbage" : "");
+      DelaySourceName(r.wait_source), r.garbage_pushback ? " garbage" : "",
+      r.hedge ? " hedge" : "", r.lost ? " lost" : "");
 }
 
 bool Same(const Action& a, const Action& b) {
@@ -544,8 +707,8 @@ bool Same(const AttemptRecord& a, const AttemptRecord& b) {
   return a.number == b.number && a.start == b.start && a.end == b.end &&
          a.outcome.kind == b.outcome.kind &&
          a.outcome.pushback == b.outcome.pushback && a.waited == b.waited &&
-         a.wait_source == b.wait_source &&
-         a.garbage_pushback == b.garbage_pushback;
+         a.wait_source == b.wait_source && a.hedge == b.hedge &&
+         a.lost == b.lost && a.garbage_pushback == b.garbage_pushback;
 }
 
 // Runs one sequence through both. Returns what differs, or nothing.
@@ -560,6 +723,10 @@ class Pair {
     retry_.enabled = o.enabled;
     retry_.max_attempts = o.max_attempts;
     retry_.max_elapsed = kLimit;
+    retry_.hedge.enabled = o.hedges > 0;
+    retry_.hedge.delay = kHedge;
+    retry_.hedge.max_hedges = std::max(1, o.hedges);
+    retry_.hedge.billable_consent = retry_.hedge.repeat_consent = o.consent;
     retry_.when_open = o.when_open;
     retry_.backoff.initial = kBackoff;
     retry_.backoff.jitter = Jitter::kNone;
@@ -570,6 +737,8 @@ class Pair {
     spec.idempotent = o.idempotent;
     spec.replayable = o.replayable;
     spec.nested = o.nested;
+    spec.billable = o.billable;
+    spec.max_in_flight = o.max_in_flight;
     static const auto* const waiter =
         new std::shared_ptr<Waiter>(std::make_shared<NoWaiter>());
     call_.emplace(spec, &retry_, &model_, *waiter);
@@ -584,18 +753,20 @@ class Pair {
         break;
       case What::kHead: {
         now_ = now_ + absl::Milliseconds(5);
-        const int n = std::max(1, delivered_);
+        const int n = std::max(1, delivered_ - (letter.older ? 1 : 0));
         const Head a = call_->OnAnswerHead(n, letter.outcome, now_);
         if (a != twin_.OnHead(n, letter.outcome, now_)) {
           return absl::StrCat("head decision ", static_cast<int>(a));
         }
         break;
       }
-      case What::kDone:
+      case What::kDone: {
         now_ = now_ + absl::Milliseconds(5);
-        call_->OnAttemptDone(std::max(1, delivered_), letter.outcome, now_);
-        twin_.OnDone(std::max(1, delivered_), letter.outcome, now_);
+        const int n = std::max(1, delivered_ - (letter.older ? 1 : 0));
+        call_->OnAttemptDone(n, letter.outcome, now_);
+        twin_.OnDone(n, letter.outcome, now_);
         break;
+      }
       case What::kLetter:
         call_->OnAttemptDone(1, letter.outcome, now_);
         twin_.OnDone(1, letter.outcome, now_);
@@ -658,6 +829,15 @@ class Pair {
       if (!bad.empty()) return bad;
     }
     if (!finished_) return "no kFinish";
+    // Those that lost come home, and the states hear how they ended.
+    for (const auto& [n, flight] : std::map<int, Twin::Flight>(twin_.out)) {
+      call_->OnAttemptDone(n, Cancelled(), now_);
+      twin_.OnDone(n, Cancelled(), now_);
+    }
+    if (options_.hedges > 0) {
+      bad = CheckReplay();
+      if (!bad.empty()) return bad;
+    }
     if (model_.out != 0) return "a permit was kept";
     if (model_.queued) return "left in the queue";
     return Compare();
@@ -696,6 +876,21 @@ class Pair {
     return twin_.actions.empty() ? "" : "fewer actions than the twin";
   }
 
+  // From the record alone, the same call again.
+  std::string CheckReplay() const {
+    const CallRecord& r = call_->record();
+    const absl::StatusOr<CallRecord> again = Replay(r, retry_);
+    if (!again.ok()) {
+      return absl::StrCat("replay: ", again.status().ToString(), "\n",
+                          FormatCallRecord(r));
+    }
+    if (*again != r) {
+      return absl::StrCat("replay:\n", FormatCallRecord(*again), "of\n",
+                          FormatCallRecord(r));
+    }
+    return "";
+  }
+
   std::string Compare() const {
     const CallRecord& r = call_->record();
     if (call_->phase() != twin_.phase) {
@@ -705,7 +900,9 @@ class Pair {
     if (!(model_ == twin_.model)) {
       return absl::StrCat(model_.Text(), " twin ", twin_.model.Text());
     }
-    if (model_.out < 0 || model_.out > 1) return "permits";
+    if (model_.out < 0 || twin_.Racing() > options_.max_in_flight) {
+      return "permits";
+    }
     if (r.total_attempts != twin_.sent) {
       return absl::StrCat("attempts ", r.total_attempts, " twin ", twin_.sent);
     }
@@ -1014,6 +1211,133 @@ TEST(ExecutionTest, EverySequenceOfFourAfterAFailure) {
   std::printf("%lld sequences\n", static_cast<long long>(n));
 }
 
+// --- Hedges: several attempts at a time. Each call is made again from its record,
+// too (Pair::End).
+
+Letter Older(Letter l) {
+  l.older = true;
+  l.name = absl::StrCat("older-", l.name);
+  return l;
+}
+
+// Both attempts, and what tells them apart.
+std::vector<Letter> HedgeLetters() {
+  using What = Letter::What;
+  const Letter ok =
+      WithOutcome(What::kDone, ErrorKind::kOk, Processed::kYes, {});
+  const Letter bad =
+      WithOutcome(What::kDone, ErrorKind::kTransient, Processed::kUnknown, {});
+  const Letter told = WithOutcome(What::kDone, ErrorKind::kThrottled,
+                                  Processed::kNo, absl::Seconds(1));
+  Letter broken = bad;
+  broken.outcome.committed = true;
+  broken.name += "committed";
+  const Letter good_head =
+      WithOutcome(What::kHead, ErrorKind::kOk, Processed::kYes, {});
+  const Letter bad_head =
+      WithOutcome(What::kHead, ErrorKind::kTransient, Processed::kUnknown, {});
+  return {ok,
+          bad,
+          told,
+          broken,
+          good_head,
+          bad_head,
+          Older(ok),
+          Older(bad),
+          Older(told),
+          Older(good_head),
+          L(What::kTimerOnTime, "timer"),
+          L(What::kCancel, "cancel"),
+          L(What::kDrain, "drain"),
+          L(What::kGate, "gate")};
+}
+
+Options Hedging(int hedges, int max_attempts = 3) {
+  Options o;
+  o.hedges = hedges;
+  o.max_in_flight = 5;
+  o.max_attempts = max_attempts;
+  return o;
+}
+
+TEST(ExecutionTest, HedgesEverySequenceOfFive) {
+  using What = Letter::What;
+  const std::vector<Letter> sent = {L(What::kBegin, "begin"),
+                                    L(What::kDrain, "drain")};
+  std::vector<Letter> two = sent;
+  two.push_back(L(What::kTimerOnTime, "timer"));
+  two.push_back(L(What::kDrain, "drain"));
+  const std::vector<Letter> letters = HedgeLetters();
+  int64_t n = Exhaust(sent, letters, 5, {Hedging(1)});
+  n += Exhaust(two, letters, 5, {Hedging(2, 4)});
+  std::printf("%lld sequences\n", static_cast<long long>(n));
+}
+
+TEST(ExecutionTest, HedgesEveryOutcomeOfBoth) {
+  using What = Letter::What;
+  // Whatever one ends with, and then the other one, in either order, on all that
+  // may forbid a hedge.
+  std::vector<Options> options;
+  for (bool idempotent : {true, false}) {
+    for (bool billable : {true, false}) {
+      for (bool consent : {true, false}) {
+        Options o = Hedging(1);
+        o.idempotent = idempotent;
+        o.billable = billable;
+        o.consent = consent;
+        options.push_back(o);
+      }
+    }
+  }
+  for (int max_attempts : {1, 2, 3}) {
+    Options o = Hedging(1, max_attempts);
+    o.deadline = false;
+    o.attempt_timeout = true;
+    options.push_back(o);
+  }
+  Options blocking = Hedging(1);
+  blocking.max_in_flight = 1;
+  Options nested = Hedging(1);
+  nested.nested = true;
+  Options fixed = Hedging(1);
+  fixed.replayable = false;
+  Options off = Hedging(1);
+  off.enabled = false;
+  Options poor = Hedging(4, 6);
+  poor.budget = 3;
+  options.insert(options.end(), {blocking, nested, fixed, off, poor});
+
+  std::vector<Letter> second = AllOutcomes(What::kDone);
+  for (const Letter& l : AllOutcomes(What::kHead)) second.push_back(l);
+  int64_t n = 0;
+  for (What what : {What::kDone, What::kHead}) {
+    for (const Letter& first : AllOutcomes(what)) {
+      for (bool older : {false, true}) {
+        n += Exhaust({L(What::kBegin, "begin"), L(What::kDrain, "drain"),
+                      L(What::kTimerOnTime, "timer"), L(What::kDrain, "drain"),
+                      older ? Older(first) : first},
+                     second, 1, older ? options : std::vector<Options>{poor});
+        if (HasFailure()) return;
+      }
+    }
+  }
+  std::printf("%lld sequences\n", static_cast<long long>(n));
+}
+
+TEST(ExecutionTest, HedgesThatMayNotGoAreNotSent) {
+  using What = Letter::What;
+  const std::vector<Letter> letters = HedgeLetters();
+  int64_t n = 0;
+  for (What hindrance : {What::kGate, What::kOpen, What::kQueue, What::kNear}) {
+    n += Exhaust({L(What::kBegin, "begin"), L(What::kDrain, "drain"),
+                  L(hindrance, "hindrance"), L(What::kTimerOnTime, "timer"),
+                  L(What::kDrain, "drain")},
+                 letters, 3, {Hedging(1), Hedging(4, 10)});
+    if (HasFailure()) return;
+  }
+  std::printf("%lld sequences\n", static_cast<long long>(n));
+}
+
 // A driver that goes away in the middle takes nothing along.
 TEST(ExecutionTest, DroppedCallGivesBackWhatItHolds) {
   const auto waiter = std::make_shared<NoWaiter>();
@@ -1044,6 +1368,35 @@ TEST(ExecutionTest, DroppedCallGivesBackWhatItHolds) {
     // A retry that was sent has been paid for.
     EXPECT_EQ(model.level, stage == 6 ? 100 - 14 : 100) << stage;
   }
+}
+
+// call_timeout is a deadline from the beginning, unless there is a sooner one.
+TEST(ExecutionTest, ACallsTimeIsADeadline) {
+  const auto waiter = std::make_shared<NoWaiter>();
+  const MonotonicTime now = MonotonicTime::FromNanos(1000);
+  const MonotonicTime never = MonotonicTime::Infinite();
+  RetryOptions retry;
+  const auto deadline = [&](absl::Duration timeout, MonotonicTime own) {
+    retry.call_timeout = timeout;
+    Model model(100);
+    CallSpec spec;
+    spec.deadline = own;
+    Execution call(spec, &retry, &model, waiter);
+    call.Begin(now);
+    Action action;
+    EXPECT_TRUE(call.NextAction(&action));
+    EXPECT_EQ(call.record().deadline, action.time);
+    EXPECT_EQ(call.limit(), action.time.is_infinite() ? now + retry.max_elapsed
+                                                      : action.time);
+    return action.time;
+  };
+  const absl::Duration second = absl::Seconds(1);
+  EXPECT_EQ(deadline(absl::InfiniteDuration(), never), never);
+  EXPECT_EQ(deadline(second, never), now + second);
+  EXPECT_EQ(deadline(second, now + second * 2), now + second);
+  EXPECT_EQ(deadline(second * 2, now + second), now + second);
+  // Longer than a call without a deadline would wait.
+  EXPECT_EQ(deadline(absl::Hours(100), never), now + absl::Hours(100));
 }
 
 TEST(ExecutionTest, KeepsTheLastSixteenAttemptsAndCountsAll) {

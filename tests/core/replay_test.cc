@@ -58,7 +58,9 @@ SimServer MoodyServer(uint64_t seed) {
     std::optional<absl::Duration> wait;
     if (dice->Chance(0.4)) wait = dice->Upto(absl::Seconds(3));
     if (dice->Chance(0.1)) wait = absl::Hours(87600);
-    if (weather < 0.35) {
+    if (weather < 0.05) {
+      r.outcome = ExhaustedOutcome(wait);
+    } else if (weather < 0.35) {
       r.outcome = ThrottledOutcome(wait);
     } else if (weather < 0.7) {
       r.outcome = TransientOutcome(
@@ -69,6 +71,8 @@ SimServer MoodyServer(uint64_t seed) {
       r.headless = dice->Chance(0.5);
     } else if (weather < 0.75) {
       r.outcome.kind = ErrorKind::kPermanent;
+      r.outcome.retry_wanted = dice->Chance(0.5);
+      r.outcome.pushback = wait;
     } else if (weather < 0.8) {
       r.head = absl::InfiniteDuration();
     } else {
@@ -90,6 +94,7 @@ std::unique_ptr<Simulation> RunMoody(uint64_t seed) {
   if (dice.Chance(0.3)) options.endpoint.breaker.enabled = false;
   if (dice.Chance(0.3)) options.endpoint.budget.capacity = 30;
   if (dice.Chance(0.2)) options.quota.max_waiters = 1 + dice.Below(5);
+  if (dice.Chance(0.7)) options.endpoint.hedge_budget.burst = 1000;
   if (seed % 3 == 0) {
     options.endpoint.budget.transient_cost = 20;
     options.endpoint.budget.throttled_cost = 7;
@@ -112,6 +117,16 @@ std::unique_ptr<Simulation> RunMoody(uint64_t seed) {
     if (dice.Chance(0.2)) call.retry.when_open = WhenOpen::kFail;
     call.retry.max_attempts = 1 + dice.Below(6);
     call.idempotent = dice.Chance(0.7);
+    call.nested = dice.Chance(0.1);
+    call.billable = dice.Chance(0.3);
+    call.max_in_flight = dice.Below(4);
+    call.retry.yield_to_outer = dice.Chance(0.7);
+    call.retry.enabled = dice.Chance(0.95);
+    call.retry.hedge.enabled = dice.Chance(0.7);
+    call.retry.hedge.billable_consent = dice.Chance(0.5);
+    call.retry.hedge.repeat_consent = dice.Chance(0.5);
+    call.retry.hedge.delay = dice.Upto(absl::Milliseconds(400));
+    call.retry.hedge.max_hedges = 1 + dice.Below(4);
     call.quota = static_cast<size_t>(dice.Below(2));
     call.endpoint = static_cast<size_t>(dice.Below(2));
     sim->AddCall(call);
@@ -130,6 +145,8 @@ TEST(ReplayTest, EveryCallOfManySimulations) {
   int64_t incomplete = 0;
   size_t most_answers = 0;
   std::map<StopReason, int64_t> reasons;
+  int64_t hedges = 0;
+  int64_t losers_heard = 0;
   for (uint64_t seed = FirstSeed(1); seed < FirstSeed(1) + 500; ++seed) {
     const std::unique_ptr<Simulation> sim = RunMoody(seed);
     for (const Simulation::Call& call : sim->calls()) {
@@ -137,6 +154,10 @@ TEST(ReplayTest, EveryCallOfManySimulations) {
       ++calls;
       ++reasons[record.stop_reason];
       most_answers = std::max(most_answers, record.dispatches.size());
+      for (const AttemptRecord& a : record.attempts) {
+        if (a.hedge) ++hedges;
+        if (a.lost && a.outcome.kind != ErrorKind::kCancelled) ++losers_heard;
+      }
       const absl::StatusOr<CallRecord> again =
           Replay(record, call.options().retry);
       if (record.dropped_dispatches > 0 ||
@@ -153,14 +174,21 @@ TEST(ReplayTest, EveryCallOfManySimulations) {
           << FormatCallRecord(record) << FormatCallRecord(*again);
     }
   }
-  std::printf("%lld calls, %lld not complete, at most %zu answers\n",
-              static_cast<long long>(calls), static_cast<long long>(incomplete),
-              most_answers);
+  std::printf(
+      "%lld calls, %lld not complete, at most %zu answers; %lld hedges, %lld "
+      "losers answered\n",
+      static_cast<long long>(calls), static_cast<long long>(incomplete),
+      most_answers, static_cast<long long>(hedges),
+      static_cast<long long>(losers_heard));
+  EXPECT_GT(hedges, 100);
+  EXPECT_GT(losers_heard, 20);
   // All the ends that this weather can bring.
-  // Those above kCancelled come with the rules that lead to them.
-  for (int i = 1; i <= static_cast<int>(StopReason::kCancelled); ++i) {
+  for (int i = 1; i < kStopReasonCount; ++i) {
     const auto reason = static_cast<StopReason>(i);
-    if (reason == StopReason::kNotReplayable) continue;
+    if (reason == StopReason::kNotReplayable ||
+        reason == StopReason::kCostTooLarge) {
+      continue;
+    }
     EXPECT_GT(reasons[reason], 0) << StopReasonName(reason);
   }
 }
@@ -326,6 +354,11 @@ class Procrastinator final : public SharedState {
     a.holder = Holder::kEndpoint;
     return a;
   }
+  void CountForHedges(MonotonicTime) override {}
+  DispatchAnswer DispatchHedge(uint64_t, MonotonicTime, WakeList*) override {
+    return {};
+  }
+  void ReturnHedge() override {}
   void Leave(WaitPlace*, WakeList*) override {}
   void OnAnswerHead(AttemptPermit*, const Outcome&, MonotonicTime,
                     WakeList*) override {}

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <tuple>
 #include <utility>
 
 #include "absl/time/time.h"
@@ -19,23 +20,38 @@ class Twin {
  public:
   Twin(int64_t bucket, int64_t now) : bucket_(bucket), newest_(now) {}
   void Advance(int64_t now) { newest_ = std::max(newest_, now); }
-  void Add(int64_t now, bool failure) {
+  void Add(int64_t now, bool failure, bool slow) {
     Advance(now);
-    all_.emplace_back(newest_, failure);
+    all_.push_back({newest_, failure, slow});
   }
   void Clear(int64_t now) {
     Advance(now);
     all_.clear();
   }
-  std::pair<int64_t, int64_t> Count() const {
+  std::tuple<int64_t, int64_t, int64_t> Count() const {
     int64_t total = 0;
     int64_t failures = 0;
-    for (const auto& [time, failure] : all_) {
-      if (Slot(newest_) - Slot(time) >= SlidingWindow::kBuckets) continue;
+    int64_t slow = 0;
+    for (const One& one : all_) {
+      if (Slot(newest_) - Slot(one.time) >= SlidingWindow::kBuckets) continue;
       ++total;
-      failures += failure ? 1 : 0;
+      failures += one.failure ? 1 : 0;
+      slow += one.slow ? 1 : 0;
     }
-    return {total, failures};
+    return {total, failures, slow};
+  }
+  // What is out of the old window is gone; what is in it moves to the end of its
+  // old part.
+  void Resize(int64_t bucket, int64_t now) {
+    Advance(now);
+    std::deque<One> kept;
+    for (One one : all_) {
+      if (Slot(newest_) - Slot(one.time) >= SlidingWindow::kBuckets) continue;
+      one.time = std::min(newest_, (Slot(one.time) + 1) * bucket_ - 1);
+      kept.push_back(one);
+    }
+    all_ = std::move(kept);
+    bucket_ = bucket;
   }
 
  private:
@@ -46,9 +62,15 @@ class Twin {
     return slot;
   }
 
-  const int64_t bucket_;
+  struct One {
+    int64_t time;
+    bool failure;
+    bool slow;
+  };
+
+  int64_t bucket_;
   int64_t newest_;
-  std::deque<std::pair<int64_t, bool>> all_;
+  std::deque<One> all_;
 };
 
 TEST(SlidingWindowTest, LikeTheTwin) {
@@ -56,12 +78,13 @@ TEST(SlidingWindowTest, LikeTheTwin) {
     SCOPED_TRACE(seed);
     uint64_t n = 0;
     const auto unit = [&] { return UnitRandom(seed, n++); };
-    const int64_t bucket = 1 + static_cast<int64_t>(unit() * 50);
+    int64_t bucket = 1 + static_cast<int64_t>(unit() * 50);
     // The clock's zero may lie ahead.
     int64_t now = static_cast<int64_t>(unit() * 4000) - 2000;
     SlidingWindow w(absl::Nanoseconds(bucket * 10),
                     MonotonicTime::FromNanos(now));
     Twin twin(bucket, now);
+    int64_t newest = now;
     for (int i = 0; i < 200; ++i) {
       const double move = unit();
       if (move < 0.6) {
@@ -72,11 +95,19 @@ TEST(SlidingWindowTest, LikeTheTwin) {
         now -= static_cast<int64_t>(unit() * 100);  // backward
       }
       const MonotonicTime t = MonotonicTime::FromNanos(now);
+      newest = std::max(newest, now);
       const double what = unit();
       if (what < 0.8) {
         const bool failure = unit() < 0.5;
-        w.Add(t, failure);
-        twin.Add(now, failure);
+        const bool slow = unit() < 0.3;
+        w.Add(t, failure, slow);
+        twin.Add(now, failure, slow);
+      } else if (what < 0.82 && seed % 2 == 0) {
+        bucket = 1 + static_cast<int64_t>(unit() * 50);
+        // Backward is as now.
+        now = std::max(now, newest);
+        w.Resize(absl::Nanoseconds(bucket * 10), MonotonicTime::FromNanos(now));
+        twin.Resize(bucket, now);
       } else if (what < 0.98) {
         w.Advance(t);
         twin.Advance(now);
@@ -84,10 +115,35 @@ TEST(SlidingWindowTest, LikeTheTwin) {
         w.Clear(t);
         twin.Clear(now);
       }
-      ASSERT_EQ(std::make_pair(w.total(), w.failures()), twin.Count())
+      ASSERT_EQ(std::make_tuple(w.total(), w.failures(), w.slow()),
+                twin.Count())
           << "now " << now << " bucket " << bucket;
     }
   }
+}
+
+// Half of a window's failures are not lost because it became longer, nor kept
+// for longer than it says because it became shorter.
+TEST(SlidingWindowTest, ResizeKeepsWhatIsInBothWindows) {
+  SlidingWindow w(absl::Seconds(10), MonotonicTime());
+  for (int i = 0; i < 10; ++i) {
+    w.Add(MonotonicTime() + absl::Seconds(i + 0.5), i % 2 == 0, i == 9);
+  }
+  const MonotonicTime now = MonotonicTime() + absl::Seconds(9.9);
+  w.Resize(absl::Seconds(60), now);
+  EXPECT_EQ(w.total(), 10);
+  EXPECT_EQ(w.failures(), 5);
+  EXPECT_EQ(w.slow(), 1);
+  w.Resize(absl::Seconds(2), now);
+  EXPECT_EQ(w.total(), 4);  // parts of six seconds: the older one is out
+  SlidingWindow v(absl::Seconds(10), MonotonicTime());
+  for (int i = 0; i < 10; ++i) {
+    v.Add(MonotonicTime() + absl::Seconds(i + 0.5), true);
+  }
+  v.Resize(absl::Seconds(2), now);
+  EXPECT_EQ(v.total(), 2);
+  v.Advance(MonotonicTime() + absl::Seconds(12));
+  EXPECT_EQ(v.total(), 0);
 }
 
 // The window is at least nine tenths of its length and at most all of it.

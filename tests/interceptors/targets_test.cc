@@ -3,14 +3,20 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "core/call_record.h"
 #include "core/policy.h"
+#include "core/stop_reason.h"
+#include "core/time.h"
 #include "interceptors/interceptor.h"
 #include "runtime/client.h"
+#include "runtime/clock.h"
 #include "tests/interceptors/echo_call.h"
 #include "tests/testing/grpc_reply.h"
 #include "tests/testing/grpc_server.h"
@@ -118,6 +124,52 @@ TEST_F(TargetsTest, SwitchedOnForSomeCallsOnly) {
   target->retryable_codes = {StatusCode::UNAVAILABLE};
   target->enabled = true;
   EXPECT_EQ(Sends(), "3 echo");
+}
+
+TEST_F(TargetsTest, ACallsTimeIsLimited) {
+  TargetPolicy* target = Add("echo");
+  target->match.rpcs = {kSay};
+  target->retryable_codes = {StatusCode::UNAVAILABLE};
+  target->retry.call_timeout = absl::Milliseconds(300);
+  server_->Script({GrpcReply::Hang()});
+  client_ = *Client::Create(options_);
+  const auto channel = CreateChannel(
+      server_->address(), grpc::InsecureChannelCredentials(), client_);
+  for (const Api api : {Api::kSync, Api::kCallback}) {
+    EchoCall call(api, channel);
+    const MonotonicTime begin = MonotonicNow();
+    EXPECT_EQ(call.Run().error_code(), StatusCode::DEADLINE_EXCEEDED);
+    EXPECT_GE(MonotonicNow() - begin, absl::Milliseconds(290));
+    EXPECT_LT(MonotonicNow() - begin, absl::Seconds(10));
+    EXPECT_EQ(call.record().stop_reason, StopReason::kDeadlineExceeded);
+    EXPECT_EQ(call.record().deadline,
+              call.record().begin + absl::Milliseconds(300));
+  }
+  EXPECT_EQ(server_->log().Count(), 2);
+}
+
+TEST_F(TargetsTest, WaitingForTheConnection) {
+  TargetPolicy* target = Add("echo");
+  target->match.rpcs = {kSay};
+  target->wait_for_ready = true;
+  client_ = *Client::Create(options_);
+  // Nobody listens there.
+  const auto channel =
+      CreateChannel("127.0.0.1:1", grpc::InsecureChannelCredentials(), client_);
+  const auto run = [&](std::optional<bool> own) {
+    EchoCall call(Api::kSync, channel);
+    call.context().set_deadline(std::chrono::system_clock::now() +
+                                std::chrono::milliseconds(500));
+    if (own) call.context().set_wait_for_ready(*own);
+    return call.Run().error_code();
+  };
+  EXPECT_EQ(run(std::nullopt), StatusCode::DEADLINE_EXCEEDED);
+  // The application's own word goes before.
+  EXPECT_EQ(run(false), StatusCode::UNAVAILABLE);
+  options_.targets[0].wait_for_ready = std::nullopt;
+  ASSERT_TRUE(client_->Reload(options_).ok());
+  EXPECT_EQ(run(std::nullopt), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(run(true), StatusCode::DEADLINE_EXCEEDED);
 }
 
 TEST_F(TargetsTest, AQuotaOfItsOwn) {

@@ -215,11 +215,19 @@ Settings RandomSettings(uint64_t seed) {
   s.max_targets = number(1, 10000000);
   s.retry.enabled = unit() < 0.5;
   s.retry.yield_to_outer = unit() < 0.5;
+  s.retry.hedge.enabled = unit() < 0.5;
+  s.retry.hedge.delay = duration(absl::ZeroDuration(), absl::Hours(1));
+  s.retry.hedge.max_hedges = number(1, 4);
+  s.retry.hedge.billable_consent = unit() < 0.5;
+  s.retry.hedge.repeat_consent = unit() < 0.5;
   s.retry.max_attempts = number(1, 100);
   s.retry.max_elapsed = duration(absl::ZeroDuration(), absl::Hours(24));
   if (unit() < 0.5) {
     s.retry.attempt_timeout =
         duration(absl::Milliseconds(1), absl::Hours(9999));
+  }
+  if (unit() < 0.5) {
+    s.retry.call_timeout = duration(absl::Milliseconds(1), absl::Hours(9999));
   }
   s.retry.max_believed_wait = duration(absl::Seconds(1), absl::Hours(8760));
   s.retry.when_open = static_cast<WhenOpen>(number(0, 2));
@@ -239,6 +247,9 @@ Settings RandomSettings(uint64_t seed) {
   e.breaker.max_open = duration(absl::Hours(1), absl::Hours(24));
   e.breaker.successes_to_close = number(1, 1000);
   e.breaker.probe_lease = duration(absl::Milliseconds(1), absl::Hours(1));
+  e.hedge_budget.ratio = unit();
+  e.hedge_budget.per_second = unit() * 1000;
+  e.hedge_budget.burst = number(1, 1000000);
   e.budget.enabled = unit() < 0.5;
   e.budget.capacity = number(1000, 1000000);
   e.budget.transient_cost = number(0, 1000);
@@ -250,6 +261,7 @@ Settings RandomSettings(uint64_t seed) {
     if (unit() < 0.5) {
       target.match.rpcs = {absl::StrCat("/p.S", i, "/*")};
       target.retryable_codes = {14, number(1, 17)};
+      if (unit() < 0.5) target.wait_for_ready = unit() < 0.5;
     } else {
       target.match.methods = {"GET", "PUT"};
       target.match.paths = {absl::StrCat("/p", i), absl::StrCat("/p", i, "/*")};

@@ -59,6 +59,10 @@ std::string Describe(const Simulation& sim) {
                     absl::FormatDuration(call.finished_at() - sim.start()),
                     "\n");
   }
+  for (const SimSend& send : sim.sends()) {
+    absl::StrAppend(&text, "sent at +",
+                    absl::FormatDuration(send.time - sim.start()), "\n");
+  }
   EXPECT_EQ(sim.Faults(), "");
   return text;
 }
@@ -78,6 +82,9 @@ struct Calls {
   absl::Duration every = absl::Milliseconds(10);
   absl::Duration deadline = absl::InfiniteDuration();
   bool nested = false;
+  bool billable = false;
+  bool idempotent = true;
+  int max_in_flight = 1;
 };
 
 std::string Run(const Settings& settings, const SimServer& server,
@@ -93,10 +100,43 @@ std::string Run(const Settings& settings, const SimServer& server,
     call.deadline = calls.deadline;
     call.retry = settings.retry;
     call.nested = calls.nested;
+    call.billable = calls.billable;
+    call.idempotent = calls.idempotent;
+    call.max_in_flight = calls.max_in_flight;
     sim.AddCall(call);
   }
   sim.Run();
   return Describe(sim);
+}
+
+// Calls by a driver that can hedge; every answer takes 5 s.
+std::string Slow(const Settings& settings, Calls calls) {
+  calls.max_in_flight = 5;
+  return Run(settings, Always(OkOutcome(), absl::Seconds(5)), calls);
+}
+std::string SlowlyAnswered(Settings settings) { return Slow(settings, {}); }
+std::string Hedged(Settings settings) {
+  settings.retry.hedge.enabled = true;
+  return Slow(settings, {});
+}
+std::string HedgedForMoney(Settings settings) {
+  settings.retry.hedge.enabled = true;
+  Calls calls;
+  calls.billable = true;
+  return Slow(settings, calls);
+}
+std::string HedgedWithoutConsent(Settings settings) {
+  settings.retry.hedge.enabled = true;
+  Calls calls;
+  calls.idempotent = false;
+  return Slow(settings, calls);
+}
+std::string ManyHedged(Settings settings) {
+  settings.retry.hedge.enabled = true;
+  Calls calls;
+  calls.count = 60;
+  calls.every = absl::Seconds(1);
+  return Slow(settings, calls);
 }
 
 // A call whose attempts all fail; the breaker stays out of it.
@@ -282,9 +322,15 @@ std::vector<Change> Changes() {
       {"max_targets", "1", TwoKeysAreRemembered},
       {"retry.enabled", "false", AlwaysThrottled},
       {"retry.yield_to_outer", "false", AttemptsOfSomebodyElse},
+      {"retry.hedge.enabled", "true", SlowlyAnswered},
+      {"retry.hedge.delay", "\"50ms\"", Hedged},
+      {"retry.hedge.max_hedges", "2", Hedged},
+      {"retry.hedge.billable_consent", "true", HedgedForMoney},
+      {"retry.hedge.repeat_consent", "true", HedgedWithoutConsent},
       {"retry.max_attempts", "5", FailingThreeTimes},
       {"retry.max_elapsed", "\"10s\"", AlwaysThrottled},
       {"retry.attempt_timeout", "\"100ms\"", NeverAnswering},
+      {"retry.call_timeout", "\"100ms\"", NeverAnswering},
       {"retry.max_believed_wait", "\"1h\"", ToldToWaitTwoHours},
       {"retry.when_open", "\"FAIL\"", MeetingTheOpenBreaker},
       {"retry.backoff.initial", "\"1s\"", Failing},
@@ -302,6 +348,9 @@ std::vector<Change> Changes() {
       {"endpoint.breaker.max_open", "\"2s\"", BreakersLife},
       {"endpoint.breaker.successes_to_close", "4", BreakersLife},
       {"endpoint.breaker.probe_lease", "\"1s\"", BreakersLife},
+      {"endpoint.hedge_budget.ratio", "0.5", ManyHedged},
+      {"endpoint.hedge_budget.per_second", "10", ManyHedged},
+      {"endpoint.hedge_budget.burst", "30", ManyHedged},
       {"endpoint.budget.enabled", "false", ManyFailing},
       {"endpoint.budget.capacity", "100", ManyFailing},
       {"endpoint.budget.transient_cost", "50", ManyFailing},
@@ -398,7 +447,9 @@ std::string PoliciesOf(const Settings& settings) {
     for (const char* rpc : {"/p.S/M", "/q.S/M"}) {
       const TargetPolicy& policy = table.Find({host, 0, "", "", rpc});
       absl::StrAppend(&text, policy.name, " ", policy.enabled ? "on" : "off",
-                      " ", absl::StrJoin(policy.retryable_codes, ","), "\n");
+                      " ", absl::StrJoin(policy.retryable_codes, ","),
+                      policy.wait_for_ready.value_or(false) ? " waits" : "",
+                      "\n");
     }
   }
   return text;
@@ -421,6 +472,8 @@ TEST(ConfigDecisionTest, EveryFieldOfATargetChangesADecision) {
        {name + "match { hosts: \"h\" }",
         name + "match { hosts: \"h\" rpcs: \"/p.S/*\" }"}},
       {"enabled", {name + any_rpc, name + any_rpc + "enabled: false"}},
+      {"wait_for_ready",
+       {name + any_rpc, name + any_rpc + "wait_for_ready: true"}},
       {"retryable_codes",
        {name + any_rpc, name + any_rpc + "retryable_codes: DATA_LOSS"}},
   };

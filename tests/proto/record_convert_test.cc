@@ -68,7 +68,7 @@ class Dice {
   Enum Of(int count) {
     return static_cast<Enum>(Below(count));
   }
-  DelaySource Source() { return Of<DelaySource>(11); }
+  DelaySource Source() { return Of<DelaySource>(12); }
   std::string Text() {
     static const char* const kPieces[] = {"a",  "Z",      "0",  ":",   "/", ".",
                                           "\"", "\\",     "\n", "\t",  "<", "é",
@@ -108,6 +108,7 @@ CallRecord RandomRecord(uint64_t seed) {
   if (dice.Chance(0.5)) r.retry_at = dice.Time();
   r.total_attempts = dice.Small();
   r.dropped_dispatches = dice.Small();
+  r.max_in_flight = dice.Small();
   for (int i = dice.Below(CallRecord::kMaxAttempts + 1); i > 0; --i) {
     AttemptRecord a;
     a.number = dice.Small();
@@ -122,6 +123,8 @@ CallRecord RandomRecord(uint64_t seed) {
     a.not_before_source = dice.Source();
     a.budget = dice.Of<BudgetAnswer>(3);
     a.budget_cost = dice.Small();
+    a.hedge = dice.Chance(0.5);
+    a.lost = dice.Chance(0.5);
     Outcome& o = a.outcome;
     o.kind = dice.Of<ErrorKind>(6);
     o.processed = dice.Of<Processed>(3);
@@ -148,7 +151,12 @@ CallRecord RandomRecord(uint64_t seed) {
     d.source = dice.Source();
     d.holder = dice.Of<Holder>(3);
     d.reason = dice.Of<StopReason>(kStopReasonCount);
+    d.hedge = dice.Chance(0.5);
     r.dispatches.push_back(d);
+  }
+  for (int i = dice.Below(CallRecord::kMaxEvents + 1); i > 0; --i) {
+    r.events.push_back(
+        {dice.Of<EventRecord::What>(8), dice.Small(), dice.Time()});
   }
   return r;
 }
@@ -192,19 +200,21 @@ TEST(RecordConvertTest, RoundTripLosesNothing) {
 [[maybe_unused]] void EveryMember(const CallRecord& record) {
   [[maybe_unused]] const auto& [call_id, seed, protocol, target, method, policy,
                                 wall_start, begin, end, deadline, idempotent,
-                                yields_to_outer, stop_reason, retry_at,
-                                total_attempts, attempts, dispatches,
-                                dropped_dispatches] = record;
+                                yields_to_outer, max_in_flight, stop_reason,
+                                retry_at, total_attempts, attempts, dispatches,
+                                dropped_dispatches, events] = record;
   [[maybe_unused]] const auto& [number, start, head, attempt_end, outcome,
-                                waited, wait_source, garbage_pushback,
-                                replayable, not_before, not_before_source,
-                                budget, budget_cost] = attempts[0];
+                                waited, wait_source, hedge, lost,
+                                garbage_pushback, replayable, not_before,
+                                not_before_source, budget, budget_cost] =
+      attempts[0];
   [[maybe_unused]] const auto& [kind, processed, committed, retry_forbidden,
                                 retry_wanted, timed_out, repeatable, pushback,
                                 pushback_source, status, transport_error,
                                 bytes_sent, bytes_received] = outcome;
-  [[maybe_unused]] const auto& [at, verdict, until, source, holder, reason] =
-      dispatches[0];
+  [[maybe_unused]] const auto& [at, verdict, until, source, holder, reason,
+                                about_hedge] = dispatches[0];
+  [[maybe_unused]] const auto& [what, of_attempt, event_at] = events[0];
 }
 
 TEST(RecordConvertTest, EmptyRecord) {
@@ -280,6 +290,9 @@ TEST(RecordConvertTest, UnknownEnumValuesAreRefusedByName) {
     } else if (field->containing_type() == v1::Dispatch::descriptor()) {
       at = proto.add_dispatches();
       where = "dispatches[0]." + where;
+    } else if (field->containing_type() == v1::Event::descriptor()) {
+      at = proto.add_events();
+      where = "events[0]." + where;
     }
     at->GetReflection()->SetEnumValue(at, field, 99);
     EXPECT_EQ(Refusal(proto),
@@ -357,7 +370,8 @@ TEST(RecordConvertTest, NumbersAndNamesAreTheCores) {
                          StopReasonName);
   CheckNames<ErrorKind>(*v1::Error::Kind_descriptor(), 6, ErrorKindName);
   CheckNames<Processed>(*v1::Processed::Answer_descriptor(), 3, ProcessedName);
-  CheckNames<DelaySource>(*v1::Delay::Source_descriptor(), 11, DelaySourceName);
+  CheckNames<DelaySource>(*v1::Delay::Source_descriptor(), 12, DelaySourceName);
+  CheckNames<EventRecord::What>(*v1::Event::What_descriptor(), 8, EventName);
   CheckNames<Verdict>(*v1::Verdict::Kind_descriptor(), 3, VerdictName);
   CheckNames<Holder>(*v1::Holder::Kind_descriptor(), 3, HolderName);
   CheckNames<BudgetAnswer>(*v1::Budget::Answer_descriptor(), 3,
@@ -366,7 +380,8 @@ TEST(RecordConvertTest, NumbersAndNamesAreTheCores) {
   EXPECT_EQ(ErrorKindName(static_cast<ErrorKind>(6)), "?");
   EXPECT_EQ(ProtocolName(static_cast<Protocol>(3)), "?");
   EXPECT_EQ(ProcessedName(static_cast<Processed>(3)), "?");
-  EXPECT_EQ(DelaySourceName(static_cast<DelaySource>(11)), "?");
+  EXPECT_EQ(DelaySourceName(static_cast<DelaySource>(12)), "?");
+  EXPECT_EQ(EventName(static_cast<EventRecord::What>(8)), "?");
   EXPECT_EQ(VerdictName(static_cast<Verdict>(3)), "?");
   EXPECT_EQ(HolderName(static_cast<Holder>(3)), "?");
   EXPECT_EQ(BudgetAnswerName(static_cast<BudgetAnswer>(3)), "?");

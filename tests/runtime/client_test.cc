@@ -53,6 +53,7 @@ TEST(ClientTest, EveryFaultIsListedWithItsPathAtOnce) {
   o.retry.max_attempts = 0;
   o.retry.max_elapsed = -absl::Seconds(1);
   o.retry.attempt_timeout = absl::ZeroDuration();
+  o.retry.call_timeout = absl::ZeroDuration();
   o.retry.max_believed_wait = absl::ZeroDuration();
   o.retry.backoff.initial = -absl::Seconds(1);
   o.retry.backoff.multiplier = std::numeric_limits<double>::quiet_NaN();
@@ -78,6 +79,7 @@ TEST(ClientTest, EveryFaultIsListedWithItsPathAtOnce) {
   for (const char* path : {"retry.max_attempts is 0",
                            "retry.max_elapsed is -1s",
                            "retry.attempt_timeout is 0",
+                           "retry.call_timeout is 0",
                            "retry.max_believed_wait is 0",
                            "retry.backoff.initial is -1s",
                            "retry.backoff.multiplier is nan",

@@ -116,6 +116,14 @@ void ArrivalLog::SetAnswer(int64_t index, int status, Fault fault) {
   arrival->fault = fault;
 }
 
+void ArrivalLog::SetAnswered(int64_t index, absl::Duration intended) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Arrival* arrival = Find(index);
+  if (arrival == nullptr) return;
+  arrival->answer_due = arrival->since_start + intended;
+  arrival->answered = Now();
+}
+
 void ArrivalLog::SetCancelled(int64_t index) {
   const std::lock_guard<std::mutex> lock(mutex_);
   ++cancelled_;

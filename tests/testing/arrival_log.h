@@ -58,6 +58,12 @@ struct Arrival {
   int status = kNoStatus;
   Fault fault = Fault::kNone;
 
+  // When the answer's head, or the reset that comes instead, was to leave, and
+  // when it was given to the system; infinite until then. The difference is how
+  // late a busy machine made the server.
+  absl::Duration answer_due = absl::InfiniteDuration();
+  absl::Duration answered = absl::InfiniteDuration();
+
   // The client left before the answer was complete.
   bool cancelled = false;
 };
@@ -98,6 +104,7 @@ class ArrivalLog {
 
   // Monotonic time since the log was made: the clock of Arrival::since_start.
   absl::Duration Now() const;
+  std::chrono::steady_clock::time_point start() const { return start_; }
 
   // Arrivals so far.
   int64_t Count() const;
@@ -131,13 +138,15 @@ class ArrivalLog {
   // fields held), bounds what it holds, and returns both; body_bytes and
   // body_hash are the caller's. The others do nothing for an arrival that is
   // no longer kept, except to count. SetAnswer() comes once for each arrival,
-  // SetCancelled() at most once.
+  // the others at most once; SetAnswered(), which says that the answer has just
+  // left, knows how long after the arrival it was to leave.
   struct Stamp {
     int64_t index;
     absl::Duration since_start;
   };
   Stamp Add(Arrival arrival);
   void SetAnswer(int64_t index, int status, Fault fault);
+  void SetAnswered(int64_t index, absl::Duration intended);
   void SetCancelled(int64_t index);
 
  private:

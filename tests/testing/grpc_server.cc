@@ -206,6 +206,7 @@ class GrpcServer::Impl::Call : public grpc::ServerGenericBidiReactor {
   }
 
   void SendReply() {
+    impl_->log_.SetAnswered(request_.index, reply_.delay);
     for (const auto& [name, value] : reply_.trailing_metadata) {
       context_->AddTrailingMetadata(name, value);
     }

@@ -166,13 +166,18 @@ class HttpServer::Impl::Exchange {
       case Fault::kHang:
         return;
       case Fault::kCloseAfterRead:
+        Answered();
         return Close();
       case Fault::kResetBeforeHead:
+        Answered();
         return Reset();
       case Fault::kRaw:
+        Answered();
         return SendRaw();
     }
   }
+
+  void Answered() { impl_->log_.SetAnswered(index_, reply_.delay_before_head); }
 
   // May destroy this.
   void SendHead() {
@@ -194,6 +199,7 @@ class HttpServer::Impl::Exchange {
                    ? reply_.body.size()
                    : std::min(reply_.bytes_before_fault, reply_.body.size());
     evhttp_send_reply_start(request_, reply_.status, nullptr);
+    Answered();
     if (reply_.delay_before_body > absl::ZeroDuration()) {
       timer_.Start(reply_.delay_before_body, [this] { SendBody(); });
     } else {

@@ -2,8 +2,10 @@
 #define FORBEAR_TESTS_TESTING_PROVIDER_H_
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,9 +38,11 @@ namespace forbear::testing {
 //   kRefuse        429, and a wait                RESOURCE_EXHAUSTED, pushback
 //   kError         500                            UNAVAILABLE
 //   kLoseAnswer    reset, the work is done        UNAVAILABLE, the work is done
+//   kHang          no answer                      no answer
 //   kOutageError   503, and a wait if one is set  UNAVAILABLE, likewise
 //   kOutageReset   reset                          UNAVAILABLE
 //   kOutageHang    no answer                      no answer
+//   kOutageRefuse  as kRefuse                     as kRefuse
 //
 // What identifies a call: the header or metadatum "idempotency-key", which also
 // makes it idempotent, or else "x-call-id".
@@ -56,9 +60,40 @@ class Provider {
     kNone,          // Also without pushback in gRPC.
   };
 
+  // What good answers and refusals say of the limit, if it has one.
+  enum class LimitHeaders {
+    kNone,
+    // x-ratelimit-limit, -remaining and -reset; the reset in seconds, with three
+    // decimals or rounded up. gRPC: metadata of the same names.
+    kMilliseconds,
+    kSeconds,
+  };
+
+  // When the model's time begins.
+  enum class Begin { kCreate, kFirstRequest };
+
   struct Options {
     ProviderModel::Options model;
     WaitStyle wait_style = WaitStyle::kSeconds;
+    LimitHeaders limit_headers = LimitHeaders::kNone;
+
+    // What is announced is the true wait times this, > 0 …
+    double wait_factor = 1;
+    // … or this text in its place, whatever it is.
+    std::optional<std::string> wait_text;
+
+    // HTTP: the status of a refusal. With 503, gRPC says UNAVAILABLE.
+    int refusal_status = 429;
+
+    // HTTP: the size of a refusal's body (0: a small page), and how long after
+    // its head it comes.
+    size_t refusal_body_bytes = 0;
+    absl::Duration refusal_body_delay;
+
+    // A model that has an outage of kClosedPort begins with Create.
+    Begin begin = Begin::kCreate;
+    // If it is set, the model's time begins then, whatever `begin` says.
+    std::optional<std::chrono::steady_clock::time_point> begin_at;
 
     // 0: any free one.
     int http_port = 0;
@@ -81,22 +116,28 @@ class Provider {
   // What came, over both protocols.
   ProviderModel::Stats stats() const;
 
-  // The model's time.
+  // When the model's time began; none: it has not.
+  std::optional<std::chrono::steady_clock::time_point> began_at() const;
+
+  // The model's time; 0 before it has begun.
   absl::Duration Now() const;
 
  private:
   Provider(const Options& options, ProviderModel model);
 
   ProviderModel::Decision Decide(const ProviderModel::Request& request);
+  Reply WithRefusal(Reply reply, const ProviderModel::Decision& decision) const;
+  // REQUIRES: mutex_ is held.
+  absl::Duration NowLocked() const;
   Reply AnswerHttp(const HttpRequest& request);
   GrpcReply AnswerGrpc(const GrpcRequest& request);
   void SetListening(bool listening);
 
   const Options options_;
-  const std::chrono::steady_clock::time_point start_;
 
-  mutable std::mutex mutex_;
-  ProviderModel model_;  // Guarded by mutex_.
+  mutable std::mutex mutex_;  // Guards the two below.
+  ProviderModel model_;
+  std::optional<std::chrono::steady_clock::time_point> began_at_;
 
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<GrpcServer> grpc_;

@@ -1,7 +1,6 @@
 #include "tests/testing/provider_model.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -31,13 +30,23 @@ absl::Status Check(const ProviderModel::Options& options) {
   const auto bad = [](const char* what) {
     return absl::InvalidArgumentError(what);
   };
-  // Written so that NaN fails.
-  if (!(options.rate > 0)) return bad("rate must be > 0");
-  if (!(options.burst >= 1) || std::isinf(options.burst)) {
-    return bad("burst must be finite and >= 1");
+  absl::Status limit = LimitModel::Check(options);
+  if (!limit.ok()) return limit;
+  if (options.refuse_first < 0) return bad("refuse_first must be >= 0");
+  if (options.refuse_first_wait < absl::ZeroDuration()) {
+    return bad("refuse_first_wait must be >= 0");
   }
-  if (!(options.error_fraction >= 0 && options.error_fraction <= 1)) {
-    return bad("error_fraction must be in [0, 1]");
+  // Written so that NaN fails.
+  double sum = 0;
+  for (const double fraction :
+       {options.error_fraction, options.lost_answer_fraction,
+        options.hang_fraction}) {
+    sum += fraction;
+    if (!(fraction >= 0 && sum <= 1)) {
+      return bad(
+          "error_fraction, lost_answer_fraction and hang_fraction must be in "
+          "[0, 1], and so must their sum");
+    }
   }
   if (options.lost_answers < 0 ||
       options.lost_answers > options.lost_answers_within) {
@@ -46,8 +55,9 @@ absl::Status Check(const ProviderModel::Options& options) {
   if (options.max_faults_per_call < 0) {
     return bad("max_faults_per_call must be >= 0");
   }
-  if (options.latency < absl::ZeroDuration()) {
-    return bad("latency must be >= 0");
+  if (options.latency < absl::ZeroDuration() ||
+      options.refusal_latency < absl::ZeroDuration()) {
+    return bad("latency and refusal_latency must be >= 0");
   }
   for (const ProviderModel::Outage& outage : options.outages) {
     if (outage.from < absl::ZeroDuration() || outage.until < outage.from ||
@@ -67,7 +77,7 @@ absl::StatusOr<ProviderModel> ProviderModel::Create(const Options& options) {
 }
 
 ProviderModel::ProviderModel(const Options& options)
-    : options_(options), token_time_(absl::Seconds(1 / options.rate)) {
+    : options_(options), limit_(options) {
   // The first steps of a shuffle.
   std::vector<int64_t> indexes(options.lost_answers_within);
   for (size_t i = 0; i < indexes.size(); ++i) indexes[i] = i;
@@ -82,13 +92,21 @@ ProviderModel::ProviderModel(const Options& options)
 
 ProviderModel::Decision ProviderModel::Decide(absl::Duration now,
                                               const Request& request) {
-  ++stats_.sends;
   Decision decision;
+  decision.latency = options_.refusal_latency;
+  if (stats_.sends++ < options_.refuse_first) {
+    ++stats_.refused;
+    decision.verdict = Verdict::kRefuse;
+    decision.wait = options_.refuse_first_wait;
+    return decision;
+  }
   if (const Outage* outage = OutageAt(now)) {
+    decision.wait = outage->retry_after == absl::InfiniteDuration()
+                        ? outage->until - now
+                        : outage->retry_after;
     switch (outage->kind) {
       case Outage::Kind::kError:
         decision.verdict = Verdict::kOutageError;
-        decision.wait = outage->retry_after;
         break;
       case Outage::Kind::kReset:
       case Outage::Kind::kClosedPort:
@@ -97,30 +115,19 @@ ProviderModel::Decision ProviderModel::Decide(absl::Duration now,
       case Outage::Kind::kHang:
         decision.verdict = Verdict::kOutageHang;
         break;
+      case Outage::Kind::kRefuse:
+        decision.verdict = Verdict::kOutageRefuse;
+        break;
     }
     return decision;
   }
 
-  if (!std::isinf(options_.rate)) {
-    // In times, not in tokens: exact, so that who comes back after `wait`
-    // finds its token.
-    now_ = std::max(now_, now);
-    const absl::Duration full_with_this =
-        std::max(full_at_, now_) + token_time_;
-    const absl::Duration wait =
-        full_with_this - options_.burst * token_time_ - now_;
-    if (wait > absl::ZeroDuration()) {
-      if (options_.penalise) {
-        full_at_ =
-            std::min(full_with_this, now_ + 2 * options_.burst * token_time_);
-      }
-      ++stats_.refused;
-      decision.verdict = Verdict::kRefuse;
-      decision.wait =
-          full_at_ + token_time_ - options_.burst * token_time_ - now_;
-      return decision;
-    }
-    full_at_ = full_with_this;
+  decision.limit = limit_.Ask(now);
+  if (!decision.limit.admitted) {
+    ++stats_.refused;
+    decision.verdict = Verdict::kRefuse;
+    decision.wait = decision.limit.wait;
+    return decision;
   }
 
   decision.verdict = FaultOf(admitted_++);
@@ -138,6 +145,9 @@ ProviderModel::Decision ProviderModel::Decide(absl::Duration now,
       ++stats_.lost_answers;
       Execute(call, request.idempotent);
       break;
+    case Verdict::kHang:
+      ++stats_.hangs;
+      break;
     default:
       ++stats_.answered;
       Execute(call, request.idempotent);
@@ -154,11 +164,25 @@ const ProviderModel::Outage* ProviderModel::OutageAt(absl::Duration now) const {
 
 ProviderModel::Verdict ProviderModel::FaultOf(int64_t admitted_index) const {
   if (lost_answers_.contains(admitted_index)) return Verdict::kLoseAnswer;
-  if (Uniform(options_.seed, kErrors, admitted_index) <
-      options_.error_fraction) {
-    return Verdict::kError;
-  }
+  double chance = Uniform(options_.seed, kErrors, admitted_index);
+  if (chance < options_.error_fraction) return Verdict::kError;
+  chance -= options_.error_fraction;
+  if (chance < options_.lost_answer_fraction) return Verdict::kLoseAnswer;
+  chance -= options_.lost_answer_fraction;
+  if (chance < options_.hang_fraction) return Verdict::kHang;
   return Verdict::kServe;
+}
+
+absl::Duration ProviderModel::Earliest(absl::Duration now) const {
+  if (stats_.sends < options_.refuse_first) return absl::InfiniteDuration();
+  // Each round ends an outage.
+  for (size_t i = 0; i <= options_.outages.size(); ++i) {
+    if (const Outage* outage = OutageAt(now)) now = outage->until;
+    const absl::Duration earliest = limit_.Earliest(now);
+    if (earliest == now && OutageAt(now) == nullptr) break;
+    now = earliest;
+  }
+  return now;
 }
 
 ProviderModel::Call* ProviderModel::FindCall(const std::string& id) {

@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "tests/testing/limit_model.h"
 
 namespace forbear::testing {
 
@@ -27,16 +28,17 @@ namespace forbear::testing {
 //
 // What happens to a request, in this order:
 //
-// 1. During an outage it meets the outage.
-// 2. A token bucket admits or refuses it. A refusal knows when the next token
-//    is there.
-// 3. Of the admitted requests some meet a fault: an error before any work, or
-//    the loss of the answer after the work. Which ones is fixed by the seed and
-//    the number of requests admitted before, so that every client that plays
-//    against the same seed meets the same ones. A call that has had
-//    `max_faults_per_call` faults is spared the next: a client that tries three
-//    times at proper times gets every answer.
-// 4. The rest is served. Work that was done before for the same call is not
+// 1. The first `refuse_first` are refused, whoever asks.
+// 2. During an outage it meets the outage.
+// 3. The limit (limit_model.h) admits or refuses it. A refusal knows when there
+//    will be room.
+// 4. Of the admitted requests some meet a fault: an error before any work, the
+//    loss of the answer after the work, or no answer and no work. Which ones is
+//    fixed by the seed and the number of requests admitted before, so that
+//    every client that plays against the same seed meets the same ones. A call
+//    that has had `max_faults_per_call` faults is spared the next: a client
+//    that tries three times at proper times gets every answer.
+// 5. The rest is served. Work that was done before for the same call is not
 //    done again if the call is idempotent, else it is, and that is counted.
 //
 // Thread rule: needs outside synchronisation.
@@ -48,6 +50,7 @@ class ProviderModel {
       kReset,       // The connection is reset; gRPC: UNAVAILABLE.
       kHang,        // No answer.
       kClosedPort,  // Nobody listens. Who still arrives is reset.
+      kRefuse,      // As if the limit were exhausted.
     };
 
     // [from, until), in the model's time.
@@ -55,35 +58,38 @@ class ProviderModel {
     absl::Duration until;
     Kind kind = Kind::kError;
 
-    // kError: the wait that the answer asks for; 0 asks for none.
+    // kError, kRefuse: the wait that the answer asks for; 0 asks for none,
+    // infinity for the true one, until the outage is over.
     absl::Duration retry_after;
   };
 
-  struct Options {
-    // The token bucket: tokens per second (infinity: no limit) and how many it
-    // holds. It is full at first. rate > 0, burst >= 1.
-    double rate = 10;
-    double burst = 5;
-
-    // Refused requests take a token too, so that a client that hammers stays
-    // refused. The bucket's debt is at most `burst`.
-    bool penalise = false;
+  // What its base says is the limit: by default a bucket of 5 tokens, 10/s.
+  struct Options : LimitModel::Options {
+    // How many requests are refused before anything else is looked at, and the
+    // wait that they are told.
+    int refuse_first = 0;
+    absl::Duration refuse_first_wait = absl::Seconds(1);
 
     // Where the faults are.
     uint64_t seed = 1;
 
-    // Of the admitted requests: the fraction that meets an error, in [0, 1].
+    // Of the admitted requests: the fractions that meet an error, lose their
+    // answer after the work, get no answer. Each in [0, 1], and so their sum.
     double error_fraction = 0.05;
+    double lost_answer_fraction = 0;
+    double hang_fraction = 0;
 
-    // Of the first `lost_answers_within` admitted requests, how many lose their
-    // answer after the work.
+    // Of the first `lost_answers_within` admitted requests, exactly so many lose
+    // their answer too.
     int lost_answers = 0;
     int lost_answers_within = 100;
 
     int max_faults_per_call = 2;
 
-    // From a request's arrival to its answer, for all that are admitted.
+    // From a request's arrival to its answer, for all that are admitted; and for
+    // refusals and the answers of an outage.
     absl::Duration latency;
+    absl::Duration refusal_latency;
 
     std::vector<Outage> outages;
   };
@@ -102,27 +108,33 @@ class ProviderModel {
     kRefuse,
     kError,
     kLoseAnswer,
+    kHang,
     kOutageError,
     kOutageReset,
     kOutageHang,
+    kOutageRefuse,
   };
 
   struct Decision {
     Verdict verdict = Verdict::kServe;
 
-    // kRefuse: until the bucket has a token again. kOutageError: what the
+    // kRefuse: until there is room again. kOutageError, kOutageRefuse: what the
     // outage asks for.
     absl::Duration wait;
 
     absl::Duration latency;
+
+    // What the limit says of itself; all zero in an outage.
+    LimitModel::Answer limit;
   };
 
   struct Stats {
-    int64_t sends = 0;  // The sum of the next four, and those an outage met.
+    int64_t sends = 0;  // The sum of the next five, and those an outage met.
     int64_t answered = 0;
     int64_t refused = 0;
     int64_t errors = 0;
     int64_t lost_answers = 0;
+    int64_t hangs = 0;
 
     // Idempotent work that was asked for again, and not done again.
     int64_t replays = 0;
@@ -137,6 +149,11 @@ class ProviderModel {
   // `now` is the time since the model's beginning; time that runs backwards
   // stands still.
   Decision Decide(absl::Duration now, const Request& request);
+
+  // For a client that knows everything: the first time from `now` on at which a
+  // request meets neither refusal nor outage, if nobody asks before; faults are
+  // left out. Infinity while requests of `refuse_first` are still to come.
+  absl::Duration Earliest(absl::Duration now) const;
 
   const Stats& stats() const { return stats_; }
   const Options& options() const { return options_; }
@@ -159,12 +176,7 @@ class ProviderModel {
   absl::flat_hash_set<int64_t> lost_answers_;
   Stats stats_;
 
-  // The bucket: how long a token takes, the newest time seen, and the time at
-  // which the bucket is full.
-  absl::Duration token_time_;
-  absl::Duration now_;
-  absl::Duration full_at_;
-
+  LimitModel limit_;
   int64_t admitted_ = 0;
 
   // The newest calls, and their ids in the order of their first request.

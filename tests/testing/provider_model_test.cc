@@ -251,6 +251,94 @@ TEST(ProviderModelTest, Outages) {
   EXPECT_EQ(model.stats().answered, 2);
 }
 
+TEST(ProviderModelTest, TheFirstAreRefused) {
+  ProviderModel::Options options = WithoutFaults();
+  options.rate = kNoLimit;
+  options.refuse_first = 2;
+  options.refuse_first_wait = absl::Seconds(3);
+  options.refusal_latency = absl::Milliseconds(20);
+  ProviderModel model = Make(options);
+  EXPECT_EQ(model.Earliest(absl::ZeroDuration()), absl::InfiniteDuration());
+  for (int i = 0; i < 2; ++i) {
+    const ProviderModel::Decision decision =
+        model.Decide(absl::Seconds(100 * i), {});
+    EXPECT_EQ(decision.verdict, Verdict::kRefuse);
+    EXPECT_EQ(decision.wait, absl::Seconds(3));
+    EXPECT_EQ(decision.latency, absl::Milliseconds(20));
+  }
+  EXPECT_EQ(model.Earliest(absl::Seconds(7)), absl::Seconds(7));
+  EXPECT_EQ(model.Decide(absl::ZeroDuration(), {}).verdict, Verdict::kServe);
+}
+
+TEST(ProviderModelTest, AnOutageMayTellTheTruth) {
+  ProviderModel::Options options = WithoutFaults();
+  options.outages = {Outage{absl::Seconds(1), absl::Seconds(3),
+                            Outage::Kind::kRefuse, absl::InfiniteDuration()}};
+  ProviderModel model = Make(options);
+  const ProviderModel::Decision decision =
+      model.Decide(absl::Milliseconds(1200), {});
+  EXPECT_EQ(decision.verdict, Verdict::kOutageRefuse);
+  EXPECT_EQ(decision.wait, absl::Milliseconds(1800));
+  EXPECT_EQ(model.Earliest(absl::Milliseconds(999)), absl::Milliseconds(999));
+  EXPECT_EQ(model.Earliest(absl::Seconds(1)), absl::Seconds(3));
+}
+
+// What the clairvoyant plans is served, whatever stands in the way.
+TEST(ProviderModelTest, EarliestIsServed) {
+  ProviderModel::Options options = WithoutFaults();
+  options.rate = 5;
+  options.burst = 2;
+  options.limit_changes = {{absl::Seconds(2), 0.5}, {absl::Seconds(6), 8}};
+  options.outages = {
+      Outage{absl::Seconds(3), absl::Seconds(5), Outage::Kind::kHang, {}},
+      Outage{absl::Seconds(4), absl::Seconds(5), Outage::Kind::kError, {}},
+      Outage{absl::Seconds(5), absl::Seconds(6), Outage::Kind::kReset, {}}};
+  ProviderModel model = Make(options);
+  absl::Duration now;
+  for (int i = 0; i < 100; ++i) {
+    now = model.Earliest(now);
+    ASSERT_EQ(model.Decide(now, {}).verdict, Verdict::kServe) << i << now;
+  }
+  // 2 at once, 10 until 2 s, 2.5 until 3 s (none is lost: it was two and a half
+  // at 3 s, and the bucket holds two), from 6 s on 20/s.
+  EXPECT_GT(now, absl::Seconds(10));
+  EXPECT_LT(now, absl::Milliseconds(10500));
+}
+
+TEST(ProviderModelTest, FaultsOfThreeKinds) {
+  ProviderModel::Options options;
+  options.rate = kNoLimit;
+  options.error_fraction = 0.05;
+  ProviderModel one = Make(options);
+  options.lost_answer_fraction = 0.03;
+  options.hang_fraction = 0.02;
+  ProviderModel three = Make(options);
+  for (int i = 0; i < 10000; ++i) {
+    const Verdict verdict = one.Decide(absl::ZeroDuration(), {}).verdict;
+    const Verdict other = three.Decide(absl::ZeroDuration(), {}).verdict;
+    // The same errors, and others beside them.
+    EXPECT_EQ(verdict == Verdict::kError, other == Verdict::kError);
+  }
+  EXPECT_NEAR(three.stats().lost_answers, 300, 85);  // 5 sigma
+  EXPECT_NEAR(three.stats().hangs, 200, 70);
+  EXPECT_EQ(three.stats().answered + three.stats().errors +
+                three.stats().lost_answers + three.stats().hangs,
+            10000);
+}
+
+TEST(ProviderModelTest, SaysWhatIsLeft) {
+  ProviderModel::Options options = WithoutFaults();
+  options.limit_kind = LimitModel::Kind::kFixedWindow;
+  options.burst = 3;
+  options.window = absl::Seconds(5);
+  ProviderModel model = Make(options);
+  const ProviderModel::Decision decision =
+      model.Decide(absl::Milliseconds(500), {});
+  EXPECT_EQ(decision.limit.limit, 3);
+  EXPECT_EQ(decision.limit.remaining, 2);
+  EXPECT_EQ(decision.limit.reset, absl::Milliseconds(4500));
+}
+
 TEST(ProviderModelTest, MemoryIsBounded) {
   ProviderModel::Options options = WithoutFaults();
   options.rate = kNoLimit;
@@ -266,7 +354,7 @@ TEST(ProviderModelTest, MemoryIsBounded) {
 
 TEST(ProviderModelTest, RefusesOptionsOutOfRange) {
   const double nan = std::nan("");
-  std::vector<ProviderModel::Options> bad(14);
+  std::vector<ProviderModel::Options> bad(20);
   bad[0].rate = 0;
   bad[1].rate = nan;
   bad[2].burst = 0.5;
@@ -283,6 +371,12 @@ TEST(ProviderModelTest, RefusesOptionsOutOfRange) {
       Outage{absl::Seconds(2), absl::Seconds(1), Outage::Kind::kError, {}}};
   bad[13].outages = {
       Outage{absl::Seconds(-2), absl::Seconds(1), Outage::Kind::kError, {}}};
+  bad[14].refuse_first = -1;
+  bad[15].refuse_first_wait = absl::Seconds(-1);
+  bad[16].lost_answer_fraction = nan;
+  bad[17].hang_fraction = 0.96;  // with 5 % errors
+  bad[18].refusal_latency = absl::Milliseconds(-1);
+  bad[19].window = absl::ZeroDuration();
   for (size_t i = 0; i < bad.size(); ++i) {
     EXPECT_EQ(ProviderModel::Create(bad[i]).status().code(),
               absl::StatusCode::kInvalidArgument)

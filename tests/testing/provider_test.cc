@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -29,6 +30,7 @@ struct HttpAnswer {
   std::string retry_after;
   std::string retry_after_ms;
   std::string date;
+  std::string limit;  // "limit remaining reset"
 };
 
 size_t OnHeader(char* data, size_t size, size_t n, void* to) {
@@ -41,6 +43,9 @@ size_t OnHeader(char* data, size_t size, size_t n, void* to) {
   if (name == "retry-after") answer->retry_after = value;
   if (name == "retry-after-ms") answer->retry_after_ms = value;
   if (name == "date") answer->date = value;
+  if (absl::StartsWith(name, "x-ratelimit-")) {
+    absl::StrAppend(&answer->limit, answer->limit.empty() ? "" : " ", value);
+  }
   return size * n;
 }
 
@@ -311,6 +316,77 @@ TEST(ProviderTest, ClosesItsPortsForAWhile) {
     absl::SleepFor(absl::Milliseconds(20));
   }
   EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
+TEST(ProviderTest, LiesAboutWaits) {
+  Provider::Options options = WithoutFaults();
+  options.model.rate = 0.001;
+  options.model.burst = 1;
+  options.wait_factor = 0.01;
+  options.refusal_body_bytes = 100000;
+  auto provider = Provider::Create(options);
+  ASSERT_TRUE(provider.ok()) << provider.status();
+  EXPECT_EQ(Post((*provider)->http().Url(), nullptr).status, 200);
+  const HttpAnswer refused = Post((*provider)->http().Url(), nullptr);
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.retry_after, "10");
+  EXPECT_EQ(refused.body.size(), 100000u);
+  const GrpcAnswer answer = Say(**provider, nullptr);
+  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  int pushback = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(answer.pushback, &pushback));
+  EXPECT_LE(pushback, 10000);
+  EXPECT_GE(pushback, 9000);
+
+  for (const std::string text : {"soon", "-1", "0"}) {
+    options.wait_text = text;
+    auto liar = Provider::Create(options);
+    ASSERT_TRUE(liar.ok()) << liar.status();
+    Post((*liar)->http().Url(), nullptr);
+    EXPECT_EQ(Post((*liar)->http().Url(), nullptr).retry_after, text);
+  }
+}
+
+TEST(ProviderTest, SaysWhatIsLeftOfTheLimit) {
+  Provider::Options options = WithoutFaults();
+  options.model.rate = 0.001;
+  options.model.burst = 2;
+  options.limit_headers = Provider::LimitHeaders::kSeconds;
+  options.refusal_status = 503;
+  options.begin = Provider::Begin::kFirstRequest;
+  auto provider = Provider::Create(options);
+  ASSERT_TRUE(provider.ok()) << provider.status();
+  EXPECT_EQ((*provider)->began_at(), std::nullopt);
+  EXPECT_EQ((*provider)->Now(), absl::ZeroDuration());
+  EXPECT_EQ(Post((*provider)->http().Url(), nullptr).limit, "2 1 1000");
+  EXPECT_NE((*provider)->began_at(), std::nullopt);
+  EXPECT_EQ(Post((*provider)->http().Url(), nullptr).limit, "2 0 2000");
+  EXPECT_EQ(Post((*provider)->http().Url(), nullptr).status, 503);
+  EXPECT_EQ(Say(**provider, nullptr).status.error_code(),
+            grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST(ProviderTest, BeginsWhenItIsTold) {
+  Provider::Options options = WithoutFaults();
+  options.model.refusal_latency = absl::Milliseconds(30);
+  options.model.outages = {Outage{absl::ZeroDuration(), absl::Hours(1),
+                                  Outage::Kind::kRefuse,
+                                  absl::InfiniteDuration()}};
+  options.begin_at =
+      std::chrono::steady_clock::now() - std::chrono::minutes(20);
+  auto provider = Provider::Create(options);
+  ASSERT_TRUE(provider.ok()) << provider.status();
+  const HttpAnswer refused = Post((*provider)->http().Url(), nullptr);
+  EXPECT_EQ(refused.status, 429);
+  int wait = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(refused.retry_after, &wait));
+  EXPECT_LE(wait, 2400);
+  EXPECT_GT(wait, 2300);
+  // The log knows when the answer was due, and when it went.
+  const Arrival arrival = (*provider)->http().log().Snapshot()[0];
+  EXPECT_EQ(arrival.answer_due, arrival.since_start + absl::Milliseconds(30));
+  EXPECT_GE(arrival.answered, arrival.answer_due);
+  EXPECT_LE(arrival.answered, (*provider)->http().log().Now());
 }
 
 TEST(ProviderTest, RefusesBadOptions) {

@@ -6,7 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/cost.h"
 #include "core/random.h"
+#include "core/rate_limiter.h"
 
 namespace forbear::testing {
 
@@ -24,6 +26,12 @@ Outcome ThrottledOutcome(std::optional<absl::Duration> wait) {
   o.pushback = wait;
   if (wait) o.pushback_source = DelaySource::kRetryAfter;
   o.status = 429;
+  return o;
+}
+
+Outcome ExhaustedOutcome(std::optional<absl::Duration> reset) {
+  Outcome o = ThrottledOutcome(reset);
+  o.kind = ErrorKind::kQuotaExhausted;
   return o;
 }
 
@@ -105,6 +113,18 @@ class Simulation::Counted final : public SharedState {
     }
     return a;
   }
+  void CountForHedges(MonotonicTime now) override { real_.CountForHedges(now); }
+  DispatchAnswer DispatchHedge(uint64_t call_id, MonotonicTime now,
+                               WakeList* wakes) override {
+    DispatchAnswer a = real_.DispatchHedge(call_id, now, wakes);
+    if (a.verdict == Verdict::kWait) simulation_->Broken("a hedge waits");
+    if (a.verdict == Verdict::kGo) {
+      ++out;
+      ++simulation_->out_[endpoint_];
+    }
+    return a;
+  }
+  void ReturnHedge() override { real_.ReturnHedge(); }
   void Leave(WaitPlace* place, WakeList* wakes) override {
     real_.Leave(place, wakes);
   }
@@ -119,7 +139,8 @@ class Simulation::Counted final : public SharedState {
     --simulation_->out_[endpoint_];
     if (outcome.kind == ErrorKind::kOk ||
         outcome.kind == ErrorKind::kPermanent ||
-        outcome.kind == ErrorKind::kThrottled) {
+        outcome.kind == ErrorKind::kThrottled ||
+        outcome.kind == ErrorKind::kQuotaExhausted) {
       ++simulation_->answers_[endpoint_];
     }
     return real_.OnAttemptDone(permit, outcome, now, random, wakes);
@@ -154,6 +175,8 @@ Simulation::Call::Call(Simulation* simulation, size_t number,
   }
   spec.idempotent = options.idempotent;
   spec.nested = options.nested;
+  spec.billable = options.billable;
+  spec.max_in_flight = options.max_in_flight;
   spec.target = "server";
   spec.method = "CALL";
   execution_ = std::make_unique<Execution>(spec, &options_.retry, shared_.get(),
@@ -197,6 +220,7 @@ size_t Simulation::AddCall(const SimCallOptions& options) {
   });
   if (options.cancel != absl::InfiniteDuration()) {
     Schedule(start + options.cancel, n, [this, call] {
+      call->taken_back_ = !call->finished_;
       Feed(call, [this](Execution* e) { e->OnCancel(now_); });
     });
   }
@@ -264,6 +288,11 @@ void Simulation::Feed(Call* call,
       e->phase() != Execution::Phase::kBackoff) {
     call->ticket_ = now;
   }
+  if (e->phase() == Execution::Phase::kQueued) {
+    queued_.insert(call->number_);
+  } else {
+    queued_.erase(call->number_);
+  }
   Drain(call);
   call->busy_ = false;
   for (const std::shared_ptr<Waiter>& w : e->TakeWakes()) w->Wake();
@@ -289,18 +318,32 @@ void Simulation::Drain(Call* call) {
         });
         break;
       }
-      case Action::Type::kCancelAttempt:
-        if (call->attempt_ != action.attempt) {
+      case Action::Type::kCancelAttempt: {
+        const int n = action.attempt;
+        if (call->live_.erase(n) == 0) {
           Broken("a cancel of an attempt that is not out");
         }
-        call->attempt_ = 0;
+        const auto open = call->open_.find(n);
+        const bool ends = open != call->open_.end() && open->second;
+        // Too late: its answer comes all the same.
+        if (!call->taken_back_ && ends && Chance() < options_.late_losers)
+          break;
+        if (open != call->open_.end()) call->open_.erase(open);
+        if (call->taken_back_) break;  // its driver is torn down, and silent
+        Schedule(now_ + Late(), call->number_, [this, call, n] {
+          Outcome cancelled;
+          cancelled.kind = ErrorKind::kCancelled;
+          Feed(call,
+               [&](Execution* x) { x->OnAttemptDone(n, cancelled, now_); });
+        });
         break;
+      }
       case Action::Type::kFinish:
         call->finished_ = true;
         call->finished_at_ = now_;
         ++call->timer_epoch_;
         call->timer_ = MonotonicTime::Infinite();
-        if (call->attempt_ != 0) Broken("kFinish while an attempt is out");
+        if (!call->live_.empty()) Broken("kFinish while an attempt is out");
         break;
     }
   }
@@ -311,7 +354,10 @@ void Simulation::Send(Call* call, const Action& action) {
   call->timer_ = MonotonicTime::Infinite();
   const SimCallOptions& o = call->options_;
   const Execution& e = *call->execution_;
-  if (call->attempt_ != 0) Broken("two attempts at a time");
+  if (static_cast<int>(call->live_.size()) >= o.max_in_flight) {
+    Broken("more attempts at a time than the call may have");
+  }
+  const bool hedge = !call->live_.empty();
   if (now_ >= e.spec().deadline) Broken("a send at or after the deadline");
   for (const Wall& wall :
        {quota_walls_[o.quota], endpoint_walls_[o.endpoint]}) {
@@ -326,46 +372,51 @@ void Simulation::Send(Call* call, const Action& action) {
     }
   }
   if (options_.preempt <= 0) {
-    for (const Call& other : calls_) {
+    for (const size_t number : queued_) {
+      const Call& other = calls_[number];
       if (other.number_ == call->number_ || other.wake_pending_) continue;
       if (other.options_.quota != o.quota ||
           other.options_.endpoint != o.endpoint ||
           other.execution_->phase() != Execution::Phase::kQueued) {
         continue;
       }
+      // A hedge has a ticket of its own, of now.
       if (std::make_pair(other.ticket_, other.number_) <
-          std::make_pair(call->ticket_, call->number_)) {
+          std::make_pair(hedge ? now_ : call->ticket_, call->number_)) {
         Broken(absl::StrCat("call ", call->number_, " overtakes call ",
                             other.number_));
       }
     }
   }
-  const int n = call->attempt_ = action.attempt;
+  const int n = action.attempt;
+  call->live_.insert(n);
+  ++call->sent_;
   const SimSend send{now_, call->number_, n, o.quota, o.endpoint};
   sends_.push_back(send);
   const SimReply reply = server_(send);
 
   const MonotonicTime head = now_ + reply.head;
   const MonotonicTime done = head + reply.body;
+  call->open_[n] = !Earlier(done, action.time).is_infinite();
   if (done < action.time) {
     if (!reply.headless) {
       Schedule(head, call->number_, [this, call, n, reply] {
-        if (call->attempt_ != n) return;
+        if (call->open_.count(n) == 0) return;
         Told(*call, reply.outcome);
         Feed(call,
              [&](Execution* x) { x->OnAnswerHead(n, reply.outcome, now_); });
       });
     }
     Schedule(done, call->number_, [this, call, n, reply] {
-      if (call->attempt_ != n) return;
-      call->attempt_ = 0;
+      if (call->open_.erase(n) == 0) return;
+      call->live_.erase(n);
       Feed(call,
            [&](Execution* x) { x->OnAttemptDone(n, reply.outcome, now_); });
     });
   } else if (!action.time.is_infinite()) {
     Schedule(action.time, call->number_, [this, call, n] {
-      if (call->attempt_ != n) return;
-      call->attempt_ = 0;
+      if (call->open_.erase(n) == 0) return;
+      call->live_.erase(n);
       Outcome timeout = TransientOutcome(Processed::kUnknown);
       timeout.timed_out = true;
       Feed(call, [&](Execution* x) { x->OnAttemptDone(n, timeout, now_); });
@@ -379,7 +430,8 @@ void Simulation::Told(const Call& call, const Outcome& outcome) {
     return;
   }
   Wall* wall = nullptr;
-  if (outcome.kind == ErrorKind::kThrottled) {
+  if (outcome.kind == ErrorKind::kThrottled ||
+      outcome.kind == ErrorKind::kQuotaExhausted) {
     wall = &quota_walls_[call.options_.quota];
   } else if (outcome.kind == ErrorKind::kTransient) {
     wall = &endpoint_walls_[call.options_.endpoint];
@@ -421,7 +473,11 @@ void Simulation::CheckDoomed(const char* which, const WaitQueue& queue,
 void Simulation::CheckRest() {
   for (const auto& q : quotas_) {
     CheckDoomed("quota", q->value.queue(), q->value.pacer().gate_until());
-    CheckHead("quota", q->value.queue(), q->value.pacer().Earliest(now_));
+    MonotonicTime earliest = q->value.pacer().Earliest(now_);
+    if (const RateLimiter* const limiter = q->value.limiter()) {
+      earliest = Later(earliest, limiter->Earliest(Cost(), now_));
+    }
+    CheckHead("quota", q->value.queue(), earliest);
   }
   for (size_t i = 0; i < endpoints_.size(); ++i) {
     const Endpoint& e = endpoints_[i]->value;
@@ -432,7 +488,8 @@ void Simulation::CheckRest() {
     const bool held = e.breaker().state() == CircuitBreaker::State::kClosed &&
                       answers_[i] < Endpoint::kKnownAnswers &&
                       out_[i] >= Endpoint::kFirstWindow + answers_[i];
-    if (held) continue;
+    const int places = options_.endpoint.max_concurrency;
+    if (held || (places > 0 && out_[i] >= places)) continue;
     CheckHead("endpoint", e.queue(),
               Later(e.breaker().AdmitTime(now_), e.pacer().Earliest(now_)));
   }
@@ -448,10 +505,8 @@ void Simulation::CheckEnd() {
       Broken(absl::StrCat("call ", call.number_, " kept a permit"));
     }
     const CallRecord& r = call.record();
-    int64_t sent = 0;
-    for (const SimSend& s : sends_) sent += s.call == call.number_ ? 1 : 0;
-    if (sends_.size() < 20000 && sent != r.total_attempts) {
-      Broken(absl::StrCat("call ", call.number_, " sent ", sent,
+    if (call.sent_ != r.total_attempts) {
+      Broken(absl::StrCat("call ", call.number_, " sent ", call.sent_,
                           " times, its record says ", r.total_attempts));
     }
   }

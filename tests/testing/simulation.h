@@ -27,7 +27,8 @@
 //   - callers of one quota and endpoint leave in the order of their tickets
 //     (not with `preempt`, where "order" has no meaning within an instant);
 //   - every permit goes back exactly once; a call's waits end by its limit; no
-//     attempt starts at or after the deadline; kFinish comes once and last;
+//     attempt starts at or after the deadline; no more of them are out at a time
+//     than the call may have; kFinish comes once and last;
 //   - at the end: every call has finished, the queues are empty, nothing is out.
 //
 // Thread rule: not thread-safe; a value of one test.
@@ -41,6 +42,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -83,6 +85,7 @@ using SimServer = std::function<SimReply(const SimSend&)>;
 // Outcomes as servers make them.
 Outcome OkOutcome();
 Outcome ThrottledOutcome(std::optional<absl::Duration> wait);
+Outcome ExhaustedOutcome(std::optional<absl::Duration> reset);
 Outcome TransientOutcome(Processed processed,
                          std::optional<absl::Duration> wait = std::nullopt);
 
@@ -114,6 +117,9 @@ struct SimOptions {
   absl::Duration late = absl::ZeroDuration();
   // The chance that, when a state is unlocked, another call's event runs first.
   double preempt = 0;
+  // The chance that an attempt that lost to another one answers all the same,
+  // because its cancellation comes too late.
+  double late_losers = 0.5;
   MonotonicTime start = MonotonicTime::FromNanos(1000000000);
   // More events than this are no progress.
   int64_t max_events = 20000000;
@@ -126,6 +132,9 @@ struct SimCallOptions {
   RetryOptions retry;
   bool idempotent = true;
   bool nested = false;  // an attempt of somebody else's loop
+  bool billable = false;
+  // Above 1, with RetryOptions::hedge: it may hedge.
+  int max_in_flight = 1;
   size_t quota = 0;
   size_t endpoint = 0;
 };
@@ -215,6 +224,7 @@ class Simulation {
   };
   std::vector<Wall> quota_walls_;
   std::vector<Wall> endpoint_walls_;
+  std::set<size_t> queued_;       // calls
   std::vector<int64_t> out_;      // by endpoint
   std::vector<int64_t> answers_;  // by endpoint
   std::deque<Call> calls_;
@@ -250,8 +260,12 @@ class Simulation::Call {
   MonotonicTime timer_ = MonotonicTime::Infinite();
   uint64_t timer_epoch_ = 0;
   bool wake_pending_ = false;
-  bool busy_ = false;  // in an event
-  int attempt_ = 0;    // that is out; 0: none
+  bool busy_ = false;        // in an event
+  bool taken_back_ = false;  // by the application
+  std::set<int> live_;       // attempts that are out, and not cancelled
+  // Attempts of which the server will be heard, and whether their end will come.
+  std::map<int, bool> open_;
+  int sent_ = 0;
   bool finished_ = false;
   MonotonicTime finished_at_;
 };

@@ -1,29 +1,17 @@
-// main() of every benchmark: runs the cases mixed, several times each, and ends
-// with a table of ratios to a baseline of the same run. Nanoseconds depend on
-// the machine and on its other work; a ratio much less.
-//
-//   baseline   two readings of steady_clock and one free absl::Mutex taken and
-//              given back: what a call costs that is timed and counted at all
-//   control    the same once more. What it differs from 1.00 by, is noise
-//
-// Each number is the median of the repetitions, of CPU time. All the usual flags
-// of Google Benchmark are there; --benchmark_out=FILE keeps every measurement.
+#include "benchmarks/ratios.h"
+
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <cstdio>
 #include <iostream>
 #include <map>
-#include <mutex>
-#include <string>
-#include <thread>
 #include <utility>
-#include <vector>
 
 #include "absl/synchronization/mutex.h"
 #include "benchmark/benchmark.h"
 
+namespace forbear::bench {
 namespace {
 
 void TwoClocksAndOneMutex(benchmark::State& state) {
@@ -39,7 +27,7 @@ void TwoClocksAndOneMutex(benchmark::State& state) {
 BENCHMARK(TwoClocksAndOneMutex)->Name("baseline");
 BENCHMARK(TwoClocksAndOneMutex)->Name("control");
 
-// Takes every measurement down; shows nothing until PrintTable.
+// Takes every measurement down.
 class Reporter : public benchmark::BenchmarkReporter {
  public:
   bool ReportContext(const Context& context) override {
@@ -64,7 +52,7 @@ class Reporter : public benchmark::BenchmarkReporter {
   }
 
   // False if there is nothing to compare with.
-  bool PrintTable() {
+  bool Take(Ratios* ratios) {
     double unit = 0;
     for (auto& [index, c] : cases_) {
       std::sort(c.nanos.begin(), c.nanos.end());
@@ -74,11 +62,9 @@ class Reporter : public benchmark::BenchmarkReporter {
       std::fprintf(stderr, "no ratios: the filter must let baseline through\n");
       return false;
     }
-    std::printf("%-40s %9s %7s   %s\n", "case", "ns", "ratio", "min … max");
     for (const auto& [index, c] : cases_) {
-      std::printf("%-40s %9.1f %7.2f   %.2f … %.2f\n", c.name.c_str(),
-                  Median(c), Median(c) / unit, c.nanos.front() / unit,
-                  c.nanos.back() / unit);
+      ratios->push_back({c.name, Median(c), Median(c) / unit,
+                         c.nanos.front() / unit, c.nanos.back() / unit});
     }
     return true;
   }
@@ -97,37 +83,16 @@ class Reporter : public benchmark::BenchmarkReporter {
   bool failed_ = false;
 };
 
-// glibc counts references without atomic instructions while a process has one
-// thread. A program that calls services has more.
-class SecondThread {
- public:
-  SecondThread() : thread_([this] { Wait(); }) {}
-  ~SecondThread() {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      over_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
-  SecondThread(const SecondThread&) = delete;
-  SecondThread& operator=(const SecondThread&) = delete;
-
- private:
-  void Wait() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return over_; });
-  }
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool over_ = false;
-  std::thread thread_;
-};
-
 }  // namespace
 
-int main(int argc, char** argv) {
+const Ratio* FindRatio(const Ratios& ratios, const std::string& name) {
+  for (const Ratio& r : ratios) {
+    if (r.name == name) return &r;
+  }
+  return nullptr;
+}
+
+bool RunRatios(int argc, char** argv, Ratios* ratios) {
   // Before the arguments: the last one wins.
   std::string defaults[] = {"--benchmark_repetitions=11",
                             "--benchmark_min_time=0.05",
@@ -138,10 +103,34 @@ int main(int argc, char** argv) {
   int count = static_cast<int>(args.size());
   args.push_back(nullptr);
   benchmark::Initialize(&count, args.data());
-  if (benchmark::ReportUnrecognizedArguments(count, args.data())) return 2;
+  if (benchmark::ReportUnrecognizedArguments(count, args.data())) return false;
 
   const SecondThread second;
   Reporter reporter;
-  if (benchmark::RunSpecifiedBenchmarks(&reporter) == 0) return 1;
-  return reporter.PrintTable() && !reporter.failed() ? 0 : 1;
+  return benchmark::RunSpecifiedBenchmarks(&reporter) > 0 &&
+         reporter.Take(ratios) && !reporter.failed();
 }
+
+void PrintRatios(const Ratios& ratios) {
+  std::printf("%-40s %9s %7s   %s\n", "case", "ns", "ratio", "min … max");
+  for (const Ratio& r : ratios) {
+    std::printf("%-40s %9.1f %7.2f   %.2f … %.2f\n", r.name.c_str(), r.nanos,
+                r.ratio, r.min, r.max);
+  }
+}
+
+SecondThread::~SecondThread() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    over_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void SecondThread::Wait() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait(lock, [this] { return over_; });
+}
+
+}  // namespace forbear::bench

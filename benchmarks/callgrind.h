@@ -1,0 +1,38 @@
+// Instructions per operation, counted by Valgrind's callgrind: the same on a
+// machine that is busy. The program runs itself under it.
+//
+//   int main(int argc, char** argv) {
+//     if (IsCounted(argc, argv)) return RunCounted(argv, run);  // the inner one
+//     …
+//     double n = *Instructions("call by key");
+//   }
+//
+// Valgrind has no vDSO: reading a clock is a system call for it, whose few
+// instructions on this side are counted, and those of the kernel are not.
+//
+// Thread rule: once at a time.
+#ifndef FORBEAR_BENCHMARKS_CALLGRIND_H_
+#define FORBEAR_BENCHMARKS_CALLGRIND_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace forbear::bench {
+
+// Per operation of the case, over many. UNAVAILABLE: valgrind is not there, or
+// did not do it.
+absl::StatusOr<double> Instructions(const std::string& name);
+
+// Makes the case and returns what does its operation n times.
+using MakeLoop =
+    std::function<std::function<void(int64_t)>(const std::string&)>;
+
+bool IsCounted(int argc, char** argv);
+int RunCounted(char** argv, const MakeLoop& make);
+
+}  // namespace forbear::bench
+
+#endif  // FORBEAR_BENCHMARKS_CALLGRIND_H_
