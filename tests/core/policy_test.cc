@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "gtest/gtest.h"
 
@@ -57,6 +58,26 @@ TEST(PolicyTest, EveryPartIsChecked) {
     EXPECT_NE(faults.find(field), std::string::npos)
         << field << " | " << faults;
   }
+}
+
+TEST(PolicyTest, TargetsUpToTheirBounds) {
+  Settings s;
+  for (int i = 0; i < Settings::kMaxTargets; ++i) {
+    TargetPolicy target;
+    target.name = absl::StrCat("t", i);
+    target.match.hosts = {absl::StrCat("h", i, ".example.com")};
+    s.targets.push_back(target);
+  }
+  EXPECT_EQ(Faults(s), "");
+  s.targets[0].match.hosts = {"h1.example.com"};
+  EXPECT_NE(Faults(s).find("ties with"), std::string::npos);
+  s.targets[0].match.hosts = {"h0.example.com"};
+  s.targets[0].name = std::string(64, 'n');
+  EXPECT_EQ(Faults(s), "");
+  s.targets[0].name = std::string(65, 'n');
+  EXPECT_NE(Faults(s).find("targets[0].name is "), std::string::npos);
+  s.targets.push_back(s.targets[1]);
+  EXPECT_EQ(Faults(s), "targets' number is 1001; it must be 0 … 1000");
 }
 
 }  // namespace

@@ -241,5 +241,13 @@ TEST_F(SharedStateTest, WhoHasLeftIsNowhere) {
   EXPECT_EQ(place.where, Holder::kNowhere);
 }
 
+// A 403 whose body says that the day's quota is used up, and until when.
+TEST_F(SharedStateTest, AnExhaustedQuotaThatOnlyTheBodyTells) {
+  Answer(Of(ErrorKind::kPermanent),
+         Of(ErrorKind::kQuotaExhausted, absl::Seconds(30)));
+  EXPECT_GE(QuotaGate(), At(32));
+  EXPECT_EQ(EndpointGate(), MonotonicTime::InfinitePast());
+}
+
 }  // namespace
 }  // namespace forbear

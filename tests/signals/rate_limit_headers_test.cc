@@ -522,5 +522,13 @@ TEST(RateLimitHeadersTest, RandomFields) {
   }
 }
 
+// A proxy's limit and the server's own, under two families of names: two limits.
+TEST(RateLimitHeadersTest, FamiliesAreLimitsOfTheirOwn) {
+  EXPECT_EQ(Show(Read({{"RateLimit-Remaining", "5"},
+                       {"X-RateLimit-Remaining", "0"},
+                       {"X-RateLimit-Reset", "7"}})),
+            ": 5 of - left for -, window -; : 0 of - left for 7s, window -");
+}
+
 }  // namespace
 }  // namespace forbear

@@ -25,7 +25,7 @@ cmd_mutants() {
   # shellcheck disable=SC2064 # its value now: it is local
   trap "rm -f '$log'" EXIT
   # What the mutants are made of need not be pretty.
-  local flags=(--copt=-w --copt=-g0 --jobs=2)
+  local flags=(--copt=-w --copt=-g0 --copt=-O1 --jobs=2)
   if ! bazel_in "$scratch" build "${flags[@]}" "${labels[@]}" >"$log" 2>&1; then
     grep -vE '^(INFO|Loading|Analyzing)' "$log" | cut -c -400 | head -n 60
     die "with the mutants planted it does not build; FORBEAR_MUTANT(n) above is one that does not compile"

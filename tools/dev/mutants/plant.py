@@ -140,7 +140,16 @@ def loosest(tokens):
 
 
 def is_statement(text):
-    return text.endswith((";", "}"))
+    """Whether it ends as one; `T{1}` is an expression."""
+    if not text.endswith("}"):
+        return text.endswith(";")
+    tokens = tokens_of(text)
+    depth = 0
+    for i in range(len(tokens) - 1, -1, -1):
+        depth += (tokens[i].text == "}") - (tokens[i].text == "{")
+        if depth == 0:
+            return i == 0 or tokens[i - 1].text in (")", "else", ";", "{", "}")
+    return True
 
 
 def check_cut(tokens, first, last, original):
