@@ -62,7 +62,10 @@ Endpoint::Endpoint(const EndpointOptions& options, MonotonicTime now)
       budget_(options.budget),
       hedge_budget_(options.hedge_budget, now),
       queue_(static_cast<size_t>(options.max_waiters)),
-      max_out_(MostOut(options)) {}
+      max_out_(MostOut(options)),
+      pacing_(options.pacing) {
+  pacer_.SetPacing(pacing_);
+}
 
 MonotonicTime Endpoint::NotBefore(MonotonicTime now) const {
   MonotonicTime t = Later(now, pacer_.gate_until());
@@ -85,7 +88,7 @@ Endpoint::Answer Endpoint::Ask(const Ticket& ticket,
     MonotonicTime earliest =
         Later(breaker_.AdmitTime(now), pacer_.Earliest(now));
     const int64_t window = kFirstWindow + answers_;
-    if (!open && answers_ < kKnownAnswers && out_ >= window) {
+    if (pacing_ && !open && answers_ < kKnownAnswers && out_ >= window) {
       earliest =
           Later(earliest, queue_.Since(ticket, now) + Hold(out_, window));
     }
@@ -217,6 +220,8 @@ void Endpoint::Reconfigure(const EndpointOptions& options, MonotonicTime now,
   queue_.SetMaxWaiters(static_cast<size_t>(options.max_waiters));
   max_out_ = MostOut(options);
   hedge_budget_.Reconfigure(options.hedge_budget, now);
+  pacing_ = options.pacing;
+  pacer_.SetPacing(pacing_);
   if (breaker_.Reconfigure(options.breaker, now)) pacer_.StartRamp();
   budget_.Reconfigure(options.budget);
   queue_.CollectHead(wakes);

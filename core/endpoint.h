@@ -54,6 +54,10 @@ struct EndpointOptions {
   int max_waiters = 100000;
   // Attempts that may be out at a time. Default 0: any number. 0 … 1,000,000.
   int max_concurrency = 0;
+  // False: a server's wait and the breaker are still kept, but when they are over
+  // all callers may leave at once, and there is no slow start. A kill switch.
+  // Default true.
+  bool pacing = true;
 };
 
 void ValidateEndpoint(const EndpointOptions& options, absl::string_view path,
@@ -171,7 +175,8 @@ class Endpoint {
   HedgeBudget hedge_budget_;
   WaitQueue queue_;
   MonotonicTime now_ = MonotonicTime::InfinitePast();
-  int64_t max_out_;      // of permits; kMax: any number
+  int64_t max_out_;  // of permits; kMax: any number
+  bool pacing_;
   int64_t out_ = 0;      // permits that are out
   int64_t answers_ = 0;  // answers of any kind but a failure, to kKnownAnswers
 };

@@ -112,9 +112,9 @@ bool Pacer::OnRefused(const Permit& permit, std::optional<absl::Duration> wait,
   }
   gate_.Shut(now + gate, now);
   episode_ = sent_;
-  confirming_ = true;
+  confirming_ = paces_;
   confirms_out_ = 0;
-  lesson_due_ = true;
+  lesson_due_ = paces_;
   refused_sent_ = Later(permit.sent, spell_start_);
   return gate_.until() > before;
 }
@@ -189,17 +189,26 @@ void Pacer::Learn(MonotonicTime confirmed_sent, MonotonicTime now) {
 }
 
 void Pacer::StartRamp() {
-  if (mode_ == Mode::kFree) {
+  if (paces_ && mode_ == Mode::kFree) {
     mode_ = Mode::kRamp;
     rate_ = kFirstRate;
   }
 }
 
+void Pacer::SetPacing(bool paces) {
+  paces_ = paces;
+  if (!paces_) Unlearn();
+}
+
 void Pacer::Clear() {
   gate_.Clear();
+  barren_ = 0;
+  Unlearn();
+}
+
+void Pacer::Unlearn() {
   confirming_ = false;
   confirms_out_ = 0;
-  barren_ = 0;
   mode_ = Mode::kFree;
   rate_ = kFirstRate;
   next_ = MonotonicTime::InfinitePast();

@@ -100,6 +100,11 @@ class Pacer {
   // Lets callers leave spaced from now on, slowly at first: after an outage.
   void StartRamp();
 
+  // False: gates are kept, and nothing else: when one opens, all may leave at once,
+  // no rate is learned, what was learned is forgotten. True (the beginning): as
+  // above.
+  void SetPacing(bool paces);
+
   // For operators: opens the gate now and forgets the rate.
   void Clear();
 
@@ -119,8 +124,11 @@ class Pacer {
     kTrack,  // spaced; at the learned rate, creeping upward
   };
 
+  // No rate, and nobody to confirm.
+  void Unlearn();
   void Learn(MonotonicTime confirmed_sent, MonotonicTime now);
 
+  bool paces_ = true;
   Gate gate_;
   uint64_t sent_ = 0;     // sends so far
   uint64_t episode_ = 0;  // sends up to this number belong to the last episode

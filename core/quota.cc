@@ -29,6 +29,11 @@ Cost Less(const Cost& a, const Cost& b) {
   return rest;
 }
 
+const std::vector<RateLimitOptions>& LimitsOf(const QuotaOptions& options) {
+  static const auto* const none = new std::vector<RateLimitOptions>;
+  return options.limits_enabled ? options.limits : *none;
+}
+
 // Whether no limiter of the server can have counted it.
 bool WasNeverSent(const Outcome& outcome) {
   return outcome.processed == Processed::kNo && outcome.status == 0 &&
@@ -46,8 +51,9 @@ void ValidateQuota(const QuotaOptions& options, absl::string_view path,
 
 Quota::Quota(const QuotaOptions& options)
     : queue_(static_cast<size_t>(options.max_waiters)) {
-  if (!options.limits.empty()) {
-    limits_ = std::make_unique<Limits>(options.limits);
+  pacer_.SetPacing(options.pacing);
+  if (!LimitsOf(options).empty()) {
+    limits_ = std::make_unique<Limits>(LimitsOf(options));
   }
 }
 
@@ -219,11 +225,12 @@ void Quota::Reconfigure(const QuotaOptions& options, MonotonicTime now,
                         WakeList* wakes) {
   now = Forward(now);
   queue_.SetMaxWaiters(static_cast<size_t>(options.max_waiters));
+  pacer_.SetPacing(options.pacing);
   if (limits_ != nullptr) {
     // Kept also without limits: it knows which permits are from before.
-    limits_->limiter.Reconfigure(options.limits, now);
-  } else if (!options.limits.empty()) {
-    limits_ = std::make_unique<Limits>(options.limits);
+    limits_->limiter.Reconfigure(LimitsOf(options), now);
+  } else if (!LimitsOf(options).empty()) {
+    limits_ = std::make_unique<Limits>(LimitsOf(options));
   }
   queue_.CollectHead(wakes);
 }

@@ -53,6 +53,11 @@ struct QuotaOptions {
   int max_waiters = 100000;
   // What may leave, at most 8 limits. Default none.
   std::vector<RateLimitOptions> limits;
+  // False: as if there were no limits. A kill switch. Default true.
+  bool limits_enabled = true;
+  // False: a server's wait is still kept, but when it is over all callers may leave
+  // at once (Pacer::SetPacing). A kill switch. Default true.
+  bool pacing = true;
 };
 
 void ValidateQuota(const QuotaOptions& options, absl::string_view path,

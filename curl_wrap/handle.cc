@@ -143,7 +143,8 @@ CallResult Handle::Perform(const CallOptions& options) {
   const std::optional<Target> target =
       impl_->FindTarget(/*with_path=*/policy.table->has_targets());
   if (target && target->is_http()) impl_->FindPolicy(*target, &policy);
-  if (impl_->client->enabled() && policy->enabled && target &&
+  if (impl_->client->enabled() && policy->enabled && options.enabled &&
+      target &&
       target->is_http() && !impl_->settings.ConnectOnly()) {
     impl_->PerformCall(options, *target, policy, &result);
   } else {

@@ -29,7 +29,7 @@
 //   TRACE, any request with an Idempotency-Key, or by CallOptions::idempotent.
 // How often and how long: RetryOptions (core/retry_policy.h). Never before the
 // time that the server named. Only http and https: with any other URL, with
-// CURLOPT_CONNECT_ONLY, and if the client is not enabled (FORBEAR_OFF=1),
+// CURLOPT_CONNECT_ONLY, and if the client, the target or the call is switched off,
 // Perform is curl_easy_perform: one attempt, no deadline, no Cancel.
 //
 // What the application sees: one answer. Heads and bodies of failed attempts
@@ -127,6 +127,10 @@ struct CallOptions {
   // infinite. An attempt that it ends is a failure of the server's, and retried
   // if that is harmless.
   std::optional<absl::Duration> attempt_timeout;
+
+  // False: this call passes through untouched: Perform is curl_easy_perform. True
+  // does not switch on what is switched off elsewhere.
+  bool enabled = true;
 
   // Repeating the request is harmless, or is not. Absent: by its method and its
   // Idempotency-Key.

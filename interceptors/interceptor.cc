@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "core/call_match.h"
+#include "interceptors/call_options.h"
 #include "interceptors/private_access.h"
 #include "interceptors/unary_call.h"
 
@@ -78,10 +79,10 @@ CallsByContext& Calls() {
 class UnaryInterceptor final : public Interceptor {
  public:
   UnaryInterceptor(std::shared_ptr<const ChannelPolicy> policy, PolicyRef found,
-                   ClientRpcInfo* info)
+                   const CallOptions* own, ClientRpcInfo* info)
       : context_(info->client_context()),
         call_(std::make_shared<UnaryCall>(std::move(policy), std::move(found),
-                                          info)) {
+                                          own, info)) {
     Calls().Add(context_, call_);
   }
 
@@ -125,14 +126,18 @@ class Refuser final : public Interceptor {
   const grpc::Status status_;
 };
 
+grpc::Status Refusal(const absl::Status& fault) {
+  return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
+                      std::string(fault.message()));
+}
+
 class Factory final : public ClientInterceptorFactoryInterface {
  public:
   Factory(std::shared_ptr<Client> client, RpcOptions options)
       : client_(std::move(client)) {
     const absl::Status valid = ValidateRpcOptions(options);
     if (!valid.ok()) {
-      fault_ = grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
-                            std::string(valid.message()));
+      fault_ = Refusal(valid);
       return;
     }
     MethodTable methods(options);
@@ -150,6 +155,12 @@ class Factory final : public ClientInterceptorFactoryInterface {
       return nullptr;
     }
     if (policy_ == nullptr) return new Refuser(fault_);
+    const CallOptions* const own = WithCallOptions::Of(info->client_context());
+    if (own != nullptr) {
+      if (!own->enabled) return nullptr;
+      const absl::Status valid = ValidateCallOptions(*own);
+      if (!valid.ok()) return new Refuser(Refusal(valid));
+    }
     CallRoute route;
     route.host = policy_->host;
     route.port = policy_->port;
@@ -159,7 +170,7 @@ class Factory final : public ClientInterceptorFactoryInterface {
     if (found->wait_for_ready) {
       SetDefaultWaitForReady(*found->wait_for_ready, info->client_context());
     }
-    return new UnaryInterceptor(policy_, std::move(found), info);
+    return new UnaryInterceptor(policy_, std::move(found), own, info);
   }
 
  private:

@@ -24,7 +24,8 @@
 //   - ClientOptions::classify_rpc, if there is one, looks at each attempt that
 //     ended with another code than OK, and may change what is made of it
 //     (runtime/classifier.h).
-// Streams pass through untouched.
+// Streams pass through untouched. What one call wants otherwise: WithCallOptions
+// (interceptors/call_options.h).
 //
 // What the application sees:
 //   - the last attempt's response, status, message, details, initial and

@@ -30,23 +30,34 @@ const MethodPolicy* MethodTable::Find(absl::string_view method) const {
   return it == policies_.end() ? other : &it->second;
 }
 
-CodeSet RetryableCodes(const MethodPolicy* rule, const TargetPolicy& policy) {
-  if (rule != nullptr) return rule->retryable;
+CodeSet RetryableCodes(const CallOptions* own, const MethodPolicy* rule,
+                       const TargetPolicy& policy) {
   CodeSet codes;
+  if (own != nullptr && own->retryable) {
+    for (const grpc::StatusCode code : *own->retryable) codes.Add(code);
+    return codes;
+  }
+  if (rule != nullptr) return rule->retryable;
   for (const int code : policy.retryable_codes) {
     codes.Add(static_cast<grpc::StatusCode>(code));
   }
   return codes;
 }
 
-std::optional<RetryOptions> RetryOf(const MethodPolicy* rule,
+std::optional<RetryOptions> RetryOf(const CallOptions* own,
+                                    const MethodPolicy* rule,
                                     const Policy& policy) {
-  if (rule == nullptr) return std::nullopt;
-  std::optional<RetryOptions> retry = rule->retry;
-  if (rule->attempt_timeout) {
+  std::optional<RetryOptions> retry;
+  // The nearer one goes before. A time-out alone changes nothing else.
+  const auto apply = [&](const std::optional<RetryOptions>& options,
+                         const std::optional<absl::Duration>& timeout) {
+    if (options) retry = options;
+    if (!timeout) return;
     if (!retry) retry = policy.retry;
-    retry->attempt_timeout = *rule->attempt_timeout;
-  }
+    retry->attempt_timeout = *timeout;
+  };
+  if (rule != nullptr) apply(rule->retry, rule->attempt_timeout);
+  if (own != nullptr) apply(own->retry, own->attempt_timeout);
   return retry;
 }
 

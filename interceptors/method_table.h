@@ -19,6 +19,7 @@
 #include "absl/time/time.h"
 #include "core/policy.h"
 #include "core/retry_policy.h"
+#include "interceptors/call_options.h"
 #include "interceptors/classify.h"
 #include "interceptors/rpc_options.h"
 
@@ -45,10 +46,13 @@ class MethodTable {
   absl::flat_hash_map<std::string, MethodPolicy> policies_;
 };
 
-// What holds for a call: the rule, if there is one, over the policy.
-CodeSet RetryableCodes(const MethodPolicy* rule, const TargetPolicy& policy);
-// Absent: the policy's own.
-std::optional<RetryOptions> RetryOf(const MethodPolicy* rule,
+// What holds for a call: its own options, over the rule, over the policy. The first
+// two may be null.
+CodeSet RetryableCodes(const CallOptions* own, const MethodPolicy* rule,
+                       const TargetPolicy& policy);
+// Absent: the policy's.
+std::optional<RetryOptions> RetryOf(const CallOptions* own,
+                                    const MethodPolicy* rule,
                                     const Policy& policy);
 
 }  // namespace forbear::rpc

@@ -111,14 +111,16 @@ bool UnaryCall::IsAttempt(const grpc::ClientContext* context) {
 }
 
 UnaryCall::UnaryCall(std::shared_ptr<const ChannelPolicy> policy,
-                     PolicyRef found, grpc::experimental::ClientRpcInfo* info)
+                     PolicyRef found, const CallOptions* own,
+                     grpc::experimental::ClientRpcInfo* info)
     : policy_(std::move(policy)),
       context_(info->client_context()),
       method_(info->method()),
       suffix_for_stats_(info->suffix_for_stats()),
       found_(std::move(found)),
-      rule_(policy_->methods.Find(method_)),
-      retryable_(RetryableCodes(rule_, *found_)),
+      retryable_(RetryableCodes(own, policy_->methods.Find(method_), *found_)),
+      retry_(RetryOf(own, policy_->methods.Find(method_), *found_)),
+      own_quota_id_(own == nullptr ? "" : own->quota_id),
       deadline_(FromGrpcTime(context_->raw_deadline())),
       timer_(std::make_shared<AlarmTimer>()) {}
 
@@ -146,14 +148,15 @@ void UnaryCall::OnGoingDown(Batch* batch) {
       held_.push_back(batch);
       {
         CallRequest request;
-        request.quota_key = policy_->quota_id;
+        request.quota_key =
+            own_quota_id_.empty() ? policy_->quota_id : own_quota_id_;
         request.endpoint_key = policy_->target;
         request.target = policy_->target;
         request.method = method_;
         request.protocol = Protocol::kGrpc;
         request.deadline = deadline_;
         request.policy = found_;
-        request.retry = RetryOf(rule_, *found_);
+        request.retry = retry_;
         request.nested = HasRetryMarker(metadata_);
         call_.emplace(policy_->client, request, timer_);
       }

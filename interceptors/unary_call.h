@@ -48,14 +48,17 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "absl/container/inlined_vector.h"
 #include "core/action.h"
 #include "core/call_record.h"
 #include "core/outcome.h"
+#include "core/retry_policy.h"
 #include "core/time.h"
 #include "interceptors/alarm_timer.h"
+#include "interceptors/call_options.h"
 #include "interceptors/classify.h"
 #include "interceptors/message_type.h"
 #include "interceptors/method_table.h"
@@ -93,9 +96,10 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   // a call must not get an interceptor.
   static bool IsAttempt(const grpc::ClientContext* context);
 
-  // `found`: the policy of this call.
+  // `found`: the policy of this call. `own`: its own options, or null; only looked at
+  // here.
   UnaryCall(std::shared_ptr<const ChannelPolicy> policy, PolicyRef found,
-            grpc::experimental::ClientRpcInfo* info);
+            const CallOptions* own, grpc::experimental::ClientRpcInfo* info);
   UnaryCall(const UnaryCall&) = delete;
   UnaryCall& operator=(const UnaryCall&) = delete;
 
@@ -168,8 +172,9 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   const std::string method_;
   const char* const suffix_for_stats_;
   const PolicyRef found_;
-  const MethodPolicy* const rule_;  // null: there is none for the method
   const CodeSet retryable_;
+  const std::optional<RetryOptions> retry_;  // absent: the policy's
+  const std::string own_quota_id_;           // empty: the channel's
   const MonotonicTime deadline_;
   const std::shared_ptr<AlarmTimer> timer_;  // its Wake is the call's waiter
 

@@ -120,6 +120,7 @@ void ReadRetry(const v1::Retry& m, FromMessage* read, RetryOptions* to) {
 void ReadEndpoint(const v1::Endpoint& m, FromMessage* read,
                   EndpointOptions* to) {
   FORBEAR_READ(Value, "endpoint.", m, max_waiters, &to->max_waiters);
+  FORBEAR_READ(Value, "endpoint.", m, pacing, &to->pacing);
   const v1::Endpoint::Breaker& b = m.breaker();
   BreakerOptions* const breaker = &to->breaker;
   FORBEAR_READ(Value, "endpoint.breaker.", b, enabled, &breaker->enabled);
@@ -153,6 +154,8 @@ void ReadEndpoint(const v1::Endpoint& m, FromMessage* read,
 
 void ReadQuota(const v1::Quota& m, FromMessage* read, QuotaOptions* to) {
   FORBEAR_READ(Value, "quota.", m, max_waiters, &to->max_waiters);
+  FORBEAR_READ(Value, "quota.", m, limits_enabled, &to->limits_enabled);
+  FORBEAR_READ(Value, "quota.", m, pacing, &to->pacing);
 }
 
 // What Config and Target have in common.
@@ -574,10 +577,13 @@ void WriteRetry(const RetryOptions& r, v1::Retry* retry) {
 
 void WriteQuota(const QuotaOptions& q, v1::Quota* quota) {
   quota->set_max_waiters(q.max_waiters);
+  quota->set_limits_enabled(q.limits_enabled);
+  quota->set_pacing(q.pacing);
 }
 
 void WriteEndpoint(const EndpointOptions& e, v1::Endpoint* endpoint) {
   endpoint->set_max_waiters(e.max_waiters);
+  endpoint->set_pacing(e.pacing);
   v1::Endpoint::Breaker* const breaker = endpoint->mutable_breaker();
   breaker->set_enabled(e.breaker.enabled);
   breaker->set_failure_ratio(e.breaker.failure_ratio);

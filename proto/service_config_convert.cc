@@ -225,9 +225,12 @@ class Reader {
     if (const pb::Struct* object = members.Object("retryPolicy")) {
       ReadRetry(*object, path + "retryPolicy.", &retry, &target);
     }
-    if (members.Take("hedgingPolicy") != nullptr) {
-      members.Fault("hedgingPolicy",
-                    ": hedging cannot be configured; leave it out");
+    if (const pb::Struct* object = members.Object("hedgingPolicy")) {
+      if (json.fields().count("retryPolicy") > 0) {
+        members.Fault("hedgingPolicy",
+                      ": there is a retryPolicy, too; it must be one of them");
+      }
+      ReadHedging(*object, path + "hedgingPolicy.", &retry, &target);
     }
     if (retry.ByteSizeLong() > 0) *target.mutable_retry() = retry;
     // As many targets as have place for the names.
@@ -328,16 +331,50 @@ class Reader {
       members.Fault("retryableStatusCodes",
                     " is []; it must list a code at least");
     }
-    for (int i = 0; i < codes->values_size(); ++i) {
-      const std::optional<int> code = CodeOf(codes->values(i));
+    ReadCodes(*codes, "retryableStatusCodes", &members, target);
+  }
+
+  void ReadHedging(const pb::Struct& json, const std::string& path,
+                   v1::Retry* retry, v1::Target* target) {
+    Members members(json, path, &faults_, &notes_);
+    v1::Retry::Hedge* const hedge = retry->mutable_hedge();
+    hedge->set_enabled(true);
+    // Whoever writes it down for a method says that the method may be repeated.
+    hedge->set_repeat_consent(true);
+    if (const auto n = members.Number("maxAttempts", 2, 1000000,
+                                      /*required=*/true, /*whole=*/true)) {
+      const int attempts = static_cast<int>(std::min(*n, 5.0));
+      retry->set_max_attempts(attempts);
+      hedge->set_max_hedges(attempts - 1);
+    }
+    const pb::Value* const delay = members.Take("hedgingDelay");
+    hedge->set_delay("0");  // gRPC's default: all at once
+    if (delay != nullptr && delay->string_value() != "0s") {
+      if (const auto d = members.Duration("hedgingDelay", absl::Hours(1),
+                                          /*required=*/false)) {
+        hedge->set_delay(FormatDurationText(*d));
+      }
+    }
+    if (const pb::ListValue* codes = members.List("nonFatalStatusCodes")) {
+      ReadCodes(*codes, "nonFatalStatusCodes", &members, target);
+    }
+    notes_.push_back(absl::StrCat(
+        path.substr(0, path.size() - 1),
+        ": gRPC calls are not hedged yet; they are made again, one by one"));
+  }
+
+  void ReadCodes(const pb::ListValue& codes, const std::string& name,
+                 Members* members, v1::Target* target) {
+    for (int i = 0; i < codes.values_size(); ++i) {
+      const std::optional<int> code = CodeOf(codes.values(i));
       if (code) {
         target->add_retryable_codes(static_cast<v1::Target::Code>(*code));
         continue;
       }
-      members.Fault(absl::StrCat("retryableStatusCodes[", i, "]"),
-                    absl::StrCat(" is ", Shown(codes->values(i)),
-                                 "; it must be a status code but OK, like "
-                                 "\"UNAVAILABLE\""));
+      members->Fault(absl::StrCat(name, "[", i, "]"),
+                     absl::StrCat(" is ", Shown(codes.values(i)),
+                                  "; it must be a status code but OK, like "
+                                  "\"UNAVAILABLE\""));
     }
   }
 

@@ -30,7 +30,11 @@
 //       .initialBackoff, .maxBackoff, .backoffMultiplier    retry.backoff
 //       .retryableStatusCodes    retryable_codes: names in any case, or numbers
 //       .perAttemptRecvTimeout   retry.attempt_timeout
-//     .hedgingPolicy             a fault: hedging cannot be configured yet
+//     .hedgingPolicy             instead of retryPolicy
+//       .maxAttempts             retry.max_attempts, and retry.hedge.max_hedges, which
+//                                is one less; 6 and more count as 5, as in gRPC
+//       .hedgingDelay            retry.hedge.delay; absent: "0s"
+//       .nonFatalStatusCodes     retryable_codes
 //   retryThrottling              checked, and noted: Forbear's own budget applies
 //
 // As strict as gRPC is: what has the wrong type, is missing or out of range is a

@@ -45,9 +45,10 @@ Call::Call(std::shared_ptr<Client> client, const CallRequest& request,
     : client_(std::move(client)),
       policy_(request.policy ? request.policy : client_->TopPolicy()),
       retry_(request.retry.value_or(policy_->retry)),
-      quota_(client_->QuotaOf(request.quota_key, *policy_, MonotonicNow())),
-      endpoint_(
-          client_->EndpointOf(request.endpoint_key, *policy_, MonotonicNow())),
+      quota_(client_->QuotaOf(request.quota_key, policy_, MonotonicNow(),
+                              &early_wakes_)),
+      endpoint_(client_->EndpointOf(request.endpoint_key, policy_,
+                                    MonotonicNow(), &early_wakes_)),
       shared_(quota_.get(), endpoint_.get()),
       execution_(SpecOf(request, *policy_, client_.get()), &retry_, &shared_,
                  std::move(waiter)) {}
@@ -76,6 +77,10 @@ bool Call::NextAction(Action* action) {
 Call::Aftermath Call::TakeAftermath() {
   Aftermath aftermath;
   aftermath.wakes_ = execution_.TakeWakes();
+  for (auto& waiter : early_wakes_) {
+    aftermath.wakes_.push_back(std::move(waiter));
+  }
+  early_wakes_.clear();
   if (!lines_.empty()) {
     aftermath.lines_ = std::exchange(lines_, {});
     aftermath.client_ = client_;

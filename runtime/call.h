@@ -106,6 +106,8 @@ class Call {
 
   const std::shared_ptr<Client> client_;
   const PolicyRef policy_;
+  // From new options that this call brought to its states.
+  WakeList early_wakes_;
   const RetryOptions retry_;
   const std::shared_ptr<SharedQuota> quota_;
   const std::shared_ptr<SharedEndpoint> endpoint_;

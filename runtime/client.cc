@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "runtime/clock.h"
 
 namespace forbear {
 namespace {
@@ -96,6 +97,27 @@ absl::Status Validate(const Settings& settings,
       absl::StrCat(what, absl::StrJoin(faults, "; ")));
 }
 
+// The policy whose options a group's states have; null: there is none any more.
+const TargetPolicy* GroupIn(const PolicyTable& table,
+                            const std::string& group) {
+  if (group.empty()) return &table.top();
+  for (const TargetPolicy& target : table.targets()) {
+    if (target.name == group) return &target;
+  }
+  return nullptr;
+}
+
+// Gives `state` the options of this version, unless it has them, or later ones.
+template <typename State, typename Options>
+void Update(State* state, const Options& options, uint64_t version,
+            MonotonicTime now, WakeList* wakes) {
+  if (state->version.load(std::memory_order_relaxed) >= version) return;
+  const std::lock_guard<std::mutex> lock(state->mutex);
+  if (state->version.load(std::memory_order_relaxed) >= version) return;
+  state->value.Reconfigure(options, now, wakes);
+  state->version.store(version, std::memory_order_relaxed);
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Client>> Client::Create(ClientOptions options) {
@@ -134,15 +156,32 @@ absl::Status Client::Reload(Settings settings) {
   const absl::Status valid = Validate(settings, options_.profile_set,
                                       "forbear::Settings: ", &profiles);
   if (!valid.ok()) return valid;
-  const std::lock_guard<std::mutex> lock(reload_mutex_);
-  const auto table = std::make_shared<const PolicyTable>(
-      std::move(settings), policies()->version() + 1);
-  // First these: a policy must not name one that is not there yet.
-  std::atomic_store(&profiles_, profiles);
-  std::atomic_store(&policies_, table);
-  any_enabled_.store(table->any_enabled(), std::memory_order_relaxed);
-  quotas_.SetMaxEntries(static_cast<size_t>(table->max_targets()));
-  endpoints_.SetMaxEntries(static_cast<size_t>(table->max_targets()));
+  WakeList wakes;
+  {
+    const std::lock_guard<std::mutex> lock(reload_mutex_);
+    const auto table = std::make_shared<const PolicyTable>(
+        std::move(settings), policies()->version() + 1);
+    // First these: a policy must not name one that is not there yet.
+    std::atomic_store(&profiles_, profiles);
+    std::atomic_store(&policies_, table);
+    any_enabled_.store(table->any_enabled(), std::memory_order_relaxed);
+    quotas_.SetMaxEntries(static_cast<size_t>(table->max_targets()));
+    endpoints_.SetMaxEntries(static_cast<size_t>(table->max_targets()));
+    // A state that is made from the old table right now gets the new options from the
+    // first call that comes with the new one.
+    const MonotonicTime now = MonotonicNow();
+    quotas_.ForEach([&](SharedQuota* state) {
+      const TargetPolicy* const p = GroupIn(*table, state->group);
+      if (p == nullptr || p->own_quota == state->group.empty()) return;
+      Update(state, p->quota, table->version(), now, &wakes);
+    });
+    endpoints_.ForEach([&](SharedEndpoint* state) {
+      const TargetPolicy* const p = GroupIn(*table, state->group);
+      if (p == nullptr || p->own_endpoint == state->group.empty()) return;
+      Update(state, p->endpoint, table->version(), now, &wakes);
+    });
+  }
+  for (const auto& waiter : wakes) waiter->Wake();
   return absl::OkStatus();
 }
 
@@ -161,23 +200,41 @@ ProfileRef Client::ProfileOf(absl::string_view named, const Policy& policy,
 }
 
 std::shared_ptr<SharedQuota> Client::QuotaOf(absl::string_view key,
-                                             const TargetPolicy& policy,
-                                             MonotonicTime now) {
-  const auto make = [&policy] {
-    return std::make_shared<SharedQuota>(policy.quota);
+                                             const PolicyRef& policy,
+                                             MonotonicTime now,
+                                             WakeList* wakes) {
+  const uint64_t version = policy.table->version();
+  const auto make = [&] {
+    auto state = std::make_shared<SharedQuota>(policy->quota);
+    if (policy->own_quota) state->group = policy->name;
+    state->version = version;
+    return state;
   };
-  if (!policy.own_quota) return quotas_.Get(key, now, make);
-  return quotas_.Get(absl::StrCat(key, "|", policy.name), now, make);
+  std::shared_ptr<SharedQuota> state =
+      policy->own_quota
+          ? quotas_.Get(absl::StrCat(key, "|", policy->name), now, make)
+          : quotas_.Get(key, now, make);
+  Update(state.get(), policy->quota, version, now, wakes);
+  return state;
 }
 
 std::shared_ptr<SharedEndpoint> Client::EndpointOf(absl::string_view key,
-                                                   const TargetPolicy& policy,
-                                                   MonotonicTime now) {
-  const auto make = [&policy, now] {
-    return std::make_shared<SharedEndpoint>(policy.endpoint, now);
+                                                   const PolicyRef& policy,
+                                                   MonotonicTime now,
+                                                   WakeList* wakes) {
+  const uint64_t version = policy.table->version();
+  const auto make = [&] {
+    auto state = std::make_shared<SharedEndpoint>(policy->endpoint, now);
+    if (policy->own_endpoint) state->group = policy->name;
+    state->version = version;
+    return state;
   };
-  if (!policy.own_endpoint) return endpoints_.Get(key, now, make);
-  return endpoints_.Get(absl::StrCat(key, "|", policy.name), now, make);
+  std::shared_ptr<SharedEndpoint> state =
+      policy->own_endpoint
+          ? endpoints_.Get(absl::StrCat(key, "|", policy->name), now, make)
+          : endpoints_.Get(key, now, make);
+  Update(state.get(), policy->endpoint, version, now, wakes);
+  return state;
 }
 
 bool Client::ClearGate(absl::string_view key) {

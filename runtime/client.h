@@ -23,9 +23,10 @@
 //
 // All of it at once: a call follows one version of it, the one that it found at its
 // beginning, to its end. Faulty settings change nothing. Shared states stay, with
-// what they have learned, and the options that they were made with; those of a
-// target that is gone serve the calls that hold them, and are forgotten when they
-// are idle.
+// what they have learned, and get the new options: who waits for them goes on waiting
+// under these, levels scale (Quota::Reconfigure, Endpoint::Reconfigure). Those of a
+// target that is gone serve the calls that hold them, and are forgotten when they are
+// idle.
 //
 // Environment, read at Create:
 //   FORBEAR_OFF=1  drivers pass every call through untouched
@@ -41,6 +42,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -53,6 +55,7 @@
 #include "core/quota.h"
 #include "core/shared_state.h"
 #include "core/time.h"
+#include "core/wait_queue.h"
 #include "runtime/classifier.h"
 #include "runtime/registry.h"
 #include "signals/profile_set.h"
@@ -99,8 +102,22 @@ struct ProfileRef {
   const VendorProfile* profile = nullptr;  // in *set; null: there is none such
 };
 
-using SharedQuota = Guarded<Quota, std::mutex>;
-using SharedEndpoint = Guarded<Endpoint, std::mutex>;
+// A state and its lock, and whose options it has.
+template <typename State>
+struct Shared : Guarded<State, std::mutex> {
+  template <typename... Args>
+  explicit Shared(Args&&... args)
+      : Guarded<State, std::mutex>(std::forward<Args>(args)...) {}
+
+  // The target whose calls share it; empty: it is its host's. Fixed before others see
+  // it.
+  std::string group;
+  // Of the settings that its options are of. Changed with the lock held.
+  std::atomic<uint64_t> version{0};
+};
+
+using SharedQuota = Shared<Quota>;
+using SharedEndpoint = Shared<Endpoint>;
 
 class Client {
  public:
@@ -161,21 +178,26 @@ class Client {
   ProfileRef ProfileOf(absl::string_view named, const Policy& policy,
                        absl::string_view host) const;
 
-  // The states of a key; `policy` says whether it has some of its own, and with
-  // which options they are made.
+  // The states of a key; `policy` says whether it has some of its own, and their
+  // options: one that has those of an older version gets them now, which may wake
+  // others.
   std::shared_ptr<SharedQuota> QuotaOf(absl::string_view key,
-                                       const TargetPolicy& policy,
-                                       MonotonicTime now);
+                                       const PolicyRef& policy,
+                                       MonotonicTime now, WakeList* wakes);
   std::shared_ptr<SharedEndpoint> EndpointOf(absl::string_view key,
-                                             const TargetPolicy& policy,
-                                             MonotonicTime now);
+                                             const PolicyRef& policy,
+                                             MonotonicTime now,
+                                             WakeList* wakes);
+  // Those of the top level. Nobody is woken.
   std::shared_ptr<SharedQuota> QuotaOf(absl::string_view key,
                                        MonotonicTime now) {
-    return QuotaOf(key, *TopPolicy(), now);
+    WakeList wakes;
+    return QuotaOf(key, TopPolicy(), now, &wakes);
   }
   std::shared_ptr<SharedEndpoint> EndpointOf(absl::string_view key,
                                              MonotonicTime now) {
-    return EndpointOf(key, *TopPolicy(), now);
+    WakeList wakes;
+    return EndpointOf(key, TopPolicy(), now, &wakes);
   }
   uint64_t NextCallId() { return next_call_id_.fetch_add(1) + 1; }
   uint64_t seed() const { return seed_; }

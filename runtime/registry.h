@@ -60,6 +60,19 @@ class Registry {
     return it == entries_.end() ? nullptr : it->second.state;
   }
 
+  // Calls visit(T*) for each state that is remembered now, without the registry's
+  // lock.
+  template <typename Visit>
+  void ForEach(const Visit& visit) const {
+    std::vector<std::shared_ptr<T>> states;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      states.reserve(entries_.size());
+      for (const auto& [key, entry] : entries_) states.push_back(entry.state);
+    }
+    for (const std::shared_ptr<T>& state : states) visit(state.get());
+  }
+
   // Of more entries than this, those that may be forgotten go as new ones come.
   void SetMaxEntries(size_t max_entries) {
     const std::lock_guard<std::mutex> lock(mutex_);

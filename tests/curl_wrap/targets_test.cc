@@ -99,6 +99,13 @@ TEST_F(TargetsTest, SwitchedOffForSomeCallsOnly) {
   EXPECT_EQ(Sends("/x"), "3 default");
 }
 
+TEST_F(TargetsTest, SwitchedOffForOneCall) {
+  CallOptions call;
+  call.enabled = false;
+  EXPECT_EQ(Sends("/x", "GET", call), "1 default");
+  EXPECT_EQ(Sends("/x"), "3 default");
+}
+
 TEST_F(TargetsTest, SwitchedOnForSomeCallsOnly) {
   options_.enabled = false;
   Add("well")->match.paths = {"/well/*"};

@@ -29,6 +29,7 @@
 #include "absl/time/time.h"
 #include "core/call_record.h"
 #include "core/time.h"
+#include "interceptors/call_options.h"
 #include "interceptors/interceptor.h"
 #include "runtime/clock.h"
 #include "tests/testing/echo.grpc.pb.h"
@@ -87,12 +88,25 @@ class EchoCall {
                            absl::ToChronoNanoseconds(d));
   }
 
+  // Around the line that makes the call, on its thread: for its context, or for
+  // `another`.
+  void SetOptions(const CallOptions* own,
+                  const grpc::ClientContext* another = nullptr) {
+    own_ = own;
+    own_is_for_ = another == nullptr ? context_.get() : another;
+  }
+
   void Start() {
     begin_ = MonotonicNow();
+    std::optional<WithCallOptions> with;
+    if (own_ != nullptr) with.emplace(own_is_for_, own_);
     switch (api_) {
       case Api::kSync:
-        thread_ = std::thread(
-            [this] { Done(stub_->Say(context_.get(), request_, &response_)); });
+        thread_ = std::thread([this] {
+          std::optional<WithCallOptions> here;
+          if (own_ != nullptr) here.emplace(own_is_for_, own_);
+          Done(stub_->Say(context_.get(), request_, &response_));
+        });
         break;
       case Api::kCallback:
         stub_->async()->Say(
@@ -154,7 +168,10 @@ class EchoCall {
   void RunQueue() {
     grpc::CompletionQueue queue;
     grpc::Status status;
+    std::optional<WithCallOptions> with;
+    if (own_ != nullptr) with.emplace(own_is_for_, own_);
     const auto reader = stub_->AsyncSay(context_.get(), request_, &queue);
+    with.reset();
     reader->Finish(&response_, &status, this);
     void* tag = nullptr;
     bool ok = false;
@@ -191,6 +208,8 @@ class EchoCall {
   }
 
   const Api api_;
+  const CallOptions* own_ = nullptr;
+  const grpc::ClientContext* own_is_for_ = nullptr;
   const std::unique_ptr<testing::Echo::Stub> stub_;
   grpc::GenericStub generic_stub_;
   std::unique_ptr<grpc::ClientContext> context_;

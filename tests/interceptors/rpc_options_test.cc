@@ -7,7 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "core/policy.h"
+#include "core/retry_policy.h"
+#include "interceptors/call_options.h"
 #include "interceptors/method_table.h"
 
 namespace forbear::rpc {
@@ -68,11 +71,11 @@ TEST(MethodTableTest, TheMostSpecificRuleIsTheOnlyOne) {
   TargetPolicy policy;
   policy.retry.max_attempts = 5;
   policy.retryable_codes = {StatusCode::DATA_LOSS};
-  const auto codes = [&](absl::string_view method) {
-    return RetryableCodes(table.Find(method), policy);
+  const auto codes = [&](const std::string& method) {
+    return RetryableCodes(nullptr, table.Find(method), policy);
   };
-  const auto retry = [&](absl::string_view method) {
-    return RetryOf(table.Find(method), policy);
+  const auto retry = [&](const std::string& method) {
+    return RetryOf(nullptr, table.Find(method), policy);
   };
 
   EXPECT_TRUE(codes("/b.S/Get").Has(StatusCode::ABORTED));
@@ -99,9 +102,25 @@ TEST(MethodTableTest, TheMostSpecificRuleIsTheOnlyOne) {
   // Without a rule the policy has the word.
   const MethodTable empty((RpcOptions()));
   EXPECT_EQ(empty.Find("/a.S/Buy"), nullptr);
-  EXPECT_TRUE(RetryableCodes(nullptr, policy).Has(StatusCode::DATA_LOSS));
-  EXPECT_FALSE(RetryableCodes(nullptr, policy).Has(StatusCode::UNAVAILABLE));
-  EXPECT_EQ(RetryOf(nullptr, policy), std::nullopt);
+  const auto by_policy = RetryableCodes(nullptr, nullptr, policy);
+  EXPECT_TRUE(by_policy.Has(StatusCode::DATA_LOSS));
+  EXPECT_FALSE(by_policy.Has(StatusCode::UNAVAILABLE));
+  EXPECT_EQ(RetryOf(nullptr, nullptr, policy), std::nullopt);
+
+  // A call's own options go before all.
+  CallOptions own;
+  EXPECT_TRUE(RetryableCodes(&own, table.Find("/b.S/Get"), policy)
+                  .Has(StatusCode::ABORTED));
+  own.retryable = std::vector<StatusCode>{};
+  EXPECT_TRUE(RetryableCodes(&own, table.Find("/b.S/Get"), policy).empty());
+  EXPECT_TRUE(RetryableCodes(&own, nullptr, policy).empty());
+  own.attempt_timeout = absl::Seconds(3);
+  const auto get = RetryOf(&own, table.Find("/a.S/Get"), policy);
+  EXPECT_EQ(get->attempt_timeout, absl::Seconds(3));
+  EXPECT_EQ(get->max_attempts, 9);
+  EXPECT_EQ(RetryOf(&own, nullptr, policy)->max_attempts, 5);
+  own.retry = RetryOptions();
+  EXPECT_EQ(RetryOf(&own, table.Find("/a.S/Get"), policy)->max_attempts, 3);
 }
 
 TEST(RpcOptionsTest, TheServerOfATarget) {

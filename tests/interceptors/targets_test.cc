@@ -7,13 +7,16 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "core/call_record.h"
 #include "core/policy.h"
+#include "core/retry_policy.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
+#include "interceptors/call_options.h"
 #include "interceptors/interceptor.h"
 #include "runtime/client.h"
 #include "runtime/clock.h"
@@ -185,6 +188,88 @@ TEST_F(TargetsTest, AQuotaOfItsOwn) {
   EXPECT_EQ(Sends(), "0 echo");
   EXPECT_TRUE(client_->ClearGate(server_->address() + "|echo"));
   EXPECT_EQ(Sends(), "1 echo");
+}
+
+// ---- One call otherwise.
+
+TEST_F(TargetsTest, OptionsOfOneCall) {
+  client_ = *Client::Create(options_);
+  RpcOptions rpc;
+  rpc.methods = {{kSay, {StatusCode::UNAVAILABLE}}};
+  const auto channel = CreateChannel(
+      server_->address(), grpc::InsecureChannelCredentials(), client_, rpc);
+  for (const Api api :
+       {Api::kSync, Api::kCallback, Api::kQueue, Api::kGeneric}) {
+    SCOPED_TRACE(NameOf(api));
+    const auto sends = [&](const CallOptions& own, bool of_another = false) {
+      EchoCall call(api, channel);
+      const grpc::ClientContext other;
+      const int64_t before = server_->log().Count();
+      call.SetOptions(&own, of_another ? &other : nullptr);
+      const grpc::StatusCode code = call.Run().error_code();
+      return absl::StrCat(server_->log().Count() - before, " ",
+                          static_cast<int>(code));
+    };
+    CallOptions own;
+    EXPECT_EQ(sends(own), "3 14");
+    own.retryable = std::vector<StatusCode>{};
+    EXPECT_EQ(sends(own), "1 14");
+    EXPECT_EQ(sends(own, /*of_another=*/true), "3 14");
+    own = CallOptions();
+    own.retry = options_.retry;
+    own.retry->max_attempts = 2;
+    EXPECT_EQ(sends(own), "2 14");
+    own.enabled = false;
+    EXPECT_EQ(sends(own), "1 14");
+    // Faulty ones end the call, and nothing is sent.
+    own.enabled = true;
+    own.retry->max_attempts = 0;
+    EXPECT_EQ(sends(own), "0 3");
+  }
+}
+
+TEST_F(TargetsTest, TheInnerScopeOfAContextCounts) {
+  grpc::ClientContext a, b;
+  CallOptions one, two, three;
+  EXPECT_EQ(WithCallOptions::Of(&a), nullptr);
+  const WithCallOptions with_one(&a, &one);
+  {
+    const WithCallOptions with_two(&b, &two);
+    const WithCallOptions with_three(&a, &three);
+    EXPECT_EQ(WithCallOptions::Of(&a), &three);
+    EXPECT_EQ(WithCallOptions::Of(&b), &two);
+  }
+  EXPECT_EQ(WithCallOptions::Of(&a), &one);
+  EXPECT_EQ(WithCallOptions::Of(&b), nullptr);
+}
+
+TEST_F(TargetsTest, EveryFaultOfACallsOptionsIsTold) {
+  CallOptions own;
+  EXPECT_TRUE(ValidateCallOptions(own).ok());
+  own.retryable = {StatusCode::OK, StatusCode::ABORTED};
+  own.attempt_timeout = absl::ZeroDuration();
+  own.retry = RetryOptions();
+  own.retry->max_attempts = 101;
+  EXPECT_EQ(ValidateCallOptions(own).message(),
+            "forbear::rpc::CallOptions: retryable is 0; it must be 1 … 16; "
+            "retry.max_attempts is 101; it must be 1 … 100; "
+            "attempt_timeout is 0; it must be 1ms … inf");
+}
+
+TEST_F(TargetsTest, AQuotaOfOneCall) {
+  server_->Script(
+      {GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED).Pushback("3600000")});
+  EXPECT_EQ(Sends(), "1 default");
+  EXPECT_EQ(Sends(), "0 default");
+  const auto channel = CreateChannel(
+      server_->address(), grpc::InsecureChannelCredentials(), client_);
+  EchoCall call(Api::kSync, channel);
+  CallOptions own;
+  own.quota_id = "another-key";
+  const int64_t before = server_->log().Count();
+  call.SetOptions(&own);
+  call.Run();
+  EXPECT_EQ(server_->log().Count() - before, 1);
 }
 
 // A channel that lives on follows the new settings at its next call.

@@ -243,8 +243,11 @@ Settings RandomSettings(uint64_t seed) {
   s.retry.backoff.max = duration(absl::Hours(1), absl::Hours(24));
   s.retry.backoff.jitter = static_cast<Jitter>(number(0, 3));
   s.quota.max_waiters = number(1, 10000000);
+  s.quota.limits_enabled = unit() < 0.5;
+  s.quota.pacing = unit() < 0.5;
   EndpointOptions& e = s.endpoint;
   e.max_waiters = number(1, 10000000);
+  e.pacing = unit() < 0.5;
   e.breaker.enabled = unit() < 0.5;
   e.breaker.failure_ratio = 0.01 + unit() * 0.99;
   e.breaker.min_calls = number(1, 1000000);

@@ -26,6 +26,7 @@
 #include "core/outcome.h"
 #include "core/policy.h"
 #include "core/policy_table.h"
+#include "core/rate_limiter.h"
 #include "core/retry_policy.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
@@ -198,6 +199,18 @@ std::string WaitingForTheQuota(Settings settings) {
   return Run(settings, Always(ThrottledOutcome(absl::Seconds(1))), calls);
 }
 
+// A limit of our own that lets one in a second.
+std::string WaitingForOurOwnLimit(Settings settings) {
+  RateLimitOptions limit;
+  limit.name = "slow";
+  limit.amount = 1;
+  limit.per = absl::Seconds(1);
+  settings.quota.limits = {limit};
+  Calls calls;
+  calls.count = 3;
+  return Run(settings, Always(OkOutcome()), calls);
+}
+
 // One is told that the server is away, and the others wait for it.
 std::string WaitingForTheEndpoint(Settings settings) {
   Calls calls;
@@ -361,7 +374,10 @@ std::vector<Change> Changes() {
       {"retry.backoff.max", "\"60ms\"", Failing},
       {"retry.backoff.jitter", "\"NONE\"", Failing},
       {"quota.max_waiters", "1", WaitingForTheQuota},
+      {"quota.limits_enabled", "false", WaitingForOurOwnLimit},
+      {"quota.pacing", "false", WaitingForTheQuota},
       {"endpoint.max_waiters", "1", WaitingForTheEndpoint},
+      {"endpoint.pacing", "false", WaitingForTheEndpoint},
       {"endpoint.breaker.enabled", "false", BreakersLife},
       {"endpoint.breaker.failure_ratio", "0.9", BreakersLife},
       {"endpoint.breaker.min_calls", "5", BreakersLife},

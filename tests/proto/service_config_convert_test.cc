@@ -16,6 +16,7 @@
 #include "core/call_match.h"
 #include "core/policy.h"
 #include "core/policy_table.h"
+#include "core/retry_policy.h"
 #include "gtest/gtest.h"
 #include "proto/config_convert.h"
 
@@ -284,8 +285,46 @@ TEST(ServiceConfigTest, MethodsAndTypes) {
       {method(R"("name": [{}], "timeout": 1)"), "timeout is 1"},
       {method(R"("name": [{}], "waitForReady": "true")"), "waitForReady is"},
       {method(R"("name": [{}], "retryPolicy": [])"), "retryPolicy is []"},
-      {method(R"("name": [{}], "hedgingPolicy": {"maxAttempts": 2})"),
-       "methodConfig[0].hedgingPolicy: hedging cannot be configured"},
+  });
+}
+
+TEST(ServiceConfigTest, HedgingPolicy) {
+  const auto hedging = [](absl::string_view members) {
+    return absl::StrCat(
+        R"({"methodConfig": [{"name": [{}], "hedgingPolicy": {)", members,
+        "}}]}");
+  };
+  const ConfigReading reading = Read(hedging(
+      R"("maxAttempts": 4, "hedgingDelay": "0.5s",
+         "nonFatalStatusCodes": ["UNAVAILABLE", "INTERNAL"])"));
+  ASSERT_EQ(absl::StrJoin(reading.faults, "; "), "");
+  const TargetPolicy& target = reading.settings.targets[0];
+  EXPECT_TRUE(target.retry.hedge.enabled);
+  EXPECT_TRUE(target.retry.hedge.repeat_consent);
+  EXPECT_EQ(target.retry.hedge.max_hedges, 3);
+  EXPECT_EQ(target.retry.hedge.delay, absl::Milliseconds(500));
+  EXPECT_EQ(target.retry.max_attempts, 4);
+  EXPECT_EQ(target.retryable_codes, (std::vector<int>{14, 13}));
+  const HedgeOptions least =
+      Read(hedging("\"maxAttempts\": 9")).settings.targets[0].retry.hedge;
+  EXPECT_EQ(least.max_hedges, 4);
+  EXPECT_EQ(least.delay, absl::ZeroDuration());
+  const std::string at = "methodConfig[0].hedgingPolicy.";
+  Check({
+      {hedging("\"maxAttempts\": 2, \"hedgingDelay\": \"0s\""), ""},
+      {hedging(""), at + "maxAttempts is missing"},
+      {hedging("\"maxAttempts\": 1"), at + "maxAttempts is 1"},
+      {hedging("\"maxAttempts\": 2, \"hedgingDelay\": 1"),
+       at + "hedgingDelay is 1"},
+      {hedging("\"maxAttempts\": 2, \"hedgingDelay\": \"1m\""),
+       at + "hedgingDelay is"},
+      {hedging("\"maxAttempts\": 2, \"nonFatalStatusCodes\": 1"),
+       at + "nonFatalStatusCodes is 1"},
+      {hedging("\"maxAttempts\": 2, \"nonFatalStatusCodes\": [\"X\"]"),
+       at + "nonFatalStatusCodes[0] is \"X\""},
+      {absl::StrCat(R"({"methodConfig": [{"name": [{}], "retryPolicy": {)",
+                    kValid, R"(}, "hedgingPolicy": {"maxAttempts": 2}}]})"),
+       "methodConfig[0].hedgingPolicy: there is a retryPolicy, too"},
   });
 }
 

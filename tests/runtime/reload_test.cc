@@ -1,7 +1,9 @@
 // Client::Reload: all of the new settings, or nothing of them.
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -12,15 +14,21 @@
 #include "absl/time/time.h"
 #include "core/action.h"
 #include "core/call_match.h"
+#include "core/cost.h"
+#include "core/endpoint.h"
 #include "core/outcome.h"
 #include "core/policy.h"
 #include "core/policy_table.h"
+#include "core/rate_limiter.h"
+#include "core/retry_policy.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
+#include "core/verdict.h"
 #include "core/wait_queue.h"
 #include "gtest/gtest.h"
 #include "runtime/call.h"
 #include "runtime/client.h"
+#include "runtime/clock.h"
 #include "tests/testing/simulation.h"
 
 namespace forbear {
@@ -130,6 +138,148 @@ TEST(ReloadTest, ACallKeepsItsPolicy) {
   EXPECT_EQ(old_call.record().total_attempts, 2);
   EXPECT_EQ(new_call.record().policy, "second");
   EXPECT_EQ(new_call.record().total_attempts, 4);
+}
+
+// ---- Shared states.
+
+Settings WithLimit(int64_t per_hour) {
+  Settings settings;
+  RateLimitOptions limit;
+  limit.name = "rph";
+  limit.amount = per_hour;
+  limit.per = absl::Hours(1);
+  settings.quota.limits = {limit};
+  return settings;
+}
+
+int64_t LeftIn(const std::shared_ptr<SharedQuota>& quota) {
+  const std::lock_guard<std::mutex> lock(quota->mutex);
+  return quota->value.limiter()->LevelOf(0, MonotonicNow()).left;
+}
+
+TEST(ReloadTest, LevelsScale) {
+  const auto client = *Client::Create(ClientOptions(WithLimit(100)));
+  const auto quota = client->QuotaOf("k", MonotonicNow());
+  {
+    const std::lock_guard<std::mutex> lock(quota->mutex);
+    WakeList wakes;
+    Cost cost;
+    cost.requests = 75;
+    (void)quota->value.Ask({MonotonicNow(), 1}, std::make_shared<NeverWoken>(),
+                           cost, MonotonicNow(), MonotonicTime::Infinite(),
+                           &wakes);
+  }
+  EXPECT_EQ(LeftIn(quota), 25);
+  ASSERT_TRUE(client->Reload(WithLimit(1000)).ok());
+  EXPECT_GE(LeftIn(quota), 249);
+  EXPECT_LE(LeftIn(quota), 255);
+  EXPECT_EQ(client->QuotaOf("k", MonotonicNow()), quota);
+}
+
+class Waker final : public Waiter {
+ public:
+  void Wake() override { ++woken; }
+  std::atomic<int> woken{0};
+};
+
+TEST(ReloadTest, WhoWaitsIsToldOfTheNewLimit) {
+  const auto client = *Client::Create(ClientOptions(WithLimit(1)));
+  CallRequest request;
+  request.quota_key = request.endpoint_key = "k";
+  request.deadline = MonotonicNow() + absl::Hours(10);
+  const auto waker = std::make_shared<Waker>();
+  Call first(client, request, waker);
+  first.Begin();
+  Call second(client, request, waker);
+  second.Begin();
+  Action action;
+  ASSERT_TRUE(second.NextAction(&action));
+  ASSERT_EQ(action.type, Action::Type::kWaitUntil);
+  ASSERT_TRUE(client->Reload(WithLimit(1000000)).ok());
+  EXPECT_EQ(waker->woken, 1);
+  second.OnWake();
+  // A full bucket of one was left empty: what is empty stays so, but fills fast.
+  while (second.NextAction(&action) &&
+         action.type == Action::Type::kWaitUntil) {
+    EXPECT_LT(action.time - MonotonicNow(), absl::Seconds(1));
+    second.OnTimer();
+  }
+  EXPECT_EQ(action.type, Action::Type::kStartAttempt);
+}
+
+TEST(ReloadTest, TheBreakerStaysOpenAndGetsTheNewOptions) {
+  Settings settings;
+  settings.endpoint.breaker.first_failures = 1;
+  settings.endpoint.breaker.min_open = absl::Hours(1);
+  settings.endpoint.breaker.max_open = absl::Hours(2);
+  const auto client = *Client::Create(ClientOptions(settings));
+  const MonotonicTime now = MonotonicNow();
+  const auto endpoint = client->EndpointOf("k", now);
+  const auto ask = [&] {
+    const std::lock_guard<std::mutex> lock(endpoint->mutex);
+    WakeList wakes;
+    return endpoint->value.Ask({now, 1}, std::make_shared<NeverWoken>(),
+                               MonotonicNow(), now + absl::Hours(9),
+                               WhenOpen::kWait, &wakes);
+  };
+  const Endpoint::Answer answer = ask();
+  {
+    const std::lock_guard<std::mutex> lock(endpoint->mutex);
+    WakeList wakes;
+    endpoint->value.OnAttemptDone(
+        answer.permit, testing::TransientOutcome(Processed::kUnknown),
+        /*head_seen=*/false, now, 0.0, &wakes);
+  }
+  EXPECT_EQ(ask().verdict, Verdict::kWait);
+  settings.endpoint.max_waiters = 7;
+  ASSERT_TRUE(client->Reload(settings).ok());
+  EXPECT_EQ(ask().verdict, Verdict::kWait);
+  settings.endpoint.breaker.enabled = false;
+  ASSERT_TRUE(client->Reload(settings).ok());
+  EXPECT_EQ(ask().verdict, Verdict::kGo);
+}
+
+// A target that gets a quota of its own leaves its host's, and comes back to it.
+TEST(ReloadTest, StatesOfATargetThatIsGone) {
+  Settings with = WithLimit(10);
+  TargetPolicy target(with);
+  target.name = "t";
+  target.match.hosts = {"a"};
+  target.own_quota = true;
+  target.quota.limits[0].amount = 20;
+  with.targets = {target};
+  const auto client = *Client::Create(ClientOptions(with));
+  const auto quota = [&] {
+    WakeList wakes;
+    return client->QuotaOf("k", client->PolicyOf(RouteTo("a")), MonotonicNow(),
+                           &wakes);
+  };
+  const auto own = quota();
+  EXPECT_EQ(LeftIn(own), 20);
+  ASSERT_TRUE(client->Reload(WithLimit(5)).ok());
+  EXPECT_NE(quota(), own);
+  EXPECT_EQ(LeftIn(quota()), 5);
+  EXPECT_EQ(LeftIn(own), 20);  // for those who hold it
+  with.targets[0].quota.limits[0].amount = 40;
+  ASSERT_TRUE(client->Reload(with).ok());
+  EXPECT_EQ(quota(), own);  // it was not idle for long enough to be forgotten
+  EXPECT_EQ(LeftIn(own), 40);
+}
+
+// A call that found the old settings makes a state while they change: the next call
+// brings the new options along.
+TEST(ReloadTest, AStateThatWasMadeFromOldSettingsCatchesUp) {
+  const auto client = *Client::Create(ClientOptions(WithLimit(10)));
+  const PolicyRef old = client->TopPolicy();
+  ASSERT_TRUE(client->Reload(WithLimit(20)).ok());
+  WakeList wakes;
+  const auto quota = client->QuotaOf("k", old, MonotonicNow(), &wakes);
+  EXPECT_EQ(LeftIn(quota), 10);
+  EXPECT_EQ(client->QuotaOf("k", MonotonicNow()), quota);
+  EXPECT_EQ(LeftIn(quota), 20);
+  // And an old call does not take it back.
+  EXPECT_EQ(client->QuotaOf("k", old, MonotonicNow(), &wakes), quota);
+  EXPECT_EQ(LeftIn(quota), 20);
 }
 
 // Many calls while settings change: the name, the number of attempts and the

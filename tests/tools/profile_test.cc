@@ -15,23 +15,23 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-ProgramResult Run(std::vector<std::string> args) {
+ProgramResult RunProfile(std::vector<std::string> args) {
   args.insert(args.begin(), "profile");
   return RunForbear(args);
 }
 
 TEST(ProfileTest, Help) {
   for (const std::string help : {"--help", "-h"}) {
-    const ProgramResult result = Run({help});
+    const ProgramResult result = RunProfile({help});
     EXPECT_EQ(result.exit_code, 0);
     EXPECT_EQ(result.err, "");
     EXPECT_THAT(result.out, StartsWith("usage: forbear profile list\n"));
   }
-  EXPECT_EQ(Run({"check", "--help"}).exit_code, 0);
+  EXPECT_EQ(RunProfile({"check", "--help"}).exit_code, 0);
 }
 
 TEST(ProfileTest, List) {
-  const ProgramResult result = Run({"list"});
+  const ProgramResult result = RunProfile({"list"});
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_EQ(result.err, "");
   size_t lines = 0;
@@ -46,14 +46,14 @@ TEST(ProfileTest, List) {
 TEST(ProfileTest, Show) {
   for (const BuiltinProfile& file : BuiltinProfiles()) {
     const std::string id(file.name.substr(0, file.name.size() - 5));
-    const ProgramResult result = Run({"show", id});
+    const ProgramResult result = RunProfile({"show", id});
     EXPECT_EQ(result.exit_code, 0) << id;
     EXPECT_EQ(result.out, file.text) << id;
     EXPECT_EQ(result.err, "") << id;
   }
   const std::string path = TempPath("shown.json");
-  WriteFile(path, Run({"show", "openai"}).out);
-  const ProgramResult result = Run({"check", path});
+  WriteFile(path, RunProfile({"show", "openai"}).out);
+  const ProgramResult result = RunProfile({"check", path});
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_EQ(result.out,
             absl::StrCat(path,
@@ -71,7 +71,7 @@ TEST(ProfileTest, Check) {
   const std::string none = TempPath("none.json");
   WriteFile(none, "nil");
 
-  ProgramResult result = Run({"check", good});
+  ProgramResult result = RunProfile({"check", good});
   EXPECT_EQ(result.exit_code, 0);
   EXPECT_EQ(
       result.out,
@@ -79,7 +79,7 @@ TEST(ProfileTest, Check) {
   EXPECT_EQ(result.err, "");
 
   // A line for each fault; the other files are looked at as well.
-  result = Run({"check", bad, good, none});
+  result = RunProfile({"check", bad, good, none});
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.out, HasSubstr("profile 'shop'"));
   EXPECT_THAT(result.err,
@@ -106,7 +106,7 @@ TEST(ProfileTest, WrongUsage) {
       {{"check", "/nowhere/x.json"}, "/nowhere/x.json cannot be read"},
   };
   for (const auto& row : kRows) {
-    const ProgramResult result = Run(row.args);
+    const ProgramResult result = RunProfile(row.args);
     EXPECT_EQ(result.exit_code, 2) << row.said;
     EXPECT_EQ(result.out, "") << row.said;
     EXPECT_THAT(result.err, HasSubstr(row.said));
