@@ -171,6 +171,11 @@ void Endpoint::OnAttemptDone(const Permit& permit, const Outcome& outcome,
   --out_;
   bool sooner = !head_seen && Pace(permit, outcome, now, wakes);
   const CircuitBreaker::Result result = BreakerResultOf(outcome);
+  if (outcome.kind == ErrorKind::kOk) {
+    budget_.OnSuccess();
+  } else if (!permit.free && MayChange(outcome)) {
+    budget_.OnFailure();
+  }
   if (result == CircuitBreaker::Result::kSuccess ||
       result == CircuitBreaker::Result::kThrottled) {
     answers_ = std::min(answers_ + 1, kKnownAnswers);
@@ -213,6 +218,7 @@ void Endpoint::Reconfigure(const EndpointOptions& options, MonotonicTime now,
   max_out_ = MostOut(options);
   hedge_budget_.Reconfigure(options.hedge_budget, now);
   if (breaker_.Reconfigure(options.breaker, now)) pacer_.StartRamp();
+  budget_.Reconfigure(options.budget);
   queue_.CollectHead(wakes);
 }
 
@@ -232,6 +238,8 @@ Endpoint::Snapshot Endpoint::SnapshotAt(MonotonicTime now) const {
   s.run = breaker_.run();
   if (pacer_.IsGated(now)) s.gate = pacer_.gate_until();
   s.pace = pacer_.rate();
+  s.budget = static_cast<double>(budget_.milli_level()) /
+             static_cast<double>(budget_.milli_full());
   return s;
 }
 

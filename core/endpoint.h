@@ -67,6 +67,10 @@ class Endpoint {
   struct Permit {
     CircuitBreaker::Permit breaker;
     Pacer::Permit pacer;
+    // Set before OnAttemptDone: this failure is repeated for free (it was never
+    // processed, and is the call's first), and the retry budget does not count
+    // it: gRPC's transparent retries.
+    bool free = false;
   };
   struct Answer {
     Verdict verdict = Verdict::kGo;
@@ -147,6 +151,7 @@ class Endpoint {
     int64_t run = 0;                    // failures in a row, up to now
     std::optional<MonotonicTime> gate;  // nothing goes before it
     std::optional<double> pace;         // sends per second; absent: unspaced
+    double budget = 0;                  // how full the retry budget is: 0 … 1
   };
   Snapshot SnapshotAt(MonotonicTime now) const;
 

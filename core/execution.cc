@@ -5,6 +5,7 @@
 
 #include "core/hedge.h"
 #include "core/random.h"
+#include "core/retry_budget.h"
 
 namespace forbear {
 namespace {
@@ -260,6 +261,8 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
   if (hedges_) NoteEvent(EventRecord::What::kEnd, n, now);
   const bool lost = attempt->lost;
   AttemptPermit permit = attempt->permit;
+  permit.endpoint.free = outcome.kind == ErrorKind::kTransient &&
+                         BoundOf(outcome, free_retry_used_) == Bound::kFree;
   in_flight_.erase(in_flight_.begin() + (attempt - in_flight_.data()));
   const SharedState::NotBefore known =
       shared_->OnAttemptDone(&permit, outcome, now, Chance(), &wakes_);
@@ -322,7 +325,7 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
     return;
   }
 
-  const BudgetOptions& costs = shared_->budget_options();
+  const RetryCosts costs = shared_->retry_costs();
   weighed_ = n;
   waiting_since_ = now;
   wait_source_ = DelaySource::kNone;
@@ -330,12 +333,12 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
   if (bound == Bound::kTime) {
     // Pays when it leaves: the queue lets callers out one by one, so waiting
     // in it threatens nobody, and a hundred waiters would empty the bucket.
-    due_cost_ = costs.throttled_cost;
+    due_cost_ = costs.throttled;
     Dispatch(now);  // with the ticket it has
     return;
   }
 
-  const int cost = bound == Bound::kFree ? 0 : costs.transient_cost;
+  const int cost = bound == Bound::kFree ? 0 : costs.transient;
   const bool paid = shared_->Withdraw(cost);
   if (r != nullptr) {
     r->budget = paid ? BudgetAnswer::kPaid : BudgetAnswer::kRefused;

@@ -11,6 +11,7 @@
 #include "core/action.h"
 #include "core/execution.h"
 #include "core/outcome.h"
+#include "core/retry_budget.h"
 #include "core/shared_state.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
@@ -33,7 +34,7 @@ class Playback final : public SharedState {
   // The attempt whose end comes next.
   void SetAttempt(const AttemptRecord* attempt) {
     attempt_ = attempt;
-    costs_.transient_cost = costs_.throttled_cost = attempt->budget_cost;
+    costs_.transient = costs_.throttled = attempt->budget_cost;
   }
 
   // When the next question was asked; null: there was none.
@@ -101,7 +102,7 @@ class Playback final : public SharedState {
     return attempt_->budget == BudgetAnswer::kPaid;
   }
   void Deposit(int) override {}
-  const BudgetOptions& budget_options() const override { return costs_; }
+  RetryCosts retry_costs() const override { return costs_; }
 
   // Where the decisions parted from the record; empty: nowhere.
   const std::string& parted() const { return parted_; }
@@ -115,7 +116,7 @@ class Playback final : public SharedState {
   const CallRecord& record_;
   const AttemptRecord* attempt_ = nullptr;
   size_t next_ = 0;
-  BudgetOptions costs_;
+  RetryCosts costs_;
   std::string parted_;
 };
 

@@ -27,6 +27,7 @@
 #include "core/endpoint.h"
 #include "core/outcome.h"
 #include "core/quota.h"
+#include "core/retry_budget.h"
 #include "core/retry_policy.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
@@ -112,8 +113,7 @@ class SharedState {
   // left.
   virtual bool Withdraw(int cost) = 0;
   virtual void Deposit(int tokens) = 0;
-  // Costs, for Withdraw.
-  virtual const BudgetOptions& budget_options() const = 0;
+  virtual RetryCosts retry_costs() const = 0;
 };
 
 struct NoMutex {
@@ -277,9 +277,9 @@ class BasicSharedState final : public SharedState {
     Lock lock(&endpoint_->mutex);
     endpoint_->value.budget().Deposit(tokens);
   }
-  const BudgetOptions& budget_options() const override {
-    // Immutable after construction: no lock.
-    return endpoint_->value.budget().options();
+  RetryCosts retry_costs() const override {
+    Lock lock(&endpoint_->mutex);
+    return endpoint_->value.budget().costs();
   }
 
  private:

@@ -36,7 +36,9 @@ void SlidingWindow::SetNewest(int64_t slot) {
 void SlidingWindow::MoveTo(MonotonicTime now) {
   const int64_t slot = Slot(now);
   if (slot <= newest_) return;
-  if (slot - newest_ >= kBuckets) {
+  // They may lie so far apart that their difference overflows; not so unsigned.
+  if (static_cast<uint64_t>(slot) - static_cast<uint64_t>(newest_) >=
+      uint64_t{kBuckets}) {
     Clear(now);
     return;
   }

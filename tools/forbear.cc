@@ -7,6 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "tools/config.h"
 #include "tools/demo.h"
+#include "tools/explain.h"
 #include "tools/load.h"
 
 namespace {
@@ -20,6 +21,7 @@ constexpr char kUsage[] =
     "  load    calls a server that is already there, through Forbear, and "
     "counts\n"
     "  config  checks a configuration file; shows what it says of a call\n"
+    "  explain what would be decided for one answer, and why\n"
     "\n"
     "`forbear COMMAND --help` says more.\n";
 
@@ -43,6 +45,9 @@ int main(int argc, char** argv) {
   }
   if (args[0] == "config") {
     return forbear::tools::RunConfig({args.begin() + 1, args.end()});
+  }
+  if (args[0] == "explain") {
+    return forbear::tools::RunExplain({args.begin() + 1, args.end()});
   }
   std::fprintf(stderr, "forbear: there is no command '%s'\n\n%s",
                args[0].c_str(), kUsage);

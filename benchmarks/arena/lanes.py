@@ -3,6 +3,7 @@
 A lane is bounded: the provider ends by itself, the client is stopped at its limit, and both are
 ended by their ids.
 """
+import collections
 import json
 import os
 import select
@@ -116,6 +117,7 @@ class Runner:
                 ],
                 stdout=subprocess.PIPE,
                 stderr=errors)
+            clients = []
             try:
                 where = _ready(provider)
                 commands = self._commands(lane, where, folder)
@@ -123,7 +125,10 @@ class Runner:
                     subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors) for command, _ in commands
                 ]
                 cut = _wait(clients, time.monotonic() + lane.limit + 20)
+                clients = []
             finally:
+                for client in clients:
+                    client.kill()
                 provider.send_signal(signal.SIGTERM)
                 try:
                     provider.wait(30)
@@ -195,18 +200,21 @@ def _seconds(text):
     return float(text[:-1]) if text else 0.0
 
 
-def run_all(runner, lanes, at_once, done):
-    """Runs lanes, at most `at_once` at a time, begun in their order. done(lane, result or None, error
-    or None) is called for each, one at a time."""
+def run_all(runner, lanes, at_once, begin_until, done):
+    """Runs lanes, at most `at_once` at a time, begun in their order, none after `begin_until` (of
+    time.monotonic). done(lane, result or None, why not or None) is called for each, one at a time."""
     lock = threading.Lock()
-    waiting = iter(lanes)
+    waiting = collections.deque(lanes)
 
     def work():
         while True:
             with lock:
-                lane = next(waiting, None)
-            if lane is None:
-                return
+                if not waiting:
+                    return
+                lane = waiting.popleft()
+                if time.monotonic() >= begin_until:
+                    done(lane, None, "the time was over")
+                    continue
             try:
                 result, error = runner.run(lane), None
             except (OSError, RuntimeError, ValueError, KeyError, StopIteration) as failure:
@@ -217,5 +225,11 @@ def run_all(runner, lanes, at_once, done):
     threads = [threading.Thread(target=work) for _ in range(at_once)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        # Those that run have got it as well, and end.
+        with lock:
+            waiting.clear()
+        raise

@@ -300,6 +300,16 @@ TEST(EndpointTest, ASnapshotForPeople) {
   EXPECT_GE(*s.gate, At(2));
   EXPECT_FALSE(s.open_until.has_value());
   EXPECT_FALSE(s.pace.has_value());
+  EXPECT_EQ(s.budget, 1);
+  ASSERT_TRUE(e.budget().Withdraw(125));
+  EXPECT_EQ(e.SnapshotAt(At(0)).budget, 0.75);
+  EndpointOptions o;
+  o.budget.capacity = 100;
+  o.hedge_budget.burst = 20;
+  WakeList wakes;
+  e.Reconfigure(o, At(0), &wakes);
+  EXPECT_EQ(e.budget().level(), 75);
+  EXPECT_EQ(e.hedge_budget().level(), 20);
 }
 
 TEST(EndpointTest, IsIdleOnlyWhenNothingIsLost) {

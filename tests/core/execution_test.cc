@@ -132,7 +132,9 @@ class Model final : public SharedState {
     return true;
   }
   void Deposit(int tokens) override { level = std::min(full, level + tokens); }
-  const BudgetOptions& budget_options() const override { return costs; }
+  RetryCosts retry_costs() const override {
+    return {costs.transient_cost, costs.throttled_cost};
+  }
 
   void Shut(const Outcome& o, MonotonicTime now) {
     if (o.kind == ErrorKind::kQuotaExhausted) {

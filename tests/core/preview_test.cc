@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/action.h"
 #include "core/execution.h"
+#include "core/retry_budget.h"
 #include "core/shared_state.h"
 #include "gtest/gtest.h"
 
@@ -80,9 +81,7 @@ class Relay final : public SharedState {
     return to_->Withdraw(cost);
   }
   void Deposit(int tokens) override { to_->Deposit(tokens); }
-  const BudgetOptions& budget_options() const override {
-    return to_->budget_options();
-  }
+  RetryCosts retry_costs() const override { return to_->retry_costs(); }
   int withdrawn() const { return withdrawn_; }
 
  private:

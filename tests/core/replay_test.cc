@@ -374,7 +374,9 @@ class Procrastinator final : public SharedState {
   }
   bool Withdraw(int) override { return false; }
   void Deposit(int) override {}
-  const BudgetOptions& budget_options() const override { return budget; }
+  RetryCosts retry_costs() const override {
+    return {budget.transient_cost, budget.throttled_cost};
+  }
 
   int asked = 0;
   BudgetOptions budget;

@@ -22,7 +22,8 @@ bool Fuzz(absl::string_view input) {
                 absl::ZeroDuration(),
             "a wait is not negative");
     Require(head.complete() || !head.retry_after(), "nothing before the end");
-    waited |= head.status() == 599 && head.retry_after().has_value();
+    waited |= head.status() != 429 && head.status() != 503 &&
+              head.retry_after().has_value();
   }
   return waited;
 }

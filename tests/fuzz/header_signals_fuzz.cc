@@ -29,8 +29,7 @@ bool Fuzz(absl::string_view input) {
     Require(signals.explicit_wait >= alone.explicit_wait,
             "no line makes another one's wait shorter");
   }
-  return signals.should_retry == false && signals.explicit_wait &&
-         signals.explicit_field == "retry-after-ms";
+  return signals.should_retry && signals.explicit_wait > absl::ZeroDuration();
 }
 
 }  // namespace forbear::fuzz

@@ -29,7 +29,8 @@ bool Fuzz(absl::string_view input) {
     Require(limit.name.size() <= 64 && limit.unit.size() <= 64 &&
                 limit.partition_key.size() <= 256,
             "texts are short");
-    window_and_rest |= limit.window && limit.remaining == 7;
+    window_and_rest |=
+        limit.window && limit.remaining > 0 && limit.remaining != 50;
   }
   Require(WaitForExhausted(limits).value_or(zero) >= zero, "nor is a wait");
   return window_and_rest;

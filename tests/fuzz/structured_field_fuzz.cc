@@ -45,10 +45,10 @@ bool Fuzz(absl::string_view input) {
   const auto dictionary = ParseStructuredDictionary(lines);
   if (list) Look(*list);
   if (dictionary) Look(*dictionary);
-  // An inner list with three bytes in a parameter.
-  return list && list->size() == 2 && list->front().is_inner_list &&
+  // An inner list whose first parameter is an integer.
+  return list && !list->empty() && list->front().is_inner_list &&
          !list->front().parameters.empty() &&
-         list->front().parameters[0].value.is(StructuredItem::Type::kBytes);
+         list->front().parameters[0].value.is(StructuredItem::Type::kInteger);
 }
 
 }  // namespace forbear::fuzz

@@ -1,8 +1,10 @@
 #include "signals/rate_limit_headers.h"
 
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/escaping.h"
@@ -403,6 +405,80 @@ TEST(RateLimitHeadersTest, Bounds) {
   const std::string name = "X-RateLimit-Limit-" + std::string(100, 'x');
   EXPECT_EQ(Read({{absl::string_view(name).substr(0, 64), "1"}}).size(), 1);
   EXPECT_EQ(Read({{absl::string_view(name).substr(0, 65), "1"}}).size(), 0);
+}
+
+// Limits made up and written down in each of the four ways, with other lines between
+// them: what is read is what was written.
+TEST(RateLimitHeadersTest, WhatWasWritten) {
+  for (uint64_t seed = 0; seed < 200000; ++seed) {
+    uint64_t n = 0;
+    const auto below = [&](uint64_t m) { return MixRandom(seed, n++) % m; };
+    const uint64_t way = below(4);
+    std::vector<AnnouncedLimit> written(way == 0 || way == 3 ? 1 + below(3)
+                                                             : 1);
+    // Name and value of each line.
+    std::vector<std::pair<std::string, std::string>> lines;
+    std::string list;
+    std::string policies;
+    for (size_t i = 0; i < written.size(); ++i) {
+      AnnouncedLimit& limit = written[i];
+      limit.limit = static_cast<int64_t>(below(1000000000000000));
+      limit.remaining = static_cast<int64_t>(below(4) == 0 ? 0 : below(1000));
+      limit.reset = absl::Seconds(below(86400));
+      const std::string count = absl::StrCat(*limit.limit);
+      const std::string left = absl::StrCat(*limit.remaining);
+      const std::string reset =
+          absl::StrCat(absl::ToInt64Seconds(*limit.reset));
+      const uint64_t window = 1 + below(100000);
+      switch (way) {
+        case 0: {
+          limit.name = absl::StrCat("p", i);
+          limit.window = absl::Seconds(window);
+          const std::string between = i == 0 ? "" : below(2) == 0 ? "," : " , ";
+          absl::StrAppend(&list, between, "\"", limit.name, "\";r=", left,
+                          ";t=", reset);
+          absl::StrAppend(&policies, between, "\"", limit.name, "\";q=", count,
+                          ";w=", window);
+          if (below(2) == 0) {
+            limit.unit = "content-bytes";
+            policies += ";qu=\"content-bytes\"";
+          }
+          break;
+        }
+        case 1:
+          limit.window = absl::Seconds(window);
+          list = absl::StrCat("limit=", count, ", remaining=", left,
+                              ", reset=", reset);
+          policies = absl::StrCat(count, ";w=", window);
+          break;
+        case 2:
+          limit.window = absl::Seconds(window);
+          lines.emplace_back("RateLimit-Limit",
+                             absl::StrCat(count, ", ", count, ";w=", window));
+          lines.emplace_back("RateLimit-Remaining", left);
+          lines.emplace_back("RateLimit-Reset", reset);
+          break;
+        default: {
+          limit.name = i == 0 ? "" : absl::StrCat("tokens", i);
+          const std::string end = i == 0 ? "" : "-" + limit.name;
+          lines.emplace_back("X-RateLimit-Limit" + end, count);
+          lines.emplace_back("x-ratelimit-remaining" + end, left);
+          lines.emplace_back("X-RATELIMIT-RESET" + end,
+                             below(2) == 0 ? reset : reset + "s");
+        }
+      }
+    }
+    if (!list.empty()) {
+      lines.emplace_back("RateLimit", list);
+      lines.emplace_back("RateLimit-Policy", policies);
+    }
+    Fields fields;
+    for (const auto& [name, value] : lines) {
+      if (below(2) == 0) fields.push_back({"X-Other", "1"});
+      fields.push_back({name, value});
+    }
+    ASSERT_EQ(Show(Read(fields)), Show(written)) << "seed " << seed;
+  }
 }
 
 // Whatever comes: bounded, nothing negative.

@@ -9,6 +9,7 @@
 #include "core/cost.h"
 #include "core/random.h"
 #include "core/rate_limiter.h"
+#include "core/retry_budget.h"
 
 namespace forbear::testing {
 
@@ -147,9 +148,7 @@ class Simulation::Counted final : public SharedState {
   }
   bool Withdraw(int cost) override { return real_.Withdraw(cost); }
   void Deposit(int tokens) override { real_.Deposit(tokens); }
-  const BudgetOptions& budget_options() const override {
-    return real_.budget_options();
-  }
+  RetryCosts retry_costs() const override { return real_.retry_costs(); }
 
   int out = 0;
 

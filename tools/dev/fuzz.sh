@@ -11,7 +11,7 @@ fuzz_run() {
   ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
     ASAN_SYMBOLIZER_PATH=/usr/lib/llvm-14/bin/llvm-symbolizer UBSAN_SYMBOLIZER_PATH=/usr/lib/llvm-14/bin/llvm-symbolizer \
     "$bin/tests/fuzz/${name}_fuzz" -max_total_time="$seconds" -max_len=4096 -timeout=10 -print_final_stats=1 \
-    "$@" "$scratch/corpus" "$root/tests/fuzz/seeds/$name" >"$log" 2>&1
+    -print_funcs=0 "$@" "$scratch/corpus" "$root/tests/fuzz/seeds/$name" >"$log" 2>&1
 }
 
 # fuzz_planted NAME PLANT TEXT: does it find the fault that was planted for this? A fuzzer
