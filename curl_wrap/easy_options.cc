@@ -258,15 +258,17 @@ bool EasyOptions::MethodIsIdempotent() const {
   return false;
 }
 
-bool EasyOptions::HasIdempotencyKey() const {
+bool EasyOptions::HasHeader(absl::string_view name) const {
   for (const curl_slist* line = headers; line != nullptr; line = line->next) {
     if (line->data == nullptr) continue;
     absl::string_view text = line->data;
-    constexpr absl::string_view kName = "idempotency-key:";
-    if (!absl::StartsWithIgnoreCase(text, kName)) continue;
+    if (!absl::StartsWithIgnoreCase(text, name)) continue;
+    text.remove_prefix(name.size());
     // Without a value, libcurl takes the line as an order to send none.
-    text.remove_prefix(kName.size());
-    if (!absl::StripAsciiWhitespace(text).empty()) return true;
+    if (absl::ConsumePrefix(&text, ":") &&
+        !absl::StripAsciiWhitespace(text).empty()) {
+      return true;
+    }
   }
   return false;
 }

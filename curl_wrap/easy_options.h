@@ -17,6 +17,8 @@
 #include <map>
 #include <string>
 
+#include "absl/strings/string_view.h"
+
 namespace forbear::curl {
 
 // The value of an option, of whatever type.
@@ -61,8 +63,8 @@ class EasyOptions {
   // known. What is no method name is "CUSTOM".
   std::string Method() const;
   bool MethodIsIdempotent() const;
-  // HTTPHEADER has an Idempotency-Key with a value.
-  bool HasIdempotencyKey() const;
+  // HTTPHEADER has a field of this name (in any case), with a value.
+  bool HasHeader(absl::string_view name) const;
   // HTTPHEADER has a marker of another layer's retry (signals/retry_marker.h).
   bool HasRetryMarker() const;
   Body body() const;

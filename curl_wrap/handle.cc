@@ -79,9 +79,16 @@ struct Handle::Impl {
   void PerformPlain(const CallOptions& options,
                     const std::optional<Target>& target,
                     const PolicyRef& policy, CallResult* result);
-  bool IsIdempotent(const CallOptions& options) const {
-    return options.idempotent.value_or(settings.MethodIsIdempotent() ||
-                                       settings.HasIdempotencyKey());
+  // By its method, or the header by which the server knows a repetition.
+  bool IsIdempotent(const CallOptions& options, const ProfileRef& ref) const {
+    const VendorProfile& generic = ref.set->generic();
+    const VendorProfile& profile = ref.profile ? *ref.profile : generic;
+    const std::string& key = profile.idempotency_header.empty()
+                                 ? generic.idempotency_header
+                                 : profile.idempotency_header;
+    return options.idempotent.value_or(
+        settings.MethodIsIdempotent() ||
+        (!key.empty() && settings.HasHeader(key)));
   }
   void PerformCall(const CallOptions& options, const Target& target,
                    const PolicyRef& policy, CallResult* result);
@@ -191,7 +198,7 @@ void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
   if (options.deadline == absl::InfiniteDuration()) {
     request.deadline = MonotonicTime::Infinite();
   }
-  request.idempotent = IsIdempotent(options);
+  request.idempotent = IsIdempotent(options, profile);
   request.nested = settings.HasRetryMarker();
   request.cost = options.cost;
 
@@ -231,7 +238,9 @@ void Handle::Impl::PerformPlain(const CallOptions& options,
   record.protocol = Protocol::kHttp;
   if (target) record.target = NameForRecord(target->host_port);
   record.method = NameForRecord(settings.Method());
-  record.idempotent = IsIdempotent(options);
+  const ProfileRef profile = client->ProfileOf(options.profile, *policy,
+                                               target ? target->host_port : "");
+  record.idempotent = IsIdempotent(options, profile);
   record.policy = policy->name;
   record.wall_start = WallNow();
   record.begin = MonotonicNow();
@@ -252,11 +261,11 @@ void Handle::Impl::PerformPlain(const CallOptions& options,
   facts.status = target && target->is_http() ? static_cast<int>(status) : 0;
   if (facts.status != 0) {
     // Nobody has seen its head or its body.
-    const std::shared_ptr<const ProfileSet> profiles = client->profiles();
     AnswerFacts answer;
     answer.status = facts.status;
-    facts.answer =
-        ClassifyAnswer(answer, profiles->generic(), profiles->generic());
+    const VendorProfile& generic = profile.set->generic();
+    facts.answer = ClassifyAnswer(
+        answer, profile.profile ? *profile.profile : generic, generic);
   }
   AttemptRecord attempt;
   attempt.number = 1;

@@ -1,20 +1,30 @@
 #include "interceptors/classify.h"
 
+#include <string>
+
 #include "absl/strings/match.h"
+#include "signals/details_json.h"
 #include "signals/grpc_pushback.h"
+#include "signals/http_classify.h"
+#include "signals/retry_after.h"
+#include "signals/retry_info.h"
 
 namespace forbear::rpc {
 namespace {
+
+// "Received message larger than max (8 vs. 4)", "Sent message larger …": gRPC's own
+// word, on this side or the other, and no limit of a rate.
+bool MadeHere(const RpcResult& result) {
+  return result.code == grpc::StatusCode::RESOURCE_EXHAUSTED &&
+         absl::StrContains(result.message, "message larger than max");
+}
 
 ErrorKind KindOf(const RpcResult& result, CodeSet retryable) {
   switch (result.code) {
     case grpc::StatusCode::OK:
       return ErrorKind::kOk;
     case grpc::StatusCode::RESOURCE_EXHAUSTED:
-      // "Received message larger than max (8 vs. 4)", "Sent message larger …".
-      return absl::StrContains(result.message, "message larger than max")
-                 ? ErrorKind::kPermanent
-                 : ErrorKind::kThrottled;
+      return MadeHere(result) ? ErrorKind::kPermanent : ErrorKind::kThrottled;
     case grpc::StatusCode::UNAVAILABLE:
       return ErrorKind::kTransient;
     case grpc::StatusCode::CANCELLED:
@@ -25,6 +35,22 @@ ErrorKind KindOf(const RpcResult& result, CodeSet retryable) {
   }
   return retryable.Has(result.code) ? ErrorKind::kTransient
                                     : ErrorKind::kPermanent;
+}
+
+// What the server's profile makes of it, by the code and its details. False: it has
+// nothing to say.
+bool Read(const RpcResult& result, const ErrorDetails& details,
+          AnswerMeaning* meaning) {
+  if (result.profile == nullptr || result.code == grpc::StatusCode::OK) {
+    return false;
+  }
+  const std::string body = DetailsAsJson(details);
+  AnswerFacts facts;
+  facts.grpc_code = result.code;
+  facts.body = body;
+  facts.has_body = true;
+  *meaning = ClassifyAnswer(facts, *result.profile, *result.generic);
+  return !meaning->rule.empty();
 }
 
 }  // namespace
@@ -43,25 +69,41 @@ Outcome Classify(const RpcResult& result, CodeSet retryable) {
     outcome.kind = ErrorKind::kTransient;
     outcome.repeatable = !retryable.empty();
   }
-  switch (outcome.kind) {
-    case ErrorKind::kOk:
-      outcome.processed = Processed::kYes;
-      return outcome;
-    case ErrorKind::kPermanent:
-    case ErrorKind::kCancelled:
-      return outcome;
-    case ErrorKind::kThrottled:
-    case ErrorKind::kQuotaExhausted:
-      outcome.processed = Processed::kNo;
-      break;
-    case ErrorKind::kTransient:
-      break;
+  outcome.processed = outcome.kind == ErrorKind::kOk ? Processed::kYes
+                      : outcome.kind == ErrorKind::kThrottled
+                          ? Processed::kNo
+                          : Processed::kUnknown;
+  // What this side made of it, or the caller ended, is nothing of the server's.
+  const bool servers_own = !outcome.timed_out && !MadeHere(result) &&
+                           outcome.kind != ErrorKind::kCancelled;
+  ErrorDetails details;
+  if (servers_own) details = ReadErrorDetails(result.details);
+  AnswerMeaning meaning;
+  if (servers_own && Read(result, details, &meaning)) {
+    outcome.kind = meaning.kind;
+    outcome.processed = meaning.processed;
+    outcome.retry_forbidden = meaning.retry_forbidden;
+    outcome.pushback = meaning.pushback;
+    outcome.pushback_source = meaning.pushback_source;
+  }
+  if (outcome.kind != ErrorKind::kThrottled &&
+      outcome.kind != ErrorKind::kTransient) {
+    return outcome;
+  }
+  if (details.retry_delay &&
+      LongestWait(outcome.pushback, details.retry_delay) != outcome.pushback) {
+    outcome.pushback = details.retry_delay;
+    outcome.pushback_source = DelaySource::kRetryInfo;
   }
   if (result.pushback) {
     const GrpcPushback pushback = ParseGrpcPushback(*result.pushback);
-    outcome.pushback = pushback.wait;
-    outcome.retry_forbidden = !pushback.wait;
-    if (pushback.wait) outcome.pushback_source = DelaySource::kPushback;
+    outcome.retry_forbidden = outcome.retry_forbidden || !pushback.wait;
+    // Of two that are as long, gRPC's own.
+    if (pushback.wait &&
+        LongestWait(outcome.pushback, pushback.wait) == pushback.wait) {
+      outcome.pushback = pushback.wait;
+      outcome.pushback_source = DelaySource::kPushback;
+    }
   }
   return outcome;
 }

@@ -21,6 +21,12 @@
 // The trailer grpc-retry-pushback-ms (gRPC A6) is read for whatever is
 // throttled or transient; one that is negative or no number forbids a retry.
 //
+// The status's details (grpc-status-details-bin: google.rpc.Status) are read by the
+// profile of the server (signals/vendor_profile.h), as the body of an HTTP answer
+// is. Its rules go before the table: a QuotaFailure of a quota per day makes
+// RESOURCE_EXHAUSTED "out of quota". RetryInfo is a wait like the pushback; of both
+// the longer one counts.
+//
 //   RpcResult result;
 //   result.code = grpc::StatusCode::UNAVAILABLE;
 //   result.pushback = "250";
@@ -38,6 +44,7 @@
 
 #include "absl/strings/string_view.h"
 #include "core/outcome.h"
+#include "signals/vendor_profile.h"
 
 namespace forbear::rpc {
 
@@ -67,6 +74,11 @@ struct RpcResult {
   grpc::StatusCode code = grpc::StatusCode::OK;
   // The status message.
   absl::string_view message;
+  // The bytes of grpc-status-details-bin; empty: there were none.
+  absl::string_view details;
+  // Who reads them; null: nobody. Both or neither.
+  const VendorProfile* profile = nullptr;
+  const VendorProfile* generic = nullptr;
   // The value of the trailer grpc-retry-pushback-ms; absent: there was none.
   std::optional<absl::string_view> pushback;
   // The attempt's time was over: our attempt_timeout or the call's deadline.

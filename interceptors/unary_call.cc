@@ -245,6 +245,15 @@ Outcome UnaryCall::Read(const Ending& ending, Lock* lock) {
     result.pushback = PushbackIn(*ending.trailers);
   result.timed_out = ending.timed_out;
   result.cancelled_by_caller = cancelled_;
+  std::string details;
+  ProfileRef profile;
+  if (!status.ok()) {
+    details = status.error_details();
+    profile = policy_->client->ProfileOf("", *found_, policy_->host);
+    result.details = details;
+    result.profile = profile.profile;
+    result.generic = &profile.set->generic();
+  }
   Outcome outcome = Classify(result, retryable_);
   outcome.bytes_sent = request_.Valid() ? request_.Length() : 0;
   outcome.bytes_received = ending.bytes_received;
@@ -255,7 +264,6 @@ Outcome UnaryCall::Read(const Ending& ending, Lock* lock) {
   // function is given stays where it is.
   reading_ = true;
   lock->unlock();
-  const std::string details = status.error_details();
   std::vector<NameAndValue> trailers;
   if (ending.trailers != nullptr) {
     trailers.reserve(ending.trailers->size());

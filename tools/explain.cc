@@ -192,12 +192,17 @@ Outcome ExplainHttp(const ExplainOptions& options, Client* client,
   return curl::Classify(facts);
 }
 
-Outcome ExplainRpc(const ExplainOptions& options,
-                   std::vector<std::string>* notes) {
+Outcome ExplainRpc(const ExplainOptions& options, Client* client,
+                   const PolicyRef& policy, std::vector<std::string>* notes) {
+  const ProfileRef profile =
+      client->ProfileOf(options.profile, *policy, options.host);
   rpc::RpcResult result;
+  result.profile = profile.profile;
+  result.generic = &profile.set->generic();
   result.code = static_cast<grpc::StatusCode>(*options.grpc_status);
   for (const auto& [name, value] : options.trailers) {
     if (name == "grpc-retry-pushback-ms") result.pushback = value;
+    if (name == "grpc-status-details-bin") result.details = value;
     if (name == "grpc-message") result.message = value;
   }
   rpc::CodeSet retryable;
@@ -257,7 +262,7 @@ int RunExplain(const std::vector<std::string>& args) {
     facts.idempotent = options.idempotent || IsIdempotentMethod(options.method);
     e.outcome = ExplainHttp(options, client->get(), policy, e.now, &e.notes);
   } else {
-    e.outcome = ExplainRpc(options, &e.notes);
+    e.outcome = ExplainRpc(options, client->get(), policy, &e.notes);
   }
   e.preview = PreviewOf(*policy, facts, e.outcome);
 

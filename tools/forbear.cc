@@ -9,6 +9,7 @@
 #include "tools/demo.h"
 #include "tools/explain.h"
 #include "tools/load.h"
+#include "tools/profile.h"
 
 namespace {
 
@@ -22,6 +23,7 @@ constexpr char kUsage[] =
     "counts\n"
     "  config  checks a configuration file; shows what it says of a call\n"
     "  explain what would be decided for one answer, and why\n"
+    "  profile what vendors' answers mean: lists, shows and checks profiles\n"
     "\n"
     "`forbear COMMAND --help` says more.\n";
 
@@ -48,6 +50,9 @@ int main(int argc, char** argv) {
   }
   if (args[0] == "explain") {
     return forbear::tools::RunExplain({args.begin() + 1, args.end()});
+  }
+  if (args[0] == "profile") {
+    return forbear::tools::RunProfile({args.begin() + 1, args.end()});
   }
   std::fprintf(stderr, "forbear: there is no command '%s'\n\n%s",
                args[0].c_str(), kUsage);

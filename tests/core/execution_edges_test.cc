@@ -58,12 +58,12 @@ class Script final : public SharedState {
   }
   bool Withdraw(int) override { return true; }
   void Deposit(int) override {}
-  const BudgetOptions& budget_options() const override { return costs; }
+  RetryCosts retry_costs() const override { return costs; }
 
   int asked = 0;
   DispatchAnswer answer;
   NotBefore known;
-  BudgetOptions costs;
+  RetryCosts costs;
 };
 
 class ExecutionEdgesTest : public ::testing::Test {

@@ -98,10 +98,10 @@ TEST(EasyOptionsTest, IdempotencyKey) {
            {"X-Idempotency-Key: 1", false}}) {
     curl_slist* list = curl_slist_append(nullptr, line);
     EasyOptions settings(true);
-    EXPECT_FALSE(settings.HasIdempotencyKey());
+    EXPECT_FALSE(settings.HasHeader("idempotency-key"));
     settings.Note(CURLOPT_HTTPHEADER,
                   OptionValue::Of(static_cast<const void*>(list)));
-    EXPECT_EQ(settings.HasIdempotencyKey(), has) << line;
+    EXPECT_EQ(settings.HasHeader("idempotency-key"), has) << line;
     curl_slist_free_all(list);
   }
 }

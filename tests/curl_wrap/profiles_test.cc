@@ -3,6 +3,7 @@
 // with waits that a test can wait for.
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -215,6 +216,34 @@ TEST_F(ProfilesTest, TheServersOwnWord) {
   result = Call("", {Reply::Of(422, "no").With("x-should-retry", "true")});
   EXPECT_EQ(result.stop_reason, StopReason::kNotIdempotent);
   EXPECT_EQ(app_->sink.body, "no");
+}
+
+// By which header the server knows a repetition, the profile says.
+TEST_F(ProfilesTest, WhatMakesARepetitionHarmless) {
+  const absl::StatusOr<std::shared_ptr<const ProfileSet>> set =
+      ProfileSet::Create({{"shop.json", R"({"id":"shop","date":"2026-11-25",
+          "sources":[{"tag":"I","what":"this test"}],
+          "idempotency_header":"x-request-token"})"}});
+  ASSERT_TRUE(set.ok()) << set.status();
+  ClientOptions client_options;
+  client_options.profile_set = *set;
+  client_ = NewClient(std::move(client_options));
+  for (const auto& [profile, header, reason] :
+       {std::make_tuple("shop", "X-Request-Token: 1", StopReason::kSuccess),
+        std::make_tuple("shop", "Idempotency-Key: 1",
+                        StopReason::kNotIdempotent),
+        std::make_tuple("generic", "Idempotency-Key: 1", StopReason::kSuccess),
+        std::make_tuple("generic", "X-Request-Token: 1",
+                        StopReason::kNotIdempotent)}) {
+    server_->Script({Reply::Of(503), Reply::Of(200)});
+    App app(client_, server_->Url());
+    app.Post("x");
+    app.Header(header);
+    CallOptions options;
+    options.profile = profile;
+    EXPECT_EQ(app.curl.Perform(options).stop_reason, reason)
+        << profile << " " << header;
+  }
 }
 
 // A body that does not come in time decides nothing: the head does.

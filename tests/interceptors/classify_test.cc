@@ -2,6 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "signals/profile_set.h"
+#include "tests/interceptors/status_details.h"
+
 namespace forbear::rpc {
 namespace {
 
@@ -155,6 +163,92 @@ TEST(CodeSetTest, HoldsCodesAndNothingElse) {
   EXPECT_FALSE(set.Has(static_cast<StatusCode>(-1)));
   EXPECT_TRUE(CodeSet().empty());
   EXPECT_TRUE(CodeSet({StatusCode::OK}).empty());
+}
+
+// --- Details. ---
+
+std::string Wait(int seconds) { return RetryInfoBytes(absl::Seconds(seconds)); }
+
+class DetailsTest : public ::testing::Test {
+ protected:
+  Outcome Read(StatusCode code, const std::string& details,
+               CodeSet retryable = {}) {
+    RpcResult result = Of(code);
+    result.details = details;
+    result.pushback = pushback_;
+    result.message = message_;
+    result.profile = ProfileSet::BuiltIn()->Find(profile_);
+    result.generic = &ProfileSet::BuiltIn()->generic();
+    return Classify(result, retryable);
+  }
+  std::string profile_ = "generic";
+  std::optional<absl::string_view> pushback_;
+  std::string message_;
+};
+
+TEST_F(DetailsTest, RetryInfoIsAWait) {
+  Outcome outcome = Read(StatusCode::RESOURCE_EXHAUSTED, Wait(3));
+  EXPECT_EQ(outcome.kind, ErrorKind::kThrottled);
+  EXPECT_EQ(outcome.processed, Processed::kNo);
+  EXPECT_EQ(outcome.pushback, absl::Seconds(3));
+  EXPECT_EQ(outcome.pushback_source, DelaySource::kRetryInfo);
+  outcome = Read(StatusCode::UNAVAILABLE, Wait(3));
+  EXPECT_EQ(outcome.kind, ErrorKind::kTransient);
+  EXPECT_EQ(outcome.pushback, absl::Seconds(3));
+  // Nothing of what is permanent, or damaged.
+  EXPECT_FALSE(Read(StatusCode::NOT_FOUND, Wait(3)).pushback.has_value());
+  EXPECT_EQ(
+      Read(StatusCode::NOT_FOUND, Wait(3), {StatusCode::NOT_FOUND}).pushback,
+      absl::Seconds(3));
+  EXPECT_FALSE(
+      Read(StatusCode::UNAVAILABLE, "\xFF garbage").pushback.has_value());
+  EXPECT_FALSE(Read(StatusCode::UNAVAILABLE, "").pushback.has_value());
+}
+
+TEST_F(DetailsTest, OfTwoWaitsTheLonger) {
+  pushback_ = "2000";
+  Outcome outcome = Read(StatusCode::RESOURCE_EXHAUSTED, Wait(3));
+  EXPECT_EQ(outcome.pushback, absl::Seconds(3));
+  EXPECT_EQ(outcome.pushback_source, DelaySource::kRetryInfo);
+  pushback_ = "3000";
+  outcome = Read(StatusCode::RESOURCE_EXHAUSTED, Wait(3));
+  EXPECT_EQ(outcome.pushback_source, DelaySource::kPushback);
+  pushback_ = "4000";
+  EXPECT_EQ(Read(StatusCode::UNAVAILABLE, Wait(3)).pushback, absl::Seconds(4));
+  pushback_ = "-1";
+  outcome = Read(StatusCode::UNAVAILABLE, Wait(3));
+  EXPECT_TRUE(outcome.retry_forbidden);
+}
+
+TEST_F(DetailsTest, AQuotaOfADay) {
+  const Outcome outcome =
+      Read(StatusCode::RESOURCE_EXHAUSTED,
+           QuotaFailureBytes("GenerateRequestsPerDayPerProject") + Wait(3));
+  EXPECT_EQ(outcome.kind, ErrorKind::kQuotaExhausted);
+  EXPECT_FALSE(outcome.pushback.has_value());
+  EXPECT_EQ(Read(StatusCode::RESOURCE_EXHAUSTED,
+                 QuotaFailureBytes("GenerateRequestsPerMinute") + Wait(3))
+                .kind,
+            ErrorKind::kThrottled);
+  // The rule is about this code.
+  EXPECT_EQ(
+      Read(StatusCode::UNAVAILABLE, QuotaFailureBytes("RequestsPerDay")).kind,
+      ErrorKind::kTransient);
+  // Of what gRPC itself says no profile is asked.
+  message_ = "Received message larger than max (8 vs. 4)";
+  EXPECT_EQ(
+      Read(StatusCode::RESOURCE_EXHAUSTED, QuotaFailureBytes("RequestsPerDay"))
+          .kind,
+      ErrorKind::kPermanent);
+}
+
+TEST_F(DetailsTest, AnotherProfile) {
+  profile_ = "otlp";
+  EXPECT_EQ(Read(StatusCode::RESOURCE_EXHAUSTED, "").kind,
+            ErrorKind::kQuotaExhausted);
+  const Outcome outcome = Read(StatusCode::RESOURCE_EXHAUSTED, Wait(3));
+  EXPECT_EQ(outcome.kind, ErrorKind::kThrottled);
+  EXPECT_EQ(outcome.pushback, absl::Seconds(3));
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "interceptors/interceptor.h"
 #include "runtime/client.h"
 #include "tests/interceptors/echo_call.h"
+#include "tests/interceptors/status_details.h"
 #include "tests/testing/grpc_reply.h"
 #include "tests/testing/grpc_server.h"
 
@@ -187,6 +188,32 @@ TEST_P(UnaryTest, PushbackTwiceIsHonoured) {
   ASSERT_EQ(record.attempts.size(), 3u);
   EXPECT_EQ(record.attempts[1].wait_source, DelaySource::kPushback);
   EXPECT_EQ(record.attempts[1].outcome.pushback, absl::Seconds(1));
+}
+
+TEST_P(UnaryTest, RetryInfoIsHonoured) {
+  server_->Script({GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED)
+                       .WithDetails(RetryInfoBytes(absl::Milliseconds(700))),
+                   GrpcReply::Ok(Bytes("ok"))});
+  EchoCall call(GetParam(), Channel());
+  EXPECT_TRUE(call.Run().ok());
+  const std::vector<Arrival> sends = server_->log().Snapshot();
+  ASSERT_EQ(sends.size(), 2u);
+  EXPECT_GE(sends[1].since_start - sends[0].since_start,
+            absl::Milliseconds(700));
+  EXPECT_EQ(call.record().attempts[1].wait_source, DelaySource::kRetryInfo);
+}
+
+TEST_P(UnaryTest, ADaysQuotaIsNotWaitedFor) {
+  server_->Script(
+      {GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED)
+           .WithDetails(QuotaFailureBytes("ReadRequestsPerDayPerProject") +
+                        RetryInfoBytes(absl::Milliseconds(100))),
+       GrpcReply::Ok(Bytes("never"))});
+  EchoCall call(GetParam(), Channel());
+  EXPECT_EQ(call.Run().error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(server_->log().Count(), 1);
+  EXPECT_EQ(call.record().stop_reason, StopReason::kQuotaExhausted);
+  EXPECT_EQ(call.record().attempts[0].outcome.kind, ErrorKind::kQuotaExhausted);
 }
 
 TEST_P(UnaryTest, AServerThatForbidsARetryIsObeyed) {

@@ -35,7 +35,7 @@ TEST(UsageTest, Program) {
 }
 
 TEST(UsageTest, Help) {
-  for (const std::string command : {"load", "demo", "config"}) {
+  for (const std::string command : {"load", "demo", "config", "explain"}) {
     for (const std::string help : {"--help", "-h"}) {
       const ProgramResult result = RunForbear({command, help});
       EXPECT_EQ(result.exit_code, 0) << command;
