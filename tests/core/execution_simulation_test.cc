@@ -236,6 +236,100 @@ TEST(ExecutionSimulationTest, TwoQuotasTwoEndpoints) {
   RunMany("two by two, preempted", 500000, 2000, w);
 }
 
+// Options that change under many calls: limits come, change and go, places get
+// fewer, the breaker gets another measure, budgets shrink; and states are forgotten
+// when nobody needs them. Nothing of that may lose a waiter or a permit, or let
+// anybody go before a server's wait is over.
+TEST(ExecutionSimulationTest, ReloadsAndForgottenStates) {
+  const uint64_t first = FirstSeed(600000);
+  int64_t sends = 0;
+  int64_t hedges = 0;
+  int64_t losers = 0;
+  int64_t reloads = 0;
+  int64_t forgotten = 0;
+  for (int round = 0; round < Rounds(2000); ++round) {
+    const uint64_t seed = first + static_cast<uint64_t>(round);
+    Dice dice(seed);
+    SimOptions options;
+    options.seed = seed;
+    options.quotas = options.endpoints = 1 + static_cast<size_t>(dice.Below(2));
+    options.late =
+        dice.Chance(0.3) ? absl::Milliseconds(20) : absl::ZeroDuration();
+    options.late_losers = dice.Unit();
+    options.preempt = dice.Chance(0.3) ? 0.3 : 0;
+    Simulation sim(options);
+    sim.SetServer(MoodyServer(seed));
+    for (int i = 2 + dice.Below(60); i > 0; --i) {
+      SimCallOptions call;
+      // In bursts, so that there are pauses to forget something in.
+      call.start =
+          absl::Seconds(20) * dice.Below(3) + dice.Upto(absl::Seconds(3));
+      call.deadline = dice.Upto(absl::Seconds(15));
+      if (dice.Chance(0.2)) call.cancel = dice.Upto(absl::Seconds(5));
+      if (dice.Chance(0.2))
+        call.retry.attempt_timeout = absl::Milliseconds(100);
+      call.retry.max_attempts = 1 + dice.Below(6);
+      call.idempotent = dice.Chance(0.8);
+      call.cost.output_tokens = dice.Below(500);
+      call.max_in_flight = 1 + dice.Below(4);
+      call.retry.hedge.enabled = dice.Chance(0.5);
+      call.retry.hedge.delay = dice.Upto(absl::Milliseconds(100));
+      call.retry.hedge.max_hedges = 1 + dice.Below(4);
+      const int states = static_cast<int>(options.quotas);
+      call.quota = static_cast<size_t>(dice.Below(states));
+      call.endpoint = static_cast<size_t>(dice.Below(states));
+      sim.AddCall(call);
+    }
+    for (int i = dice.Below(6); i > 0; --i) {
+      QuotaOptions quota;
+      EndpointOptions endpoint;
+      if (dice.Chance(0.6)) {
+        quota.limits = {{"requests", LimitUnit::kRequests, 1 + dice.Below(50),
+                         absl::Seconds(1), 1 + dice.Below(50)}};
+        if (dice.Chance(0.5)) {
+          quota.limits.push_back({"tokens", LimitUnit::kTokens,
+                                  1 + dice.Below(5000), absl::Seconds(1),
+                                  500 + dice.Below(5000)});
+        }
+      }
+      if (dice.Chance(0.3)) quota.max_waiters = 1 + dice.Below(10);
+      if (dice.Chance(0.3)) endpoint.max_waiters = 1 + dice.Below(10);
+      if (dice.Chance(0.5)) endpoint.max_concurrency = 1 + dice.Below(5);
+      endpoint.breaker.enabled = dice.Chance(0.8);
+      endpoint.breaker.min_calls = 1 + dice.Below(20);
+      endpoint.budget.capacity = 20 + dice.Below(1000);
+      endpoint.hedge_budget.burst = 1 + dice.Below(100);
+      sim.At(dice.Upto(absl::Seconds(50)), [&sim, &reloads, quota, endpoint] {
+        sim.Reconfigure(quota, endpoint);
+        ++reloads;
+      });
+    }
+    for (int i = 0; i < 20; ++i) {
+      sim.At(dice.Upto(absl::Seconds(60)), [&] { forgotten += sim.Forget(); });
+    }
+    sim.Run();
+    ASSERT_EQ(sim.Faults(), "") << "FORBEAR_SEED=" << seed;
+    sends += static_cast<int64_t>(sim.sends().size());
+    for (const Simulation::Call& call : sim.calls()) {
+      for (const AttemptRecord& a : call.record().attempts) {
+        if (a.hedge) ++hedges;
+        if (a.lost && a.outcome.kind != ErrorKind::kCancelled) ++losers;
+      }
+    }
+  }
+  std::printf(
+      "%lld sends, %lld hedges, %lld losers answered, %lld reloads, %lld "
+      "states "
+      "forgotten\n",
+      static_cast<long long>(sends), static_cast<long long>(hedges),
+      static_cast<long long>(losers), static_cast<long long>(reloads),
+      static_cast<long long>(forgotten));
+  if (std::getenv("FORBEAR_SEED") != nullptr) return;
+  EXPECT_GT(losers, 100);
+  EXPECT_GT(reloads, 1000);
+  EXPECT_GT(forgotten, 1000);
+}
+
 // A crowd of a server that is known, each refused once at the same time: more
 // throttled calls wait than the budget has tokens for. Tokens are for sends.
 TEST(ExecutionSimulationTest, WaitersDoNotUseUpTheBudget) {

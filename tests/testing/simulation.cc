@@ -98,26 +98,39 @@ class Simulation::CallWaiter final : public Waiter {
 class Simulation::Counted final : public SharedState {
  public:
   Counted(Simulation* s, size_t quota, size_t endpoint)
-      : simulation_(s),
-        endpoint_(endpoint),
-        real_(s->quotas_[quota].get(), s->endpoints_[endpoint].get()) {}
+      : simulation_(s), quota_(quota), endpoint_(endpoint) {}
+
+  // The call begins: it looks its states up.
+  void Hold() {
+    held_quota_ = simulation_->quotas_[quota_];
+    held_endpoint_ = simulation_->endpoints_[endpoint_];
+    real_.emplace(held_quota_.get(), held_endpoint_.get());
+  }
+  // The call is over, and so are its attempts.
+  void LetGo() {
+    if (out != 0) return;
+    held_quota_.reset();
+    held_endpoint_.reset();
+  }
 
   DispatchAnswer Dispatch(WaitPlace* place,
                           const std::shared_ptr<Waiter>& waiter,
                           MonotonicTime now, MonotonicTime limit,
                           WhenOpen when_open, WakeList* wakes) override {
     DispatchAnswer a =
-        real_.Dispatch(place, waiter, now, limit, when_open, wakes);
+        real_->Dispatch(place, waiter, now, limit, when_open, wakes);
     if (a.verdict == Verdict::kGo) {
       ++out;
       ++simulation_->out_[endpoint_];
     }
     return a;
   }
-  void CountForHedges(MonotonicTime now) override { real_.CountForHedges(now); }
+  void CountForHedges(MonotonicTime now) override {
+    real_->CountForHedges(now);
+  }
   DispatchAnswer DispatchHedge(const WaitPlace& of, MonotonicTime now,
                                WakeList* wakes) override {
-    DispatchAnswer a = real_.DispatchHedge(of, now, wakes);
+    DispatchAnswer a = real_->DispatchHedge(of, now, wakes);
     if (a.verdict == Verdict::kWait) simulation_->Broken("a hedge waits");
     if (a.verdict == Verdict::kGo) {
       ++out;
@@ -125,13 +138,14 @@ class Simulation::Counted final : public SharedState {
     }
     return a;
   }
-  void ReturnHedge() override { real_.ReturnHedge(); }
+  void ReturnHedge() override { real_->ReturnHedge(); }
   void Leave(WaitPlace* place, WakeList* wakes) override {
-    real_.Leave(place, wakes);
+    // A call that never began holds nothing, and waits nowhere.
+    if (real_) real_->Leave(place, wakes);
   }
   void OnAnswerHead(AttemptPermit* permit, const Outcome& outcome,
                     MonotonicTime now, WakeList* wakes) override {
-    real_.OnAnswerHead(permit, outcome, now, wakes);
+    real_->OnAnswerHead(permit, outcome, now, wakes);
   }
   NotBefore OnAttemptDone(AttemptPermit* permit, const Outcome& outcome,
                           MonotonicTime now, double random,
@@ -144,18 +158,21 @@ class Simulation::Counted final : public SharedState {
         outcome.kind == ErrorKind::kQuotaExhausted) {
       ++simulation_->answers_[endpoint_];
     }
-    return real_.OnAttemptDone(permit, outcome, now, random, wakes);
+    return real_->OnAttemptDone(permit, outcome, now, random, wakes);
   }
-  bool Withdraw(int cost) override { return real_.Withdraw(cost); }
-  void Deposit(int tokens) override { real_.Deposit(tokens); }
-  RetryCosts retry_costs() const override { return real_.retry_costs(); }
+  bool Withdraw(int cost) override { return real_->Withdraw(cost); }
+  void Deposit(int tokens) override { real_->Deposit(tokens); }
+  RetryCosts retry_costs() const override { return real_->retry_costs(); }
 
   int out = 0;
 
  private:
   Simulation* const simulation_;
+  const size_t quota_;
   const size_t endpoint_;
-  BasicSharedState<Mutex> real_;
+  std::shared_ptr<Guarded<Quota, Mutex>> held_quota_;
+  std::shared_ptr<Guarded<Endpoint, Mutex>> held_endpoint_;
+  std::optional<BasicSharedState<Mutex>> real_;
 };
 
 Simulation::Call::Call(Simulation* simulation, size_t number,
@@ -186,15 +203,13 @@ Simulation::Call::Call(Simulation* simulation, size_t number,
 Simulation::Call::~Call() = default;
 
 Simulation::Simulation(const SimOptions& options)
-    : options_(options), now_(options.start) {
-  for (size_t i = 0; i < options.quotas; ++i) {
-    quotas_.push_back(std::make_unique<Guarded<Quota, Mutex>>(options.quota));
-    quotas_.back()->mutex.simulation = this;
-  }
+    : options_(options),
+      now_(options.start),
+      quota_options_(options.quota),
+      endpoint_options_(options.endpoint) {
+  for (size_t i = 0; i < options.quotas; ++i) quotas_.push_back(NewQuota());
   for (size_t i = 0; i < options.endpoints; ++i) {
-    endpoints_.push_back(std::make_unique<Guarded<Endpoint, Mutex>>(
-        options.endpoint, options.start));
-    endpoints_.back()->mutex.simulation = this;
+    endpoints_.push_back(NewEndpoint());
   }
   quota_walls_.resize(options.quotas);
   endpoint_walls_.resize(options.endpoints);
@@ -209,6 +224,48 @@ Simulation::~Simulation() {
   for (Call& call : calls_) call.execution_.reset();
 }
 
+std::shared_ptr<Guarded<Quota, Simulation::Mutex>> Simulation::NewQuota() {
+  auto state = std::make_shared<Guarded<Quota, Mutex>>(quota_options_);
+  state->mutex.simulation = this;
+  return state;
+}
+
+std::shared_ptr<Guarded<Endpoint, Simulation::Mutex>>
+Simulation::NewEndpoint() {
+  auto state =
+      std::make_shared<Guarded<Endpoint, Mutex>>(endpoint_options_, now_);
+  state->mutex.simulation = this;
+  return state;
+}
+
+void Simulation::Reconfigure(const QuotaOptions& quota,
+                             const EndpointOptions& endpoint) {
+  quota_options_ = quota;
+  endpoint_options_ = endpoint;
+  WakeList wakes;
+  for (const auto& q : quotas_) q->value.Reconfigure(quota, now_, &wakes);
+  for (const auto& e : endpoints_) e->value.Reconfigure(endpoint, now_, &wakes);
+  for (const auto& waiter : wakes) waiter->Wake();
+}
+
+int Simulation::Forget() {
+  int forgotten = 0;
+  for (auto& q : quotas_) {
+    if (q.use_count() > 1 || !q->value.IsIdle(now_)) continue;
+    q = NewQuota();
+    ++forgotten;
+  }
+  for (size_t i = 0; i < endpoints_.size(); ++i) {
+    auto& e = endpoints_[i];
+    if (e.use_count() > 1 || !e->value.IsIdle(now_)) continue;
+    if (out_[i] != 0) Broken("an endpoint is forgotten with attempts out");
+    e = NewEndpoint();
+    answers_[i] = 0;
+    ++forgotten;
+  }
+  return forgotten;
+}
+
 size_t Simulation::AddCall(const SimCallOptions& options) {
   const size_t n = calls_.size();
   calls_.emplace_back(this, n, options);
@@ -216,6 +273,7 @@ size_t Simulation::AddCall(const SimCallOptions& options) {
   const MonotonicTime start = options_.start + options.start;
   Schedule(start, n, [this, call] {
     call->ticket_ = now_;
+    call->shared_->Hold();
     Feed(call, [this](Execution* e) { e->Begin(now_); });
   });
   if (options.cancel != absl::InfiniteDuration()) {
@@ -294,6 +352,7 @@ void Simulation::Feed(Call* call,
     queued_.erase(call->number_);
   }
   Drain(call);
+  if (call->finished_) call->shared_->LetGo();
   call->busy_ = false;
   for (const std::shared_ptr<Waiter>& w : e->TakeWakes()) w->Wake();
 }
@@ -494,7 +553,7 @@ void Simulation::CheckRest() {
     const bool held = e.breaker().state() == CircuitBreaker::State::kClosed &&
                       answers_[i] < Endpoint::kKnownAnswers &&
                       out_[i] >= Endpoint::kFirstWindow + answers_[i];
-    const int places = options_.endpoint.max_concurrency;
+    const int places = endpoint_options_.max_concurrency;
     if (held || (places > 0 && out_[i] >= places)) continue;
     CheckHead("endpoint", e.queue(),
               Later(e.breaker().AdmitTime(now_), e.pacer().Earliest(now_)));
@@ -532,7 +591,7 @@ void Simulation::CheckEnd() {
       Broken("an endpoint counts permits that are out");
     }
     const int level = e->value.budget().level();
-    if (level < 0 || level > options_.endpoint.budget.capacity) {
+    if (level < 0 || level > endpoint_options_.budget.capacity) {
       Broken("a budget outside its bounds");
     }
   }

@@ -153,6 +153,11 @@ class Simulation {
   void SetServer(SimServer server) { server_ = std::move(server); }
   // Returns its number.
   size_t AddCall(const SimCallOptions& options);
+  // New options for all states, as after a reload.
+  void Reconfigure(const QuotaOptions& quota, const EndpointOptions& endpoint);
+  // Forgets the states that nobody holds and that are idle, as runtime/registry.h
+  // does: whoever begins after that gets new ones. How many.
+  int Forget();
   // Something of the test's own.
   void At(absl::Duration after_start, std::function<void()> what);
 
@@ -217,8 +222,14 @@ class Simulation {
   MonotonicTime now_;
   uint64_t chances_ = 0;
   std::multimap<MonotonicTime, Event> events_;
-  std::vector<std::unique_ptr<Guarded<Quota, Mutex>>> quotas_;
-  std::vector<std::unique_ptr<Guarded<Endpoint, Mutex>>> endpoints_;
+  std::shared_ptr<Guarded<Quota, Mutex>> NewQuota();
+  std::shared_ptr<Guarded<Endpoint, Mutex>> NewEndpoint();
+
+  // A call holds its states from its begin to its last attempt's end.
+  std::vector<std::shared_ptr<Guarded<Quota, Mutex>>> quotas_;
+  std::vector<std::shared_ptr<Guarded<Endpoint, Mutex>>> endpoints_;
+  QuotaOptions quota_options_;  // as they are now
+  EndpointOptions endpoint_options_;
   // What the servers announced: from when, until when.
   struct Wall {
     MonotonicTime since;
