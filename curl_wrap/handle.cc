@@ -144,8 +144,7 @@ CallResult Handle::Perform(const CallOptions& options) {
       impl_->FindTarget(/*with_path=*/policy.table->has_targets());
   if (target && target->is_http()) impl_->FindPolicy(*target, &policy);
   if (impl_->client->enabled() && policy->enabled && options.enabled &&
-      target &&
-      target->is_http() && !impl_->settings.ConnectOnly()) {
+      target && target->is_http() && !impl_->settings.ConnectOnly()) {
     impl_->PerformCall(options, *target, policy, &result);
   } else {
     impl_->PerformPlain(options, target, policy, &result);

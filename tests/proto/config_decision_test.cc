@@ -485,11 +485,10 @@ std::string PoliciesOf(const Settings& settings) {
     }
     for (const char* rpc : {"/p.S/M", "/q.S/M"}) {
       const TargetPolicy& policy = table.Find({host, 0, "", "", rpc});
-      absl::StrAppend(&text, policy.name, " ", policy.enabled ? "on" : "off",
-                      " ", absl::StrJoin(policy.retryable_codes, ","), " ",
-                      policy.profile,
-                      policy.wait_for_ready.value_or(false) ? " waits" : "",
-                      "\n");
+      absl::StrAppend(
+          &text, policy.name, " ", policy.enabled ? "on" : "off", " ",
+          absl::StrJoin(policy.retryable_codes, ","), " ", policy.profile,
+          policy.wait_for_ready.value_or(false) ? " waits" : "", "\n");
     }
   }
   return text;

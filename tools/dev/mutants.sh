@@ -2,7 +2,7 @@
 # Sourced by ./dev, whose variables and functions it uses: mutants.
 
 cmd_mutants() {
-  local arg options=() action=run program=(python3 -B "$root/tools/dev/mutants/main.py") scratch bin log labels status
+  local arg options=() action=run program=(python3 -B "$root/tools/dev/mutants/main.py") scratch bin log labels
   for arg; do
     case $arg in
       --list) action=list ;;
