@@ -484,7 +484,8 @@ class Open final : public SharedState {
     return {};
   }
   void CountForHedges(MonotonicTime) override {}
-  DispatchAnswer DispatchHedge(uint64_t, MonotonicTime, WakeList*) override {
+  DispatchAnswer DispatchHedge(const WaitPlace&, MonotonicTime,
+                               WakeList*) override {
     DispatchAnswer refused;
     refused.verdict = Verdict::kRefuse;
     return refused;
@@ -500,10 +501,10 @@ class Open final : public SharedState {
   }
   bool Withdraw(int) override { return true; }
   void Deposit(int) override {}
-  const BudgetOptions& budget_options() const override { return costs; }
+  RetryCosts retry_costs() const override { return costs; }
 
   int64_t out = 0;
-  BudgetOptions costs;
+  RetryCosts costs;
 };
 
 TEST(OddNumbersTest, TheMillionthAttempt) {
