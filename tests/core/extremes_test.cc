@@ -361,9 +361,9 @@ class Open final : public SharedState {
   }
   bool Withdraw(int) override { return true; }
   void Deposit(int) override {}
-  const BudgetOptions& budget_options() const override { return budget; }
+  RetryCosts retry_costs() const override { return costs; }
 
-  BudgetOptions budget;
+  RetryCosts costs;
 };
 
 // A server that refuses for ever, at once, and a clock that does not notice.
