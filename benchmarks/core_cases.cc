@@ -136,9 +136,7 @@ class Decisions final : public CoreCase {
 class ExecutionAlone final : public CoreCase {
  public:
   ExecutionAlone() {
-    spec_.target = "api.example.com:443";
-    spec_.method = "POST";
-    spec_.policy = "default";
+    spec_.names = CallNames("api.example.com:443", "POST", "default");
     Run(kWarm);
   }
 

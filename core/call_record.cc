@@ -7,6 +7,8 @@
 
 namespace forbear {
 
+CallRecord& CallRecord::operator=(CallRecord&&) noexcept = default;
+
 // Bindings rather than names: a new member does not compile until it is here.
 
 bool operator==(const AttemptRecord& x, const AttemptRecord& y) {
@@ -35,17 +37,10 @@ bool operator==(const EventRecord& x, const EventRecord& y) {
 
 bool operator==(const CallRecord& x, const CallRecord& y) {
   const auto all = [](const CallRecord& r) {
-    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s, t, u,
-                 v] = r;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s, t, u,
-                    v);
+    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s, t] = r;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s, t);
   };
   return all(x) == all(y);
-}
-
-std::string NameForRecord(absl::string_view name) {
-  if (name.find_first_of("@?#") != absl::string_view::npos) return "(hidden)";
-  return std::string(name);
 }
 
 absl::string_view ProtocolName(Protocol protocol) {
@@ -130,9 +125,9 @@ std::string FormatStatus(Protocol protocol, const Outcome& outcome) {
 
 std::string FormatCallRecord(const CallRecord& record) {
   std::string text = absl::StrFormat(
-      "%s %s: %s after %d attempt%s, %s", record.method, record.target,
-      StopReasonName(record.stop_reason), record.total_attempts,
-      record.total_attempts == 1 ? "" : "s",
+      "%s %s: %s after %d attempt%s, %s", record.names.method(),
+      record.names.target(), StopReasonName(record.stop_reason),
+      record.total_attempts, record.total_attempts == 1 ? "" : "s",
       FormatShort(record.end - record.begin));
   if (record.retry_at) {
     absl::StrAppend(&text, ", retry_at +",

@@ -24,6 +24,7 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "core/call_names.h"
 #include "core/cost.h"
 #include "core/outcome.h"
 #include "core/stop_reason.h"
@@ -110,9 +111,7 @@ struct CallRecord {
   uint64_t call_id = 0;
   uint64_t seed = 0;
   Protocol protocol = Protocol::kNone;
-  std::string target;  // host:port; NameForRecord was applied
-  std::string method;  // "POST", "/pkg.Service/Method"; likewise
-  std::string policy;  // its name (core/policy.h)
+  CallNames names;
   // For people, who think in dates: nothing is computed from it. InfinitePast:
   // not known.
   absl::Time wall_start = absl::InfinitePast();
@@ -138,6 +137,14 @@ struct CallRecord {
   // The first kMaxEvents.
   std::vector<EventRecord> events;
 
+  CallRecord() = default;
+  CallRecord(const CallRecord&) = default;
+  CallRecord(CallRecord&&) = default;
+  CallRecord& operator=(const CallRecord&) = default;
+  // Not inlined: g++ 12 warns of the empty InlinedVectors in `r = CallRecord()`.
+  CallRecord& operator=(CallRecord&&) noexcept;
+  ~CallRecord() = default;
+
   static constexpr int kMaxAttempts = 16;
   static constexpr int kMaxDispatches = 64;
   static constexpr int kMaxEvents = 128;
@@ -159,11 +166,6 @@ bool operator==(const CallRecord& a, const CallRecord& b);
 inline bool operator!=(const CallRecord& a, const CallRecord& b) {
   return !(a == b);
 }
-
-// What may be written down of a name that a driver gives: a text with '@', '?'
-// or '#' in it is no host:port and no method, but a URL that may carry a
-// password or a query, and becomes "(hidden)".
-std::string NameForRecord(absl::string_view name);
 
 // "none", "http", "grpc".
 absl::string_view ProtocolName(Protocol protocol);

@@ -160,6 +160,20 @@ class CircuitBreaker {
   bool Report(const Permit& permit, Result result, MonotonicTime now,
               double random, MonotonicTime started = MonotonicTime::Infinite());
 
+  // Whether a success now changes nothing but the window, and whatever ends
+  // Acquire says yes (core/open_lane.h).
+  bool IsCalm() const {
+    return state_ == State::kClosed && run_ == 0 && !counts_slow_ &&
+           (has_answered_ || !options_.enabled);
+  }
+  // So many successes, reported while it was calm and no later than
+  // window().newest_end().
+  void ReportCalm(int64_t successes) {
+    if (options_.enabled) window_.AddGood(successes);
+  }
+  // Of the permits that Acquire gives now.
+  uint64_t generation() const { return generation_; }
+
   // For operators. Returns true if the state may have changed.
   bool Force(Forced forced, MonotonicTime now);
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "core/option_check.h"
@@ -36,11 +35,6 @@ absl::Duration Hold(int64_t out, int64_t window) {
   return absl::Seconds(
       std::min(0.5, 0.3 + 0.04 * std::log2(static_cast<double>(out + 1) /
                                            static_cast<double>(window))));
-}
-
-int64_t MostOut(const EndpointOptions& options) {
-  return options.max_concurrency > 0 ? options.max_concurrency
-                                     : std::numeric_limits<int64_t>::max();
 }
 
 }  // namespace

@@ -26,7 +26,9 @@
 #ifndef FORBEAR_CORE_ENDPOINT_H_
 #define FORBEAR_CORE_ENDPOINT_H_
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,6 +37,7 @@
 #include "absl/strings/string_view.h"
 #include "core/circuit_breaker.h"
 #include "core/hedge_budget.h"
+#include "core/open_lane.h"
 #include "core/outcome.h"
 #include "core/pacer.h"
 #include "core/quota.h"
@@ -140,6 +143,24 @@ class Endpoint {
             breaker_.open_until() + absl::Minutes(1) <= now);
   }
 
+  // core/open_lane.h: whether there is nothing to decide, on these terms; and what
+  // passed meanwhile.
+  bool IsCalm() const {
+    return queue_.empty() && max_out_ == kAny &&
+           (answers_ >= kKnownAnswers || !pacing_) && breaker_.IsCalm() &&
+           budget_.IsFull() && pacer_.IsCalm(now_);
+  }
+  LaneTerms Terms() const {
+    return {pacer_.last(), breaker_.generation(),
+            breaker_.window().newest_end()};
+  }
+  void CountCalm(const LanePassed& passed) {
+    pacer_.CountCalm(passed.last, passed.done);
+    breaker_.ReportCalm(passed.done);
+    answers_ = std::min(answers_ + passed.done, kKnownAnswers);
+    out_ += passed.sent - passed.done;
+  }
+
   // For people.
   struct Snapshot {
     int64_t waiting = 0;  // callers in the queue
@@ -163,7 +184,12 @@ class Endpoint {
   static constexpr int64_t kKnownAnswers = 20;
 
  private:
+  static constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
+
   MonotonicTime Forward(MonotonicTime now) { return now_ = Later(now_, now); }
+  static int64_t MostOut(const EndpointOptions& options) {
+    return options.max_concurrency > 0 ? options.max_concurrency : kAny;
+  }
   // The gate and the pace, as far as this answer moves them. True if callers
   // may leave earlier than before.
   bool Pace(const Permit& permit, const Outcome& outcome, MonotonicTime now,
@@ -175,7 +201,7 @@ class Endpoint {
   HedgeBudget hedge_budget_;
   WaitQueue queue_;
   MonotonicTime now_ = MonotonicTime::InfinitePast();
-  int64_t max_out_;  // of permits; kMax: any number
+  int64_t max_out_;  // of permits
   bool pacing_;
   int64_t out_ = 0;      // permits that are out
   int64_t answers_ = 0;  // answers of any kind but a failure, to kKnownAnswers

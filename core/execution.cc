@@ -58,9 +58,7 @@ Execution::Execution(CallSpec spec, const RetryOptions* options,
   record_.call_id = spec_.call_id;
   record_.seed = spec_.seed;
   record_.protocol = spec_.protocol;
-  record_.target = NameForRecord(spec_.target);
-  record_.method = NameForRecord(spec_.method);
-  record_.policy = spec_.policy;
+  record_.names = std::move(spec_.names);
   record_.wall_start = spec_.wall_start;
   record_.deadline = spec_.deadline;
   record_.idempotent = spec_.idempotent;
@@ -89,13 +87,7 @@ Execution::~Execution() {
 
 void Execution::Begin(MonotonicTime now) {
   if (phase_ != Phase::kNew) return;
-  record_.begin = record_.end = now;
-  waiting_since_ = now;
-  spec_.deadline = Earlier(spec_.deadline, now + options_.call_timeout);
-  record_.deadline = spec_.deadline;
-  limit_ = spec_.deadline.is_infinite() ? now + options_.max_elapsed
-                                        : spec_.deadline;
-  place_.ticket = {now, spec_.call_id};
+  SetLimit(now);
   if (now >= spec_.deadline) {
     Finish(StopReason::kDeadlineExceeded, std::nullopt, now);
     return;
@@ -103,27 +95,48 @@ void Execution::Begin(MonotonicTime now) {
   Dispatch(now);
 }
 
+void Execution::BeginSent(MonotonicTime now, const AttemptPermit& permit,
+                          std::optional<MonotonicTime> head) {
+  if (phase_ != Phase::kNew) return;
+  SetLimit(now);
+  DispatchAnswer answer;
+  answer.permit = permit;
+  Go(answer, now);
+  record_.attempts.back().head = head;
+}
+
+void Execution::SetLimit(MonotonicTime now) {
+  record_.begin = record_.end = now;
+  waiting_since_ = now;
+  spec_.deadline = Earlier(spec_.deadline, now + options_.call_timeout);
+  record_.deadline = spec_.deadline;
+  limit_ = spec_.deadline.is_infinite() ? now + options_.max_elapsed
+                                        : spec_.deadline;
+  place_.ticket = {now, spec_.call_id};
+}
+
 void Execution::Dispatch(MonotonicTime now) {
   phase_ = Phase::kQueued;
   const DispatchAnswer answer = shared_->Dispatch(&place_, waiter_, now, limit_,
                                                   options_.when_open, &wakes_);
   holder_ = answer.holder;
-  Record(answer, now, /*hedge=*/false);
   switch (answer.verdict) {
     case Verdict::kGo: {
       const bool paid = PayDue();
-      StartAttempt(answer.permit, now, /*hedge=*/false);
+      Go(answer, now);
       // Nobody has seen the start yet: this takes it back, permits and all.
       if (!paid) Finish(StopReason::kBudgetExhausted, std::nullopt, now);
       return;
     }
     case Verdict::kWait:
+      Record(answer, now, /*hedge=*/false);
       Wait(answer.until,
            answer.source == DelaySource::kGate && told_by_ != DelaySource::kNone
                ? told_by_
                : answer.source);
       return;
     case Verdict::kRefuse:
+      Record(answer, now, /*hedge=*/false);
       Finish(answer.reason,
              answer.reason == StopReason::kQueueFull
                  ? std::nullopt
@@ -131,6 +144,14 @@ void Execution::Dispatch(MonotonicTime now) {
              now);
       return;
   }
+}
+
+void Execution::Go(const DispatchAnswer& answer, MonotonicTime now) {
+  Record(answer, now, /*hedge=*/false);
+  InFlight& attempt = in_flight_.emplace_back();
+  attempt.permit = answer.permit;
+  attempt.cost = last_cost_ = std::exchange(pending_cost_, 0);
+  StartAttempt(&attempt, now);
 }
 
 bool Execution::PayDue() {
@@ -170,24 +191,19 @@ void Execution::Record(const DispatchAnswer& answer, MonotonicTime now,
   if (hedges_) NoteEvent(EventRecord::What::kAsk, 0, now);
 }
 
-void Execution::StartAttempt(const AttemptPermit& permit, MonotonicTime now,
-                             bool hedge) {
+void Execution::StartAttempt(InFlight* attempt, MonotonicTime now) {
   phase_ = Phase::kInFlight;
-  const int number = ++record_.total_attempts;
-  if (!hedge) last_cost_ = std::exchange(pending_cost_, 0);
-  in_flight_.push_back({number, permit, hedge ? 0 : last_cost_, hedge});
-
-  AttemptRecord attempt;
-  attempt.hedge = hedge;
-  attempt.number = number;
-  attempt.start = attempt.end = now;
-  attempt.waited = now - waiting_since_;
-  attempt.wait_source = std::exchange(wait_source_, DelaySource::kNone);
-  told_by_ = DelaySource::kNone;
+  const int number = attempt->number = ++record_.total_attempts;
   if (record_.attempts.size() == CallRecord::kMaxAttempts) {
     record_.attempts.erase(record_.attempts.begin());
   }
-  record_.attempts.push_back(std::move(attempt));
+  AttemptRecord& r = record_.attempts.emplace_back();
+  r.hedge = attempt->hedge;
+  r.number = number;
+  r.start = r.end = now;
+  r.waited = now - waiting_since_;
+  r.wait_source = std::exchange(wait_source_, DelaySource::kNone);
+  told_by_ = DelaySource::kNone;
 
   Action action;
   action.type = Action::Type::kStartAttempt;
@@ -247,25 +263,35 @@ Execution::HeadDecision Execution::DecideHead(const Outcome& outcome,
   return HeadDecision::kHold;
 }
 
-void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
-  InFlight* attempt = Find(n);
+void Execution::OnAttemptDone(int n, const Outcome& outcome,
+                              MonotonicTime now) {
+  InFlight* const attempt = Find(n);
   if (attempt == nullptr) return;
-  const bool garbage = DropGarbage(options_, &outcome);
   AttemptRecord* const r = FindRecord(n);
-  if (r != nullptr) {
-    r->end = now;
-    r->outcome = outcome;
-    r->garbage_pushback = garbage;
-    r->replayable = spec_.replayable;
+  if (r == nullptr) {
+    AttemptRecord unrecorded;
+    OnAttemptDone(attempt, &unrecorded, outcome, now);
+  } else {
+    OnAttemptDone(attempt, r, outcome, now);
   }
+}
+
+void Execution::OnAttemptDone(InFlight* attempt, AttemptRecord* r,
+                              const Outcome& reported, MonotonicTime now) {
+  const int n = attempt->number;
+  Outcome& outcome = r->outcome;
+  outcome = reported;
+  r->end = now;
+  r->garbage_pushback = DropGarbage(options_, &outcome);
+  r->replayable = spec_.replayable;
   if (hedges_) NoteEvent(EventRecord::What::kEnd, n, now);
   const bool lost = attempt->lost;
-  AttemptPermit permit = attempt->permit;
-  permit.endpoint.free = outcome.kind == ErrorKind::kTransient &&
-                         BoundOf(outcome, free_retry_used_) == Bound::kFree;
-  in_flight_.erase(in_flight_.begin() + (attempt - in_flight_.data()));
+  attempt->permit.endpoint.free =
+      outcome.kind == ErrorKind::kTransient &&
+      BoundOf(outcome, free_retry_used_) == Bound::kFree;
   const SharedState::NotBefore known =
-      shared_->OnAttemptDone(&permit, outcome, now, Chance(), &wakes_);
+      shared_->OnAttemptDone(&attempt->permit, outcome, now, Chance(), &wakes_);
+  in_flight_.erase(in_flight_.begin() + (attempt - in_flight_.data()));
   if (lost) return;
 
   if (outcome.kind == ErrorKind::kOk) {
@@ -296,7 +322,7 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
   // Who ends so is told when a later send may help.
   const bool tells =
       why == StopReason::kQuotaExhausted || why == StopReason::kOuterLayer;
-  if (r != nullptr && (why == StopReason::kNone || tells)) {
+  if (why == StopReason::kNone || tells) {
     r->not_before = known.time;
     r->not_before_source = known.source;
   }
@@ -340,10 +366,8 @@ void Execution::OnAttemptDone(int n, Outcome outcome, MonotonicTime now) {
 
   const int cost = bound == Bound::kFree ? 0 : costs.transient;
   const bool paid = shared_->Withdraw(cost);
-  if (r != nullptr) {
-    r->budget = paid ? BudgetAnswer::kPaid : BudgetAnswer::kRefused;
-    r->budget_cost = cost;
-  }
+  r->budget = paid ? BudgetAnswer::kPaid : BudgetAnswer::kRefused;
+  r->budget_cost = cost;
   if (!paid) {
     Finish(StopReason::kBudgetExhausted, std::nullopt, now);
     return;
@@ -519,7 +543,10 @@ void Execution::Hedge(MonotonicTime now) {
   const DispatchAnswer answer = shared_->DispatchHedge(place_, now, &wakes_);
   Record(answer, now, /*hedge=*/true);
   if (answer.verdict == Verdict::kGo) {
-    StartAttempt(answer.permit, now, /*hedge=*/true);
+    InFlight& hedge = in_flight_.emplace_back();
+    hedge.permit = answer.permit;
+    hedge.hedge = true;
+    StartAttempt(&hedge, now);
   } else {
     ArmHedge(now);
   }
@@ -595,7 +622,11 @@ void Execution::Push(const Action& action) {
 bool Execution::NextAction(Action* action) {
   if (actions_.empty()) return false;
   *action = actions_.front();
-  actions_.erase(actions_.begin());
+  if (actions_.size() == 1) {
+    actions_.pop_back();
+  } else {
+    actions_.erase(actions_.begin());
+  }
   if (hedges_ && action->type == Action::Type::kStartAttempt) {
     const AttemptRecord* const r = FindRecord(action->attempt);
     NoteEvent(EventRecord::What::kSent, action->attempt,
@@ -603,8 +634,6 @@ bool Execution::NextAction(Action* action) {
   }
   return true;
 }
-
-WakeList Execution::TakeWakes() { return std::exchange(wakes_, {}); }
 
 double Execution::Chance() { return UnitRandom(spec_.seed, chances_++); }
 

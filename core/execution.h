@@ -48,11 +48,12 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
+#include <utility>
 
 #include "absl/container/inlined_vector.h"
 #include "absl/time/time.h"
 #include "core/action.h"
+#include "core/call_names.h"
 #include "core/call_record.h"
 #include "core/cost.h"
 #include "core/outcome.h"
@@ -90,9 +91,7 @@ struct CallSpec {
   int max_in_flight = 1;
   // For the record.
   Protocol protocol = Protocol::kNone;
-  std::string target;
-  std::string method;
-  std::string policy;
+  CallNames names;
   absl::Time wall_start = absl::InfinitePast();
 };
 
@@ -121,12 +120,18 @@ class Execution {
   // The call starts. REQUIRES: first event.
   void Begin(MonotonicTime now);
 
+  // Instead: the call has started at `now`, and its first attempt with it, which
+  // `permit` is of; the head of its answer came at `head`, if it did
+  // (core/light_execution.h).
+  void BeginSent(MonotonicTime now, const AttemptPermit& permit,
+                 std::optional<MonotonicTime> head);
+
   // The head of attempt n's answer is there: status line and headers. Optional,
   // at most once per attempt, before its OnAttemptDone.
   HeadDecision OnAnswerHead(int n, Outcome outcome, MonotonicTime now);
 
   // Attempt n has ended, or its driver has seen enough of it.
-  void OnAttemptDone(int n, Outcome outcome, MonotonicTime now);
+  void OnAttemptDone(int n, const Outcome& outcome, MonotonicTime now);
 
   // The time of the last kWaitUntil has come. Too early does no harm: while the
   // call waits, the answer is an action, at the least another kWaitUntil.
@@ -144,7 +149,9 @@ class Execution {
   bool NextAction(Action* action);
 
   // Other calls to wake, after every event, with no lock held.
-  WakeList TakeWakes();
+  WakeList TakeWakes() {
+    return wakes_.empty() ? WakeList() : std::exchange(wakes_, {});
+  }
 
   Phase phase() const { return phase_; }
   // Complete once kFinish was taken, but for attempts that end later.
@@ -168,11 +175,16 @@ class Execution {
     bool lost = false;  // another one won; it is cancelled, and not yet back
   };
 
+  void SetLimit(MonotonicTime now);
   void Dispatch(MonotonicTime now);
+  void Go(const DispatchAnswer& answer, MonotonicTime now);
   void Record(const DispatchAnswer& answer, MonotonicTime now, bool hedge);
   // Withdraws what a throttled retry owes. False: too little is left.
   bool PayDue();
-  void StartAttempt(const AttemptPermit& permit, MonotonicTime now, bool hedge);
+  // `attempt` is the last of in_flight_, and has no number yet.
+  void StartAttempt(InFlight* attempt, MonotonicTime now);
+  void OnAttemptDone(InFlight* attempt, AttemptRecord* r,
+                     const Outcome& reported, MonotonicTime now);
   void Wait(MonotonicTime until, DelaySource source);
   void Finish(StopReason reason, std::optional<MonotonicTime> retry_at,
               MonotonicTime now);

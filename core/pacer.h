@@ -97,6 +97,21 @@ class Pacer {
   // Says nothing: cancelled, or never arrived. True as above.
   bool OnNeutral(const Permit& permit);
 
+  // Whether Earliest() is now, and a send and its OnAdmitted change nothing but
+  // two counts (core/open_lane.h).
+  bool IsCalm(MonotonicTime now) const {
+    return mode_ == Mode::kFree && !confirming_ && !lesson_due_ && !paced_ &&
+           barren_ == 0 && sent_ > 0 && !gate_.IsShut(now);
+  }
+  // Sends up to the number `last` have left, and so many more were admitted, all
+  // while it was calm.
+  void CountCalm(uint64_t last, int64_t admitted) {
+    sent_ = last;
+    admitted_ += admitted;
+  }
+  // The number of the last send.
+  uint64_t last() const { return sent_; }
+
   // Lets callers leave spaced from now on, slowly at first: after an outage.
   void StartRamp();
 

@@ -44,8 +44,8 @@ Preview PreviewOf(const Policy& policy, const PreviewFacts& facts,
                       MonotonicTime::Infinite(), options.when_open, &wakes);
   const SharedState::NotBefore known = shared.OnAttemptDone(
       &answer.permit, outcome, now, /*random=*/0.0, &wakes);
-  const MonotonicTime quota_gate = quota.value.pacer().gate_until();
-  const MonotonicTime endpoint_gate = endpoint.value.pacer().gate_until();
+  const MonotonicTime quota_gate = quota.alone().pacer().gate_until();
+  const MonotonicTime endpoint_gate = endpoint.alone().pacer().gate_until();
   if (Later(quota_gate, endpoint_gate) > now) {
     preview.gate = Later(quota_gate, endpoint_gate) - now;
     preview.gated =

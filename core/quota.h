@@ -36,6 +36,7 @@
 #include "absl/container/btree_map.h"
 #include "absl/strings/string_view.h"
 #include "core/cost.h"
+#include "core/open_lane.h"
 #include "core/outcome.h"
 #include "core/pacer.h"
 #include "core/rate_limiter.h"
@@ -137,6 +138,17 @@ class Quota {
   // out, no server's wait is running, and its limits are full. A learned pace is
   // learned again.
   bool IsIdle(MonotonicTime now) const;
+
+  // core/open_lane.h: whether there is nothing to decide, on these terms; and what
+  // passed meanwhile.
+  bool IsCalm() const {
+    return limits_ == nullptr && queue_.empty() && pacer_.IsCalm(now_);
+  }
+  LaneTerms Terms() const { return {pacer_.last()}; }
+  void CountCalm(const LanePassed& passed) {
+    pacer_.CountCalm(passed.last, passed.done);
+    out_ += passed.sent - passed.done;
+  }
 
   // For people.
   struct Snapshot {

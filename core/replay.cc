@@ -248,9 +248,7 @@ absl::StatusOr<CallRecord> Replay(const CallRecord& record,
   spec.cost = record.cost;
   spec.max_in_flight = record.max_in_flight;
   spec.protocol = record.protocol;
-  spec.target = record.target;
-  spec.method = record.method;
-  spec.policy = record.policy;
+  spec.names = record.names;
   spec.wall_start = record.wall_start;
   Playback shared(&record);
   Execution call(spec, &options, &shared, std::make_shared<Deaf>());

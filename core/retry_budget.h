@@ -123,6 +123,8 @@ class RetryBudget {
   // REQUIRES: options passed ValidateBudget.
   void Reconfigure(const BudgetOptions& options);
 
+  // Whether Deposit and OnSuccess change nothing.
+  bool IsFull() const { return level_ >= full_; }
   // Whole tokens that are left.
   int level() const { return static_cast<int>(level_ / kMilli); }
   // In thousandths.

@@ -7,11 +7,14 @@
 // keeps the two states honest and deadlock-free:
 //   - quota first, then endpoint; one lock at a time, never nested;
 //   - what the quota gave is returned if the endpoint refuses.
+// While neither has anything to decide, calls go by without any lock
+// (core/open_lane.h).
 //
 //   Guarded<Quota, NoMutex> quota(QuotaOptions{});
 //   Guarded<Endpoint, NoMutex> endpoint(EndpointOptions{}, now);
 //   BasicSharedState<NoMutex> shared(&quota, &endpoint);
 //   Execution call(policy, facts, &shared, …);
+//   quota->SnapshotAt(now);        // with the lock, to the end of the statement
 //
 // Thread rule: as thread-safe as its mutex.
 #ifndef FORBEAR_CORE_SHARED_STATE_H_
@@ -25,6 +28,7 @@
 #include "absl/time/time.h"
 #include "core/cost.h"
 #include "core/endpoint.h"
+#include "core/open_lane.h"
 #include "core/outcome.h"
 #include "core/quota.h"
 #include "core/retry_budget.h"
@@ -44,6 +48,7 @@ struct AttemptPermit {
   bool head_seen = false;  // OnAnswerHead was called, with these:
   ErrorKind head_kind = ErrorKind::kOk;
   std::optional<absl::Duration> head_pushback;
+  bool endpoint_head_seen = false;  // false: the endpoint has yet to count it
 
   // The attempt has ended as a refusal that the head did not tell of, or with a
   // longer wait: who classifies answers has read it in the body.
@@ -53,6 +58,28 @@ struct AttemptPermit {
                              head_pushback.value_or(absl::ZeroDuration()));
   }
 };
+
+// Leave to make one attempt that was got from both lanes (core/open_lane.h): all
+// that is to be known of it.
+struct LanePermit {
+  uint64_t of_quota = 0;  // its numbers
+  uint64_t of_endpoint = 0;
+  uint64_t generation = 0;
+  MonotonicTime sent;
+};
+
+// The same permit.
+inline AttemptPermit PermitOf(const LanePermit& lane) {
+  AttemptPermit permit;
+  permit.quota.pacer.number = lane.of_quota;
+  permit.quota.pacer.sent = lane.sent;
+  permit.quota.pacer.next_before = MonotonicTime::InfinitePast();
+  permit.endpoint.pacer.number = lane.of_endpoint;
+  permit.endpoint.pacer.sent = lane.sent;
+  permit.endpoint.pacer.next_before = MonotonicTime::InfinitePast();
+  permit.endpoint.breaker.generation = lane.generation;
+  return permit;
+}
 
 // Where a call waits, and what for. Kept by the call; `where` is changed by
 // SharedState only.
@@ -82,6 +109,27 @@ class SharedState {
                                   const std::shared_ptr<Waiter>& waiter,
                                   MonotonicTime now, MonotonicTime limit,
                                   WhenOpen when_open, WakeList* wakes) = 0;
+
+  // The way of nearly all calls, which costs next to nothing
+  // (core/light_execution.h). Each is false if it cannot be gone, and then nothing
+  // has happened.
+  //
+  // True: as if Dispatch had been asked for a call's first attempt, and said kGo.
+  virtual bool TryDispatch(MonotonicTime /*now*/, LanePermit* /*permit*/,
+                           WakeList* /*wakes*/) {
+    return false;
+  }
+  // The head of a good answer. True: as OnAnswerHead; the permit has a head now.
+  virtual bool TryGoodHead(const LanePermit& /*permit*/,
+                           MonotonicTime /*now*/) {
+    return false;
+  }
+  // The end of a good answer whose head came or not. True: as OnAttemptDone, and
+  // what a call that succeeds at once deposits is deposited.
+  virtual bool TryGoodEnd(const LanePermit& /*permit*/, bool /*head_seen*/,
+                          MonotonicTime /*now*/, WakeList* /*wakes*/) {
+    return false;
+  }
 
   // For calls that may hedge (core/hedge.h). Once for each, at its first send:
   virtual void CountForHedges(MonotonicTime now) = 0;
@@ -116,18 +164,61 @@ class SharedState {
   virtual RetryCosts retry_costs() const = 0;
 };
 
+// For one thread. A mutex for several also says which word the lane is made of.
 struct NoMutex {
+  using Word = PlainWord;
   void lock() {}
   void unlock() {}
 };
 
-// A state and its lock.
+// A state, its lock, and the way past both.
 template <typename T, typename Mutex>
-struct Guarded {
+class Guarded {
+ public:
   template <typename... Args>
-  explicit Guarded(Args&&... args) : value(std::forward<Args>(args)...) {}
-  Mutex mutex;
-  T value;
+  explicit Guarded(Args&&... args) : value_(std::forward<Args>(args)...) {}
+
+  // Has the state for itself: with the lock, and with the lane closed.
+  class Turn {
+   public:
+    explicit Turn(Guarded* guarded) : guarded_(guarded) {
+      guarded_->mutex_.lock();
+      LanePassed passed;
+      if (guarded_->lane_.Close(&passed)) guarded_->value_.CountCalm(passed);
+    }
+    ~Turn() {
+      const T& value = guarded_->value_;
+      if (value.IsCalm()) guarded_->lane_.Open(value.Terms());
+      guarded_->mutex_.unlock();
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+    T* operator->() const { return &guarded_->value_; }
+    T& operator*() const { return guarded_->value_; }
+
+   private:
+    Guarded* const guarded_;
+  };
+
+  // To the end of the statement: guarded->SnapshotAt(now).
+  Turn operator->() { return Turn(this); }
+
+  // The state itself, if there is one thread only. The lane is closed until the
+  // next turn has ended.
+  T& alone() {
+    LanePassed passed;
+    if (lane_.Close(&passed)) value_.CountCalm(passed);
+    return value_;
+  }
+
+  OpenLane<typename Mutex::Word>& lane() { return lane_; }
+  Mutex& mutex() { return mutex_; }
+
+ private:
+  OpenLane<typename Mutex::Word> lane_;
+  Mutex mutex_;
+  T value_;
 };
 
 // The states must outlive it.
@@ -138,15 +229,47 @@ class BasicSharedState final : public SharedState {
                    Guarded<Endpoint, Mutex>* endpoint)
       : quota_(quota), endpoint_(endpoint) {}
 
+  bool TryDispatch(MonotonicTime now, LanePermit* permit,
+                   WakeList* wakes) override {
+    if (!endpoint_->lane().is_open()) return false;
+    permit->of_quota = quota_->lane().Send(&permit->generation);
+    if (permit->of_quota == 0) return false;
+    permit->sent = now;
+    permit->of_endpoint = endpoint_->lane().Send(&permit->generation);
+    if (permit->of_endpoint != 0) return true;
+    // Closed just now.
+    (*quota_)->Return(PermitOf(*permit).quota, wakes);
+    return false;
+  }
+
+  bool TryGoodHead(const LanePermit& /*permit*/, MonotonicTime now) override {
+    // The endpoint only counts it, and may as well do so at the end.
+    return endpoint_->lane().is_open() && quota_->lane().Done(0, now);
+  }
+
+  bool TryGoodEnd(const LanePermit& permit, bool head_seen, MonotonicTime now,
+                  WakeList* wakes) override {
+    if (!endpoint_->lane().is_open()) return false;
+    if (!head_seen && !quota_->lane().Done(0, now)) return false;
+    // Open: the budget is full.
+    if (endpoint_->lane().Done(permit.generation, now)) return true;
+    // Closed just now, or the window moves on. No breaker opens on good news: no
+    // chance is asked for.
+    typename Guarded<Endpoint, Mutex>::Turn endpoint(endpoint_);
+    endpoint->OnAttemptDone(PermitOf(permit).endpoint, Outcome(),
+                            /*head_seen=*/false, now, /*random=*/0, wakes);
+    endpoint->budget().Deposit(1);
+    return true;
+  }
+
   DispatchAnswer Dispatch(WaitPlace* place,
                           const std::shared_ptr<Waiter>& waiter,
                           MonotonicTime now, MonotonicTime limit,
                           WhenOpen when_open, WakeList* wakes) override {
     DispatchAnswer answer;
     {
-      Lock lock(&quota_->mutex);
-      Quota::Answer a = quota_->value.Ask(place->ticket, waiter, place->cost,
-                                          now, limit, wakes);
+      Quota::Answer a =
+          (*quota_)->Ask(place->ticket, waiter, place->cost, now, limit, wakes);
       Copy(a, &answer);
       answer.permit.quota = a.permit;
     }
@@ -159,9 +282,9 @@ class BasicSharedState final : public SharedState {
       return answer;
     }
     {
-      Lock lock(&endpoint_->mutex);
-      Endpoint::Answer a = endpoint_->value.Ask(place->ticket, waiter, now,
-                                                limit, when_open, wakes);
+      Endpoint::Answer a =
+          (*endpoint_)
+              ->Ask(place->ticket, waiter, now, limit, when_open, wakes);
       Copy(a, &answer);
       answer.permit.endpoint = a.permit;
     }
@@ -170,25 +293,18 @@ class BasicSharedState final : public SharedState {
                        : WaitPlace::Where::kNowhere;
     if (answer.verdict != Verdict::kGo) {
       answer.holder = WaitPlace::Where::kEndpoint;
-      Lock lock(&quota_->mutex);
-      quota_->value.Return(answer.permit.quota, wakes);
+      (*quota_)->Return(answer.permit.quota, wakes);
     }
     return answer;
   }
 
   void CountForHedges(MonotonicTime now) override {
-    Lock lock(&endpoint_->mutex);
-    endpoint_->value.hedge_budget().OnCall(now);
+    (*endpoint_)->hedge_budget().OnCall(now);
   }
 
   DispatchAnswer DispatchHedge(const WaitPlace& of, MonotonicTime now,
                                WakeList* wakes) override {
-    bool paid = false;
-    {
-      Lock lock(&endpoint_->mutex);
-      paid = endpoint_->value.hedge_budget().Withdraw(now);
-    }
-    if (!paid) {
+    if (!(*endpoint_)->hedge_budget().Withdraw(now)) {
       DispatchAnswer answer;
       answer.verdict = Verdict::kRefuse;
       answer.until = now;
@@ -207,15 +323,11 @@ class BasicSharedState final : public SharedState {
     return answer;
   }
 
-  void ReturnHedge() override {
-    Lock lock(&endpoint_->mutex);
-    endpoint_->value.hedge_budget().Return();
-  }
+  void ReturnHedge() override { (*endpoint_)->hedge_budget().Return(); }
 
   void Leave(WaitPlace* place, WakeList* wakes) override {
     if (place->where == WaitPlace::Where::kQuota) {
-      Lock lock(&quota_->mutex);
-      quota_->value.Leave(place->ticket, wakes);
+      (*quota_)->Leave(place->ticket, wakes);
     }
     LeaveEndpoint(place, wakes);
     place->where = WaitPlace::Where::kNowhere;
@@ -226,12 +338,14 @@ class BasicSharedState final : public SharedState {
     permit->head_seen = true;
     permit->head_kind = outcome.kind;
     permit->head_pushback = outcome.pushback;
-    {
-      Lock lock(&quota_->mutex);
-      quota_->value.OnAnswer(permit->quota, outcome, now, wakes);
+    const bool good = outcome.kind == ErrorKind::kOk;
+    if (!good || !quota_->lane().Done(0, now)) {
+      (*quota_)->OnAnswer(permit->quota, outcome, now, wakes);
     }
-    Lock lock(&endpoint_->mutex);
-    endpoint_->value.OnAnswerHead(permit->endpoint, outcome, now, wakes);
+    // A good head only counts here, and may as well do so at the end.
+    if (good && endpoint_->lane().is_open()) return;
+    permit->endpoint_head_seen = true;
+    (*endpoint_)->OnAnswerHead(permit->endpoint, outcome, now, wakes);
   }
 
   NotBefore OnAttemptDone(AttemptPermit* permit, const Outcome& outcome,
@@ -239,60 +353,63 @@ class BasicSharedState final : public SharedState {
                           WakeList* wakes) override {
     NotBefore result;
     result.time = now;
-    {
-      Lock lock(&quota_->mutex);
-      if (!permit->head_seen) {
-        quota_->value.OnAnswer(permit->quota, outcome, now, wakes);
-      } else if ((outcome.kind == ErrorKind::kThrottled ||
-                  outcome.kind == ErrorKind::kQuotaExhausted) &&
-                 permit->RefusedLater(outcome)) {
-        quota_->value.OnRefusedLater(permit->quota, outcome, now, wakes);
-      }
-      if (outcome.usage.known()) {
-        quota_->value.Settle(permit->quota, outcome.usage, now, wakes);
-      }
-      DelaySource source = DelaySource::kNone;
-      const MonotonicTime t =
-          quota_->value.NotBefore(permit->quota.limiter.cost, now, &source);
-      Keep(t, source, &result);
+    const bool good = outcome.kind == ErrorKind::kOk;
+    // Without limits, what it used settles nothing.
+    const bool quota_knows =
+        good && (permit->head_seen ? quota_->lane().is_open()
+                                   : quota_->lane().Done(0, now));
+    if (!quota_knows)
+      OnAttemptDoneAtQuota(permit, outcome, now, wakes, &result);
+    if (good && !permit->endpoint_head_seen &&
+        endpoint_->lane().Done(permit->endpoint.breaker.generation, now)) {
+      return result;
     }
-    Lock lock(&endpoint_->mutex);
-    Endpoint& endpoint = endpoint_->value;
+    typename Guarded<Endpoint, Mutex>::Turn endpoint(endpoint_);
+    if (permit->head_seen && !permit->endpoint_head_seen) {
+      endpoint->OnAnswerHead(permit->endpoint, Outcome(), now, wakes);
+    }
     const bool known =
         permit->head_seen &&
         !(outcome.kind == ErrorKind::kTransient &&
           outcome.pushback.has_value() && permit->RefusedLater(outcome));
-    endpoint.OnAttemptDone(permit->endpoint, outcome, /*head_seen=*/known, now,
-                           random, wakes);
-    Keep(endpoint.pacer().gate_until(), DelaySource::kGate, &result);
-    Keep(endpoint.NotBefore(now), DelaySource::kBreaker, &result);
+    endpoint->OnAttemptDone(permit->endpoint, outcome, /*head_seen=*/known, now,
+                            random, wakes);
+    Keep(endpoint->pacer().gate_until(), DelaySource::kGate, &result);
+    Keep(endpoint->NotBefore(now), DelaySource::kBreaker, &result);
     return result;
   }
 
   bool Withdraw(int cost) override {
-    Lock lock(&endpoint_->mutex);
-    return endpoint_->value.budget().Withdraw(cost);
+    return (*endpoint_)->budget().Withdraw(cost);
   }
   void Deposit(int tokens) override {
-    Lock lock(&endpoint_->mutex);
-    endpoint_->value.budget().Deposit(tokens);
+    // Open: the budget is full.
+    if (!endpoint_->lane().is_open()) (*endpoint_)->budget().Deposit(tokens);
   }
   RetryCosts retry_costs() const override {
-    Lock lock(&endpoint_->mutex);
-    return endpoint_->value.budget().costs();
+    return (*endpoint_)->budget().costs();
   }
 
  private:
-  class Lock {
-   public:
-    explicit Lock(Mutex* mutex) : mutex_(mutex) { mutex_->lock(); }
-    ~Lock() { mutex_->unlock(); }
-    Lock(const Lock&) = delete;
-    Lock& operator=(const Lock&) = delete;
-
-   private:
-    Mutex* const mutex_;
-  };
+  void OnAttemptDoneAtQuota(AttemptPermit* permit, const Outcome& outcome,
+                            MonotonicTime now, WakeList* wakes,
+                            NotBefore* result) {
+    typename Guarded<Quota, Mutex>::Turn quota(quota_);
+    if (!permit->head_seen) {
+      quota->OnAnswer(permit->quota, outcome, now, wakes);
+    } else if ((outcome.kind == ErrorKind::kThrottled ||
+                outcome.kind == ErrorKind::kQuotaExhausted) &&
+               permit->RefusedLater(outcome)) {
+      quota->OnRefusedLater(permit->quota, outcome, now, wakes);
+    }
+    if (outcome.usage.known()) {
+      quota->Settle(permit->quota, outcome.usage, now, wakes);
+    }
+    DelaySource source = DelaySource::kNone;
+    const MonotonicTime t =
+        quota->NotBefore(permit->quota.limiter.cost, now, &source);
+    Keep(t, source, result);
+  }
 
   template <typename Answer>
   static void Copy(const Answer& from, DispatchAnswer* to) {
@@ -308,8 +425,7 @@ class BasicSharedState final : public SharedState {
 
   void LeaveEndpoint(WaitPlace* place, WakeList* wakes) {
     if (place->where != WaitPlace::Where::kEndpoint) return;
-    Lock lock(&endpoint_->mutex);
-    endpoint_->value.Leave(place->ticket, wakes);
+    (*endpoint_)->Leave(place->ticket, wakes);
   }
 
   Guarded<Quota, Mutex>* const quota_;

@@ -67,6 +67,11 @@ void SlidingWindow::Add(MonotonicTime now, bool failure, bool slow) {
   }
 }
 
+void SlidingWindow::AddGood(int64_t calls) {
+  ring_[Index(newest_)].total += calls;
+  total_ += calls;
+}
+
 void SlidingWindow::Clear(MonotonicTime now) {
   SetNewest(std::max(newest_, Slot(now)));
   total_ = 0;

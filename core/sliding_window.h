@@ -37,6 +37,12 @@ class SlidingWindow {
   // Advances, then counts one call.
   void Add(MonotonicTime now, bool failure, bool slow = false);
 
+  // Counts `calls` that neither failed nor were slow, at the newest time seen.
+  void AddGood(int64_t calls);
+
+  // Before this time, Add counts at the newest time seen.
+  MonotonicTime newest_end() const { return newest_end_; }
+
   // Forgets everything.
   void Clear(MonotonicTime now);
 

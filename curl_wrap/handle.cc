@@ -236,12 +236,11 @@ void Handle::Impl::PerformPlain(const CallOptions& options,
   CallRecord& record = result->record;
   record.call_id = client->NextCallId();
   record.protocol = Protocol::kHttp;
-  if (target) record.target = NameForRecord(target->host_port);
-  record.method = NameForRecord(settings.Method());
+  record.names = CallNames(target ? target->host_port : "", settings.Method(),
+                           policy->name);
   const ProfileRef profile = client->ProfileOf(options.profile, *policy,
                                                target ? target->host_port : "");
   record.idempotent = IsIdempotent(options, profile);
-  record.policy = policy->name;
   record.wall_start = WallNow();
   record.begin = MonotonicNow();
 

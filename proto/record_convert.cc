@@ -413,10 +413,12 @@ v1::CallRecord RecordToProto(const CallRecord& record) {
     SetWall(record.wall_start, to.mutable_wall_start());
   }
   to.set_call_id(record.call_id);
-  to.set_target(Utf8(record.target));
-  to.set_method(Utf8(record.method));
+  to.set_target(Utf8(record.names.target()));
+  to.set_method(Utf8(record.names.method()));
   to.set_protocol(Same<v1::Protocol::Kind>(record.protocol));
-  if (!record.policy.empty()) to.set_policy(Utf8(record.policy));
+  if (!record.names.policy().empty()) {
+    to.set_policy(Utf8(record.names.policy()));
+  }
   to.set_stop_reason(Same<v1::Stop::Reason>(record.stop_reason));
   if (record.retry_at) {
     SetTime(*record.retry_at, record.begin, to.mutable_retry_at());
@@ -462,11 +464,10 @@ absl::StatusOr<CallRecord> RecordFromProto(const v1::CallRecord& proto) {
     to.wall_start = reader.Wall("wall_start", proto.wall_start());
   }
   to.call_id = proto.call_id();
-  to.target = proto.target();
-  to.method = proto.method();
+  to.names =
+      CallNames::AsWritten(proto.target(), proto.method(), proto.policy());
   to.protocol =
       reader.Enum<Protocol>(FORBEAR_ENUM(proto, protocol, Protocol::Kind));
-  to.policy = proto.policy();
   to.stop_reason =
       reader.Enum<StopReason>(FORBEAR_ENUM(proto, stop_reason, Stop::Reason));
   to.begin = reader.Time("begin", proto.begin(), MonotonicTime());

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/call_names.h"
 #include "core/policy.h"
 #include "core/random.h"
 #include "core/stop_reason.h"
@@ -24,9 +25,7 @@ CallSpec SpecOf(const CallRequest& request, const Policy& policy,
   spec.cost = request.cost;
   spec.nested = request.nested || InsideAttempt::Any();
   spec.protocol = request.protocol;
-  spec.target = request.target;
-  spec.method = request.method;
-  spec.policy = policy.name;
+  spec.names = CallNames(request.target, request.method, policy.name);
   spec.wall_start = WallNow();
   return spec;
 }
@@ -138,8 +137,9 @@ void Call::LogAction(const Action& action) {
 }
 
 void Call::Log(std::string text) {
-  lines_.push_back(absl::StrCat("call ", record().call_id, " ", record().method,
-                                " ", record().target, ": ", text));
+  lines_.push_back(absl::StrCat("call ", record().call_id, " ",
+                                record().names.method(), " ",
+                                record().names.target(), ": ", text));
 }
 
 }  // namespace forbear

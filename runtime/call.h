@@ -27,12 +27,14 @@
 #include "core/call_record.h"
 #include "core/cost.h"
 #include "core/execution.h"
+#include "core/light_execution.h"
 #include "core/outcome.h"
 #include "core/retry_policy.h"
 #include "core/shared_state.h"
 #include "core/time.h"
 #include "core/wait_queue.h"
 #include "runtime/client.h"
+#include "runtime/state_mutex.h"
 
 namespace forbear {
 
@@ -111,8 +113,8 @@ class Call {
   const RetryOptions retry_;
   const std::shared_ptr<SharedQuota> quota_;
   const std::shared_ptr<SharedEndpoint> endpoint_;
-  BasicSharedState<std::mutex> shared_;
-  Execution execution_;
+  BasicSharedState<StateMutex> shared_;
+  LightExecution execution_;
   std::vector<std::string> lines_;
 };
 

@@ -112,9 +112,9 @@ template <typename State, typename Options>
 void Update(State* state, const Options& options, uint64_t version,
             MonotonicTime now, WakeList* wakes) {
   if (state->version.load(std::memory_order_relaxed) >= version) return;
-  const std::lock_guard<std::mutex> lock(state->mutex);
+  const typename State::Turn turn(state);
   if (state->version.load(std::memory_order_relaxed) >= version) return;
-  state->value.Reconfigure(options, now, wakes);
+  turn->Reconfigure(options, now, wakes);
   state->version.store(version, std::memory_order_relaxed);
 }
 
@@ -240,15 +240,9 @@ std::shared_ptr<SharedEndpoint> Client::EndpointOf(absl::string_view key,
 bool Client::ClearGate(absl::string_view key) {
   WakeList wakes;
   const std::shared_ptr<SharedQuota> quota = quotas_.Find(key);
-  if (quota != nullptr) {
-    const std::lock_guard<std::mutex> lock(quota->mutex);
-    quota->value.ClearGate(&wakes);
-  }
+  if (quota != nullptr) (*quota)->ClearGate(&wakes);
   const std::shared_ptr<SharedEndpoint> endpoint = endpoints_.Find(key);
-  if (endpoint != nullptr) {
-    const std::lock_guard<std::mutex> lock(endpoint->mutex);
-    endpoint->value.ClearGate(&wakes);
-  }
+  if (endpoint != nullptr) (*endpoint)->ClearGate(&wakes);
   for (const auto& waiter : wakes) waiter->Wake();
   return quota != nullptr || endpoint != nullptr;
 }

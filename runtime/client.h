@@ -58,6 +58,7 @@
 #include "core/wait_queue.h"
 #include "runtime/classifier.h"
 #include "runtime/registry.h"
+#include "runtime/state_mutex.h"
 #include "signals/profile_set.h"
 #include "signals/vendor_profile.h"
 
@@ -104,10 +105,10 @@ struct ProfileRef {
 
 // A state and its lock, and whose options it has.
 template <typename State>
-struct Shared : Guarded<State, std::mutex> {
+struct Shared : Guarded<State, StateMutex> {
   template <typename... Args>
   explicit Shared(Args&&... args)
-      : Guarded<State, std::mutex>(std::forward<Args>(args)...) {}
+      : Guarded<State, StateMutex>(std::forward<Args>(args)...) {}
 
   // The target whose calls share it; empty: it is its host's. Fixed before others see
   // it.

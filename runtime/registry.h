@@ -94,8 +94,7 @@ class Registry {
     std::vector<std::pair<MonotonicTime, std::string>> idle;
     for (const auto& [key, entry] : entries_) {
       if (entry.state.use_count() > 1) continue;
-      const auto lock = std::unique_lock(entry.state->mutex);
-      if (entry.state->value.IsIdle(now)) idle.emplace_back(entry.used, key);
+      if ((*entry.state)->IsIdle(now)) idle.emplace_back(entry.used, key);
     }
     // As many as are too many, after a smaller bound was set, and a tenth.
     const size_t n = std::min(

@@ -104,8 +104,7 @@ CallRecord PlainRecord(const LoadOptions& options, MonotonicTime begin,
                        const grpc::Status& status) {
   CallRecord record;
   record.protocol = Protocol::kGrpc;
-  record.target = NameForRecord(options.grpc_target);
-  record.method = NameForRecord(options.rpc);
+  record.names = CallNames(options.grpc_target, options.rpc, "");
   record.begin = begin;
   record.end = MonotonicNow();
   record.stop_reason =

@@ -19,8 +19,7 @@ MonotonicTime At(double seconds) {
 CallRecord Example() {
   CallRecord r;
   r.protocol = Protocol::kHttp;
-  r.target = "127.0.0.1:8080";
-  r.method = "POST";
+  r.names = CallNames("127.0.0.1:8080", "POST", "");
   r.begin = At(10);
   r.end = At(11.02);
   r.stop_reason = StopReason::kSuccess;

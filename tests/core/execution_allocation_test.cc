@@ -41,7 +41,7 @@ class Deaf final : public Waiter {
 };
 
 // What a call with these ends of its attempts allocates, the copy of its record
-// included. Names are short enough to lie in the string itself.
+// included. Names are made once for many calls.
 int64_t AllocationsOf(int throttled) {
   MonotonicTime now = MonotonicTime::FromNanos(1000);
   Guarded<Quota, NoMutex> quota(QuotaOptions{});
@@ -50,12 +50,12 @@ int64_t AllocationsOf(int throttled) {
   const RetryOptions options;
   const std::shared_ptr<Waiter> waiter = std::make_shared<Deaf>();
 
+  const CallNames names("127.0.0.1:8080", "POST", "default");
+
   const int64_t before = allocations;
   {
     CallSpec spec;
-    spec.target = "127.0.0.1:8080";
-    spec.method = "POST";
-    spec.policy = "default";
+    spec.names = names;
     spec.wall_start = absl::UnixEpoch();
     Execution call(spec, &options, &shared, waiter);
     call.Begin(now);

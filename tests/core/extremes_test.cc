@@ -152,12 +152,12 @@ class Crowd {
       }
       call->execution.reset();
     }
-    EXPECT_TRUE(quota_.value.queue().empty());
-    EXPECT_TRUE(endpoint_.value.queue().empty());
-    EXPECT_EQ(quota_.value.SnapshotAt(start_).out, 0);
-    EXPECT_TRUE(endpoint_.value.breaker().state() !=
+    EXPECT_TRUE(quota_.alone().queue().empty());
+    EXPECT_TRUE(endpoint_.alone().queue().empty());
+    EXPECT_EQ(quota_.alone().SnapshotAt(start_).out, 0);
+    EXPECT_TRUE(endpoint_.alone().breaker().state() !=
                     CircuitBreaker::State::kClosed ||
-                endpoint_.value.IsIdle(MonotonicTime::Infinite()));
+                endpoint_.alone().IsIdle(MonotonicTime::Infinite()));
   }
 
   int64_t sends() const { return sends_; }
@@ -420,7 +420,7 @@ TEST(ExtremesTest, RealStatesOnAClockThatStandsStill) {
       ASSERT_EQ(call->phase(), Execution::Phase::kQueued);
     }
   }
-  EXPECT_EQ(quota.value.queue().size(), 20u);
+  EXPECT_EQ(quota.alone().queue().size(), 20u);
   MonotonicTime now = still;
   for (auto& call : calls) {
     for (int step = 0; call->phase() == Execution::Phase::kQueued; ++step) {

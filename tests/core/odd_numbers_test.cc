@@ -674,11 +674,11 @@ TEST(OddNumbersTest, ClocksThatDisagree) {
       if (c.call != nullptr && dice.Chance(0.5)) c.call->OnCancel(c.now);
       c.call.reset();
     }
-    ASSERT_TRUE(quota.value.IsIdle(MonotonicTime::Infinite()));
-    ASSERT_TRUE(endpoint.value.IsIdle(MonotonicTime::Infinite()));
-    ASSERT_LE(endpoint.value.budget().level(),
+    ASSERT_TRUE(quota.alone().IsIdle(MonotonicTime::Infinite()));
+    ASSERT_TRUE(endpoint.alone().IsIdle(MonotonicTime::Infinite()));
+    ASSERT_LE(endpoint.alone().budget().level(),
               settings.endpoint.budget.capacity);
-    ASSERT_GE(endpoint.value.budget().level(), 0);
+    ASSERT_GE(endpoint.alone().budget().level(), 0);
   }
   std::printf("%lld sends, %lld waits asked for\n",
               static_cast<long long>(sends), static_cast<long long>(walls));

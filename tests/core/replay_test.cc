@@ -267,7 +267,7 @@ TEST(ReplayTest, NotReplayableAndTakenBackUnseen) {
   RetryOptions options;
   CallSpec spec;
   spec.idempotent = true;
-  spec.target = "https://user:secret@host/?key=secret";
+  spec.names = CallNames("https://user:secret@host/?key=secret", "", "");
 
   Execution one(spec, &options, &shared, std::make_shared<Deaf>());
   Action action;
@@ -287,7 +287,7 @@ TEST(ReplayTest, NotReplayableAndTakenBackUnseen) {
   EXPECT_EQ(one.record().stop_reason, StopReason::kNotReplayable);
   EXPECT_TRUE(one.record().attempts[0].replayable);
   EXPECT_FALSE(one.record().attempts[1].replayable);
-  EXPECT_EQ(one.record().target, "(hidden)");
+  EXPECT_EQ(one.record().names.target(), "(hidden)");
   EXPECT_EQ(Replay(one.record(), options).value(), one.record());
 
   Execution unseen(spec, &options, &shared, std::make_shared<Deaf>());

@@ -96,9 +96,9 @@ class ScriptedCalls {
     return spec;
   }
 
-  int level() { return endpoint_.value.budget().level(); }
-  Quota& quota() { return quota_.value; }
-  Endpoint& endpoint() { return endpoint_.value; }
+  int level() { return endpoint_.alone().budget().level(); }
+  Quota& quota() { return quota_.alone(); }
+  Endpoint& endpoint() { return endpoint_.alone(); }
   MonotonicTime now() const { return now_; }
   void Advance(absl::Duration d) { now_ = now_ + d; }
 

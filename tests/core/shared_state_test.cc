@@ -55,9 +55,9 @@ class SharedStateTest : public ::testing::Test {
     shared_.OnAnswerHead(&permit, head, At(1), &wakes_);
     return shared_.OnAttemptDone(&permit, end, At(2), 0, &wakes_);
   }
-  MonotonicTime QuotaGate() const { return quota_.value.pacer().gate_until(); }
-  MonotonicTime EndpointGate() const {
-    return endpoint_.value.pacer().gate_until();
+  MonotonicTime QuotaGate() { return quota_.alone().pacer().gate_until(); }
+  MonotonicTime EndpointGate() {
+    return endpoint_.alone().pacer().gate_until();
   }
 
   uint64_t calls_ = 0;
@@ -90,7 +90,7 @@ TEST_F(SharedStateTest, NothingTakesBackWhatTheHeadSaid) {
     Answer(Of(ErrorKind::kThrottled, absl::Seconds(5)), Of(kind));
     EXPECT_GE(QuotaGate(), At(6));
     EXPECT_EQ(EndpointGate(), MonotonicTime::InfinitePast());
-    quota_.value.ClearGate(&wakes_);
+    quota_.alone().ClearGate(&wakes_);
   }
 }
 
@@ -99,7 +99,7 @@ TEST_F(SharedStateTest, ARefusalThatOnlyTheBodyTells) {
          Of(ErrorKind::kThrottled, absl::Seconds(3)));
   EXPECT_GE(QuotaGate(), At(5));
   EXPECT_EQ(EndpointGate(), MonotonicTime::InfinitePast());
-  EXPECT_TRUE(quota_.value.IsIdle(At(6))) << "a permit was counted twice";
+  EXPECT_TRUE(quota_.alone().IsIdle(At(6))) << "a permit was counted twice";
 }
 
 TEST_F(SharedStateTest, AnUnwellServerThatOnlyTheBodyTellsOf) {
@@ -107,7 +107,7 @@ TEST_F(SharedStateTest, AnUnwellServerThatOnlyTheBodyTellsOf) {
          Of(ErrorKind::kTransient, absl::Seconds(3)));
   EXPECT_GE(EndpointGate(), At(5));
   EXPECT_EQ(QuotaGate(), MonotonicTime::InfinitePast());
-  EXPECT_TRUE(endpoint_.value.IsIdle(At(6)));
+  EXPECT_TRUE(endpoint_.alone().IsIdle(At(6)));
 }
 
 // A certificate that is not trusted, say.
@@ -153,7 +153,7 @@ TEST_F(SharedStateTest, LocalFailuresAreNoAnswers) {
     // One is refused; whoever comes next confirms, for all of them.
     call(Of(ErrorKind::kThrottled, absl::Seconds(1)), 0);
     call(outcome, 2);
-    EXPECT_EQ(quota.value.pacer().rate().has_value(), answered);
+    EXPECT_EQ(quota.alone().pacer().rate().has_value(), answered);
     // Slow start goes on: three may be out, and one more per answer.
     for (int i = 0; i < 20; ++i) call(outcome, 10 + i);
     int out = 0;
@@ -176,7 +176,8 @@ TEST_F(SharedStateTest, LocalFailuresAreNoAnswers) {
 
 TEST_F(SharedStateTest, LocalFailuresDoNotCloseABreaker) {
   double now = 0;
-  while (endpoint_.value.breaker().state() == CircuitBreaker::State::kClosed) {
+  while (endpoint_.alone().breaker().state() ==
+         CircuitBreaker::State::kClosed) {
     AttemptPermit permit = Send(now);
     shared_.OnAttemptDone(&permit, Of(ErrorKind::kTransient), At(now), 0,
                           &wakes_);
@@ -187,7 +188,7 @@ TEST_F(SharedStateTest, LocalFailuresDoNotCloseABreaker) {
     now += 60;
     AttemptPermit permit = Send(now);
     shared_.OnAttemptDone(&permit, Local(), At(now), 0, &wakes_);
-    EXPECT_NE(endpoint_.value.breaker().state(),
+    EXPECT_NE(endpoint_.alone().breaker().state(),
               CircuitBreaker::State::kClosed);
   }
   now += 60;
@@ -197,14 +198,15 @@ TEST_F(SharedStateTest, LocalFailuresDoNotCloseABreaker) {
     shared_.OnAttemptDone(&permit, Of(ErrorKind::kPermanent), At(now), 0,
                           &wakes_);
   }
-  EXPECT_EQ(endpoint_.value.breaker().state(), CircuitBreaker::State::kClosed);
+  EXPECT_EQ(endpoint_.alone().breaker().state(),
+            CircuitBreaker::State::kClosed);
 }
 
 TEST_F(SharedStateTest, ARefusalWithoutAWaitThatOnlyTheBodyTells) {
   for (const ErrorKind head : {ErrorKind::kOk, ErrorKind::kPermanent}) {
     Answer(Of(head), Of(ErrorKind::kThrottled));
     EXPECT_GT(QuotaGate(), At(2));
-    quota_.value.ClearGate(&wakes_);
+    quota_.alone().ClearGate(&wakes_);
   }
 }
 
@@ -225,7 +227,7 @@ TEST_F(SharedStateTest, AnOpenBreakerIsKnownToWhoOpenedIt) {
                                   &wakes_);
   }
   EXPECT_EQ(known.source, DelaySource::kBreaker);
-  EXPECT_EQ(known.time, endpoint_.value.breaker().open_until());
+  EXPECT_EQ(known.time, endpoint_.alone().breaker().open_until());
   EXPECT_GT(known.time, At(2));
 }
 

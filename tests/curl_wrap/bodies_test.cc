@@ -157,7 +157,7 @@ TEST_F(BodiesTest, ReadAndSeek) {
     }
     const CallResult result = app.Perform(kLong);
     EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
-    EXPECT_EQ(result.record.method, "PUT");
+    EXPECT_EQ(result.record.names.method(), "PUT");
     EXPECT_EQ(source.seeks, 3);
     ExpectFourTimes(body_);
   }

@@ -35,8 +35,9 @@ TEST_F(HandleTest, AnAnswerPassesThrough) {
   EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
   EXPECT_FALSE(result.retry_at.has_value());
   EXPECT_EQ(result.record.total_attempts, 1);
-  EXPECT_EQ(result.record.method, "GET");
-  EXPECT_EQ(result.record.target, absl::StrCat("127.0.0.1:", server_->port()));
+  EXPECT_EQ(result.record.names.method(), "GET");
+  EXPECT_EQ(result.record.names.target(),
+            absl::StrCat("127.0.0.1:", server_->port()));
   EXPECT_EQ(app.sink.body, "hello");
   EXPECT_EQ(app.Head("X-Some"), "thing");
   EXPECT_EQ(Sends(), 1);
@@ -207,13 +208,13 @@ TEST_F(HandleTest, CustomRequestDecidesTheMethod) {
   app.curl.SetOpt(CURLOPT_CUSTOMREQUEST, "PATCH");
   CallResult result = app.Perform(kLong);
   EXPECT_EQ(result.stop_reason, StopReason::kNotIdempotent);
-  EXPECT_EQ(result.record.method, "PATCH");
+  EXPECT_EQ(result.record.names.method(), "PATCH");
   server_->Script({Reply::ResetBeforeHead(), Reply::Of(200)});
   app.Post("x");
   app.curl.SetOpt(CURLOPT_CUSTOMREQUEST, "DELETE");
   result = app.Perform(kLong);
   EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
-  EXPECT_EQ(result.record.method, "DELETE");
+  EXPECT_EQ(result.record.names.method(), "DELETE");
 }
 
 TEST_F(HandleTest, ThrottledPostIsSentAgain) {
@@ -356,7 +357,7 @@ TEST_F(HandleTest, HeadsOfATunnel) {
   const CallResult result = app.Perform(kLong);
   EXPECT_EQ(result.code, CURLE_OK) << app.error;
   EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
-  EXPECT_EQ(result.record.target, "server.invalid:80");
+  EXPECT_EQ(result.record.names.target(), "server.invalid:80");
   EXPECT_EQ(result.record.total_attempts, 2);
   EXPECT_EQ(result.record.attempts[0].outcome.status, 503);
   EXPECT_EQ(app.sink.body, "through");
@@ -395,7 +396,7 @@ TEST_F(HandleTest, HeadHasNoBody) {
   app.curl.SetOpt(CURLOPT_NOBODY, 1L);
   const CallResult result = app.Perform(kLong);
   EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
-  EXPECT_EQ(result.record.method, "HEAD");
+  EXPECT_EQ(result.record.names.method(), "HEAD");
   EXPECT_EQ(app.Head("X-A"), "b");
   EXPECT_EQ(app.sink.body, "");
   EXPECT_EQ(Sends(), 2);
@@ -727,7 +728,7 @@ TEST_F(HandleTest, ResetForgets) {
   app.curl.SetOpt(CURLOPT_WRITEFUNCTION, &Sink::OnBody);
   app.curl.SetOpt(CURLOPT_WRITEDATA, &app.sink);
   const CallResult result = app.Perform(kLong);
-  EXPECT_EQ(result.record.method, "GET");
+  EXPECT_EQ(result.record.names.method(), "GET");
   EXPECT_EQ(app.sink.head, "");
   EXPECT_EQ(app.sink.body, "x");
   EXPECT_EQ(server_->connections(), 1);
@@ -758,8 +759,8 @@ TEST_F(HandleTest, BorrowedHandles) {
     server_->Script({Reply::CloseAfterRead()});
     const CallResult result = curl.Perform();
     EXPECT_EQ(result.stop_reason, StopReason::kNotIdempotent);
-    EXPECT_EQ(result.record.method, "unknown");
-    EXPECT_EQ(result.record.target,
+    EXPECT_EQ(result.record.names.method(), "unknown");
+    EXPECT_EQ(result.record.names.target(),
               absl::StrCat("127.0.0.1:", server_->port()));
   }
   curl_easy_cleanup(easy);
@@ -1124,7 +1125,7 @@ TEST_F(HandleTest, SecretsStayWhereTheyAre) {
   EXPECT_GT(lines.size(), 3u);
   const std::string all =
       absl::StrCat(absl::StrJoin(lines, "\n"), FormatCallRecord(result.record),
-                   result.record.target, result.record.method);
+                   result.record.names.target(), result.record.names.method());
   EXPECT_FALSE(absl::StrContains(all, "CANARY")) << all;
   EXPECT_FALSE(absl::StrContains(all, "user")) << all;
 }

@@ -126,10 +126,10 @@ TEST(RecordTest, OfACallThatPassesThrough) {
   const CallRecord& record = result.record;
   EXPECT_GE(record.wall_start, before - absl::Seconds(1));
   EXPECT_LE(record.wall_start, absl::Now() + absl::Seconds(1));
-  EXPECT_EQ(record.policy, "careful");
+  EXPECT_EQ(record.names.policy(), "careful");
   EXPECT_EQ(record.protocol, Protocol::kHttp);
-  EXPECT_EQ(record.method, "GET");
-  EXPECT_EQ(record.target, absl::StrCat("127.0.0.1:", server->port()));
+  EXPECT_EQ(record.names.method(), "GET");
+  EXPECT_EQ(record.names.target(), absl::StrCat("127.0.0.1:", server->port()));
   EXPECT_TRUE(record.deadline.is_infinite());
   EXPECT_TRUE(record.idempotent);
   EXPECT_EQ(record.total_attempts, 1);
@@ -164,8 +164,8 @@ TEST(RecordTest, NamesThatMustNotBeWrittenDown) {
     App app(NewClient(options), server->Url());
     app.curl.SetOpt(CURLOPT_CUSTOMREQUEST, "GET#key@CANARY");
     const CallResult result = app.Perform(kLong);
-    EXPECT_FALSE(absl::StrContains(result.record.method, "CANARY"))
-        << result.record.method;
+    EXPECT_FALSE(absl::StrContains(result.record.names.method(), "CANARY"))
+        << result.record.names.method();
   }
 }
 

@@ -44,7 +44,7 @@ class TargetsTest : public ::testing::Test {
     call.deadline = absl::Seconds(20);
     const CallResult result = app.curl.Perform(call);
     return absl::StrCat(server_->log().Count() - before, " ",
-                        result.record.policy);
+                        result.record.names.policy());
   }
 
   const std::unique_ptr<HttpServer> server_;

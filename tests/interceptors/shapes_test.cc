@@ -153,7 +153,7 @@ TEST_F(ShapesTest, FactoryOnAChannelOfOnesOwn) {
   FailTwice();
   EchoCall call(Api::kSync, channel);
   EXPECT_TRUE(call.Run().ok());
-  EXPECT_EQ(call.record().target, "the echo service");
+  EXPECT_EQ(call.record().names.target(), "the echo service");
   EXPECT_EQ(server_->log().Count(), 3);
 }
 
@@ -332,7 +332,7 @@ TEST_F(ShapesTest, GenericStub) {
   ASSERT_TRUE(response.DumpToSingleSlice(&answer).ok());
   EXPECT_EQ(std::string(answer.begin(), answer.end()), Bytes("at last"));
   EXPECT_EQ(server_->log().Count(), 3);
-  EXPECT_EQ(RecordOf(context)->method, kSay);
+  EXPECT_EQ(RecordOf(context)->names.method(), kSay);
 }
 
 }  // namespace

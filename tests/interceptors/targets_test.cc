@@ -56,7 +56,7 @@ class TargetsTest : public ::testing::Test {
     call.Run();
     const std::optional<CallRecord> record = RecordOf(call.context());
     return absl::StrCat(server_->log().Count() - before, " ",
-                        record ? record->policy : "-");
+                        record ? record->names.policy() : "-");
   }
 
   const std::unique_ptr<GrpcServer> server_;

@@ -84,8 +84,8 @@ TEST_P(UnaryTest, Ok) {
   const CallRecord record = call.record();
   EXPECT_EQ(record.stop_reason, StopReason::kSuccess);
   EXPECT_EQ(record.protocol, Protocol::kGrpc);
-  EXPECT_EQ(record.target, server_->address());
-  EXPECT_EQ(record.method, kSay);
+  EXPECT_EQ(record.names.target(), server_->address());
+  EXPECT_EQ(record.names.method(), kSay);
   ASSERT_EQ(record.attempts.size(), 1u);
   EXPECT_EQ(record.attempts[0].outcome.kind, ErrorKind::kOk);
 }

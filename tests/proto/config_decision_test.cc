@@ -281,7 +281,7 @@ std::shared_ptr<Client> ClientOf(const Settings& settings) {
 std::string NameInTheRecord(Settings settings) {
   CallRequest request;
   Call call(ClientOf(settings), request, std::make_shared<Parker>());
-  return call.record().policy;
+  return call.record().names.policy();
 }
 
 std::string DriversMayTouchCalls(Settings settings) {
@@ -306,7 +306,7 @@ TEST(ConfigDecisionTest, ACallsRecordNamesItsPolicyAndItsDate) {
   CallRequest request;
   request.retry = RetryOptions();
   Call plain(ClientOf(settings), request, std::make_shared<Parker>());
-  EXPECT_EQ(plain.record().policy, "batch");
+  EXPECT_EQ(plain.record().names.policy(), "batch");
   TargetPolicy urgent(settings);
   urgent.name = "urgent";
   urgent.match.hosts = {"a"};
@@ -317,7 +317,7 @@ TEST(ConfigDecisionTest, ACallsRecordNamesItsPolicyAndItsDate) {
   request.policy = client->PolicyOf(route);
   const absl::Time before = absl::Now();
   Call other(client, request, std::make_shared<Parker>());
-  EXPECT_EQ(other.record().policy, "urgent");
+  EXPECT_EQ(other.record().names.policy(), "urgent");
   EXPECT_LT(absl::AbsDuration(other.record().wall_start - before),
             absl::Hours(1));
 }

@@ -89,9 +89,7 @@ CallRecord RandomRecord(uint64_t seed) {
   r.call_id = dice.Bits();
   r.seed = dice.Bits();
   r.protocol = dice.Of<Protocol>(3);
-  r.target = dice.Text();
-  r.method = dice.Text();
-  r.policy = dice.Text();
+  r.names = CallNames(dice.Text(), dice.Text(), dice.Text());
   if (dice.Chance(0.9)) {
     r.wall_start =
         absl::FromUnixSeconds(
@@ -205,12 +203,11 @@ TEST(RecordConvertTest, RoundTripLosesNothing) {
 // A new member of the structs does not compile here. It belongs into RandomRecord
 // above (and into the proto, where the test before this one finds it).
 [[maybe_unused]] void EveryMember(const CallRecord& record) {
-  [[maybe_unused]] const auto& [call_id, seed, protocol, target, method, policy,
-                                wall_start, begin, end, deadline, idempotent,
-                                cost, yields_to_outer, max_in_flight,
-                                stop_reason, retry_at, total_attempts, attempts,
-                                dispatches, dropped_dispatches, events] =
-      record;
+  [[maybe_unused]] const auto& [call_id, seed, protocol, names, wall_start,
+                                begin, end, deadline, idempotent, cost,
+                                yields_to_outer, max_in_flight, stop_reason,
+                                retry_at, total_attempts, attempts, dispatches,
+                                dropped_dispatches, events] = record;
   [[maybe_unused]] const auto& [number, start, head, attempt_end, outcome,
                                 waited, wait_source, hedge, lost,
                                 garbage_pushback, replayable, not_before,
@@ -456,11 +453,11 @@ TEST(RecordConvertTest, AUrlIsNoTarget) {
 
 TEST(RecordConvertTest, BytesThatAreNoText) {
   CallRecord record;
-  record.target = "caf\xe9:80";
-  record.method = "\xff\xfe\xed\xa0\x80\xf5\xc0\x80G\xc3\xa9T\xe2\x82";
+  record.names = CallNames(
+      "caf\xe9:80", "\xff\xfe\xed\xa0\x80\xf5\xc0\x80G\xc3\xa9T\xe2\x82", "");
   const CallRecord back = RecordFromJson(RecordToJson(record)).value();
-  EXPECT_EQ(back.target, "caf?:80");
-  EXPECT_EQ(back.method, "????????G\xc3\xa9T??");
+  EXPECT_EQ(back.names.target(), "caf?:80");
+  EXPECT_EQ(back.names.method(), "????????G\xc3\xa9T??");
 }
 
 // ---- The guide.
@@ -486,9 +483,7 @@ CallRecord ExampleRecord() {
   CallRecord record = sim.calls()[0].record();
   // What a driver says, and the simulation does not.
   record.protocol = Protocol::kHttp;
-  record.target = "api.example.com:443";
-  record.method = "POST";
-  record.policy = "default";
+  record.names = CallNames("api.example.com:443", "POST", "default");
   record.wall_start = absl::FromUnixMillis(1767366245250);
   return record;
 }

@@ -129,8 +129,7 @@ TEST(BlockingDriverTest, CancelFromAnotherThreadEndsAWait) {
       const auto quota = client->QuotaOf("q", MonotonicNow());
       while (true) {
         {
-          const std::lock_guard<std::mutex> lock(quota->mutex);
-          if (!quota->value.queue().empty()) break;
+          if (!(*quota)->queue().empty()) break;
         }
         std::this_thread::yield();
       }
@@ -141,7 +140,7 @@ TEST(BlockingDriverTest, CancelFromAnotherThreadEndsAWait) {
   canceller.join();
   EXPECT_EQ(call.record().stop_reason, StopReason::kCancelled);
   const auto quota = client->QuotaOf("q", MonotonicNow());
-  EXPECT_TRUE(quota->value.queue().empty());
+  EXPECT_TRUE((*quota)->queue().empty());
 }
 
 TEST(BlockingDriverTest, CancelDuringAnAttempt) {
@@ -154,10 +153,9 @@ TEST(BlockingDriverTest, CancelDuringAnAttempt) {
   RunBlocking(&call, parker.get(), &script);
   EXPECT_EQ(call.record().stop_reason, StopReason::kCancelled);
   EXPECT_EQ(script.sends.size(), 1u);
+  EXPECT_TRUE((*client->QuotaOf("q", MonotonicNow()))->IsIdle(MonotonicNow()));
   EXPECT_TRUE(
-      client->QuotaOf("q", MonotonicNow())->value.IsIdle(MonotonicNow()));
-  EXPECT_TRUE(
-      client->EndpointOf("e", MonotonicNow())->value.IsIdle(MonotonicNow()));
+      (*client->EndpointOf("e", MonotonicNow()))->IsIdle(MonotonicNow()));
 }
 
 TEST(BlockingDriverTest, CancelThatOnlyTheWaitSees) {
@@ -182,8 +180,7 @@ TEST(BlockingDriverTest, OperatorsWakeThoseWhoWait) {
       const auto quota = client->QuotaOf("q", MonotonicNow());
       while (true) {
         {
-          const std::lock_guard<std::mutex> lock(quota->mutex);
-          if (!quota->value.queue().empty()) break;
+          if (!(*quota)->queue().empty()) break;
         }
         std::this_thread::yield();
       }
@@ -292,10 +289,10 @@ TEST(BlockingDriverTest, ManyThreadsOneThrottledKey) {
   EXPECT_EQ(answered.load(), 40);
   const auto quota = client->QuotaOf("q", MonotonicNow());
   const auto endpoint = client->EndpointOf("e", MonotonicNow());
-  EXPECT_TRUE(quota->value.queue().empty());
-  EXPECT_TRUE(endpoint->value.queue().empty());
-  EXPECT_TRUE(quota->value.IsIdle(MonotonicTime::Infinite()));
-  EXPECT_TRUE(endpoint->value.IsIdle(MonotonicTime::Infinite()));
+  EXPECT_TRUE((*quota)->queue().empty());
+  EXPECT_TRUE((*endpoint)->queue().empty());
+  EXPECT_TRUE((*quota)->IsIdle(MonotonicTime::Infinite()));
+  EXPECT_TRUE((*endpoint)->IsIdle(MonotonicTime::Infinite()));
 }
 
 }  // namespace

@@ -182,15 +182,15 @@ TEST(ClientTest, ClearGateWakesAndOpens) {
   WakeList wakes;
   const auto waker = std::make_shared<Waker>();
   const MonotonicTime limit = now + absl::Hours(2);
-  const Quota::Answer a = quota->value.Ask({now, 1}, waker, now, limit, &wakes);
-  quota->value.OnAnswer(a.permit, testing::ThrottledOutcome(absl::Hours(1)),
-                        now, &wakes);
-  ASSERT_EQ(quota->value.Ask({now, 2}, waker, now, limit, &wakes).verdict,
+  const Quota::Answer a = (*quota)->Ask({now, 1}, waker, now, limit, &wakes);
+  (*quota)->OnAnswer(a.permit, testing::ThrottledOutcome(absl::Hours(1)), now,
+                     &wakes);
+  ASSERT_EQ((*quota)->Ask({now, 2}, waker, now, limit, &wakes).verdict,
             Verdict::kWait);
   EXPECT_FALSE(client->ClearGate("unknown"));
   EXPECT_TRUE(client->ClearGate("q"));
   EXPECT_EQ(waker->woken, 1);
-  EXPECT_EQ(quota->value.Ask({now, 2}, waker, now, limit, &wakes).verdict,
+  EXPECT_EQ((*quota)->Ask({now, 2}, waker, now, limit, &wakes).verdict,
             Verdict::kGo);
 }
 
@@ -202,11 +202,11 @@ TEST(ClientTest, ClearGateOfAnEndpoint) {
   const auto waker = std::make_shared<Waker>();
   WakeList wakes;
   const auto ask = [&](uint64_t id) {
-    return endpoint->value.Ask({now, id}, waker, now, limit, WhenOpen::kWait,
-                               &wakes);
+    return (*endpoint)->Ask({now, id}, waker, now, limit, WhenOpen::kWait,
+                            &wakes);
   };
   const Endpoint::Answer a = ask(1);
-  endpoint->value.OnAttemptDone(
+  (*endpoint)->OnAttemptDone(
       a.permit, testing::TransientOutcome(Processed::kUnknown, absl::Hours(1)),
       /*head_seen=*/false, now, 0.0, &wakes);
   ASSERT_EQ(ask(2).verdict, Verdict::kWait);

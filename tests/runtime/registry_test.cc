@@ -62,15 +62,14 @@ TEST(RegistryTest, NeverForgetsWhatIsBusy) {
   WakeList wakes;
   {
     const auto out = r.Get("out", At(0), MakeQuota);
-    out->value.Ask({At(0), 1}, std::make_shared<Silent>(), At(0), At(10),
-                   &wakes);
+    (*out)->Ask({At(0), 1}, std::make_shared<Silent>(), At(0), At(10), &wakes);
   }
   {
     const auto gated = r.Get("gated", At(0), MakeQuota);
-    const Quota::Answer a = gated->value.Ask(
+    const Quota::Answer a = (*gated)->Ask(
         {At(0), 1}, std::make_shared<Silent>(), At(0), At(10), &wakes);
-    gated->value.OnAnswer(a.permit, testing::ThrottledOutcome(absl::Hours(1)),
-                          At(0), &wakes);
+    (*gated)->OnAnswer(a.permit, testing::ThrottledOutcome(absl::Hours(1)),
+                       At(0), &wakes);
   }
   for (int i = 0; i < 100; ++i) r.Get(absl::StrCat("k", i), At(i), MakeQuota);
   EXPECT_EQ(r.Find("held"), held);
@@ -105,13 +104,13 @@ TEST(RegistryTest, KeepsAnEndpointWhoseBreakerIsOpen) {
     WakeList wakes;
     for (uint64_t i = 0; i < 3; ++i) {
       const Endpoint::Answer a =
-          e->value.Ask({At(0), i}, std::make_shared<Silent>(), At(0), At(10),
-                       WhenOpen::kWait, &wakes);
-      e->value.OnAttemptDone(a.permit,
-                             testing::TransientOutcome(Processed::kUnknown),
-                             false, At(0), 0, &wakes);
+          (*e)->Ask({At(0), i}, std::make_shared<Silent>(), At(0), At(10),
+                    WhenOpen::kWait, &wakes);
+      (*e)->OnAttemptDone(a.permit,
+                          testing::TransientOutcome(Processed::kUnknown), false,
+                          At(0), 0, &wakes);
     }
-    ASSERT_EQ(e->value.breaker().state(), CircuitBreaker::State::kOpen);
+    ASSERT_EQ((*e)->breaker().state(), CircuitBreaker::State::kOpen);
   }
   for (int i = 0; i < 50; ++i) r.Get(absl::StrCat("k", i), At(i * 0.001), make);
   EXPECT_NE(r.Find("broken"), nullptr);

@@ -134,9 +134,9 @@ TEST(ReloadTest, ACallKeepsItsPolicy) {
     }
     EXPECT_EQ(call->record().stop_reason, StopReason::kAttemptsExhausted);
   }
-  EXPECT_EQ(old_call.record().policy, "first");
+  EXPECT_EQ(old_call.record().names.policy(), "first");
   EXPECT_EQ(old_call.record().total_attempts, 2);
-  EXPECT_EQ(new_call.record().policy, "second");
+  EXPECT_EQ(new_call.record().names.policy(), "second");
   EXPECT_EQ(new_call.record().total_attempts, 4);
 }
 
@@ -153,21 +153,19 @@ Settings WithLimit(int64_t per_hour) {
 }
 
 int64_t LeftIn(const std::shared_ptr<SharedQuota>& quota) {
-  const std::lock_guard<std::mutex> lock(quota->mutex);
-  return quota->value.limiter()->LevelOf(0, MonotonicNow()).left;
+  return (*quota)->limiter()->LevelOf(0, MonotonicNow()).left;
 }
 
 TEST(ReloadTest, LevelsScale) {
   const auto client = *Client::Create(ClientOptions(WithLimit(100)));
   const auto quota = client->QuotaOf("k", MonotonicNow());
   {
-    const std::lock_guard<std::mutex> lock(quota->mutex);
     WakeList wakes;
     Cost cost;
     cost.requests = 75;
-    (void)quota->value.Ask({MonotonicNow(), 1}, std::make_shared<NeverWoken>(),
-                           cost, MonotonicNow(), MonotonicTime::Infinite(),
-                           &wakes);
+    (void)(*quota)->Ask({MonotonicNow(), 1}, std::make_shared<NeverWoken>(),
+                        cost, MonotonicNow(), MonotonicTime::Infinite(),
+                        &wakes);
   }
   EXPECT_EQ(LeftIn(quota), 25);
   ASSERT_TRUE(client->Reload(WithLimit(1000)).ok());
@@ -216,19 +214,17 @@ TEST(ReloadTest, TheBreakerStaysOpenAndGetsTheNewOptions) {
   const MonotonicTime now = MonotonicNow();
   const auto endpoint = client->EndpointOf("k", now);
   const auto ask = [&] {
-    const std::lock_guard<std::mutex> lock(endpoint->mutex);
     WakeList wakes;
-    return endpoint->value.Ask({now, 1}, std::make_shared<NeverWoken>(),
-                               MonotonicNow(), now + absl::Hours(9),
-                               WhenOpen::kWait, &wakes);
+    return (*endpoint)->Ask({now, 1}, std::make_shared<NeverWoken>(),
+                            MonotonicNow(), now + absl::Hours(9),
+                            WhenOpen::kWait, &wakes);
   };
   const Endpoint::Answer answer = ask();
   {
-    const std::lock_guard<std::mutex> lock(endpoint->mutex);
     WakeList wakes;
-    endpoint->value.OnAttemptDone(
-        answer.permit, testing::TransientOutcome(Processed::kUnknown),
-        /*head_seen=*/false, now, 0.0, &wakes);
+    (*endpoint)->OnAttemptDone(answer.permit,
+                               testing::TransientOutcome(Processed::kUnknown),
+                               /*head_seen=*/false, now, 0.0, &wakes);
   }
   EXPECT_EQ(ask().verdict, Verdict::kWait);
   settings.endpoint.max_waiters = 7;
@@ -322,7 +318,7 @@ TEST(ReloadTest, NoCallSeesAMixture) {
         const std::string expected =
             absl::StrCat((t + i) % 2 == 0 ? "target-" : "top-",
                          call.record().total_attempts);
-        if (call.record().policy != expected) ++wrong;
+        if (call.record().names.policy() != expected) ++wrong;
         if (ref.table->top().retry.max_attempts + 10 !=
             ref.table->targets()[0].retry.max_attempts) {
           ++wrong;

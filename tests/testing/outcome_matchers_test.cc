@@ -30,8 +30,7 @@ using ::testing::StringMatchResultListener;
 CallRecord Throttled() {
   CallRecord record;
   record.protocol = Protocol::kHttp;
-  record.target = "127.0.0.1:80";
-  record.method = "POST";
+  record.names = CallNames("127.0.0.1:80", "POST", "");
   record.stop_reason = StopReason::kSuccess;
   record.total_attempts = 2;
   AttemptRecord attempt;

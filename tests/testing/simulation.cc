@@ -84,7 +84,7 @@ class Simulation::CallWaiter final : public Waiter {
     call->wake_pending_ = true;
     s->Schedule(s->now_ + s->Late(), call_, [s, call] {
       call->wake_pending_ = false;
-      s->Feed(call, [s](Execution* e) { e->OnWake(s->now_); });
+      s->Feed(call, [s](LightExecution* e) { e->OnWake(s->now_); });
     });
   }
   size_t call() const { return call_; }
@@ -124,6 +124,23 @@ class Simulation::Counted final : public SharedState {
       ++simulation_->out_[endpoint_];
     }
     return a;
+  }
+  bool TryDispatch(MonotonicTime now, LanePermit* permit,
+                   WakeList* wakes) override {
+    if (!real_->TryDispatch(now, permit, wakes)) return false;
+    ++out;
+    ++simulation_->out_[endpoint_];
+    return true;
+  }
+  bool TryGoodHead(const LanePermit& permit, MonotonicTime now) override {
+    return real_->TryGoodHead(permit, now);
+  }
+  bool TryGoodEnd(const LanePermit& permit, bool head_seen, MonotonicTime now,
+                  WakeList* wakes) override {
+    if (!real_->TryGoodEnd(permit, head_seen, now, wakes)) return false;
+    --out;
+    --simulation_->out_[endpoint_];
+    return true;
   }
   void CountForHedges(MonotonicTime now) override {
     real_->CountForHedges(now);
@@ -194,10 +211,9 @@ Simulation::Call::Call(Simulation* simulation, size_t number,
   spec.billable = options.billable;
   spec.cost = options.cost;
   spec.max_in_flight = options.max_in_flight;
-  spec.target = "server";
-  spec.method = "CALL";
-  execution_ = std::make_unique<Execution>(spec, &options_.retry, shared_.get(),
-                                           waiter_);
+  spec.names = CallNames("server", "CALL", "");
+  execution_ = std::make_unique<LightExecution>(spec, &options_.retry,
+                                                shared_.get(), waiter_);
 }
 
 Simulation::Call::~Call() = default;
@@ -226,7 +242,7 @@ Simulation::~Simulation() {
 
 std::shared_ptr<Guarded<Quota, Simulation::Mutex>> Simulation::NewQuota() {
   auto state = std::make_shared<Guarded<Quota, Mutex>>(quota_options_);
-  state->mutex.simulation = this;
+  state->mutex().simulation = this;
   return state;
 }
 
@@ -234,7 +250,7 @@ std::shared_ptr<Guarded<Endpoint, Simulation::Mutex>>
 Simulation::NewEndpoint() {
   auto state =
       std::make_shared<Guarded<Endpoint, Mutex>>(endpoint_options_, now_);
-  state->mutex.simulation = this;
+  state->mutex().simulation = this;
   return state;
 }
 
@@ -243,21 +259,22 @@ void Simulation::Reconfigure(const QuotaOptions& quota,
   quota_options_ = quota;
   endpoint_options_ = endpoint;
   WakeList wakes;
-  for (const auto& q : quotas_) q->value.Reconfigure(quota, now_, &wakes);
-  for (const auto& e : endpoints_) e->value.Reconfigure(endpoint, now_, &wakes);
+  for (const auto& q : quotas_) q->alone().Reconfigure(quota, now_, &wakes);
+  for (const auto& e : endpoints_)
+    e->alone().Reconfigure(endpoint, now_, &wakes);
   for (const auto& waiter : wakes) waiter->Wake();
 }
 
 int Simulation::Forget() {
   int forgotten = 0;
   for (auto& q : quotas_) {
-    if (q.use_count() > 1 || !q->value.IsIdle(now_)) continue;
+    if (q.use_count() > 1 || !q->alone().IsIdle(now_)) continue;
     q = NewQuota();
     ++forgotten;
   }
   for (size_t i = 0; i < endpoints_.size(); ++i) {
     auto& e = endpoints_[i];
-    if (e.use_count() > 1 || !e->value.IsIdle(now_)) continue;
+    if (e.use_count() > 1 || !e->alone().IsIdle(now_)) continue;
     if (out_[i] != 0) Broken("an endpoint is forgotten with attempts out");
     e = NewEndpoint();
     answers_[i] = 0;
@@ -274,12 +291,12 @@ size_t Simulation::AddCall(const SimCallOptions& options) {
   Schedule(start, n, [this, call] {
     call->ticket_ = now_;
     call->shared_->Hold();
-    Feed(call, [this](Execution* e) { e->Begin(now_); });
+    Feed(call, [this](LightExecution* e) { e->Begin(now_); });
   });
   if (options.cancel != absl::InfiniteDuration()) {
     Schedule(start + options.cancel, n, [this, call] {
       call->taken_back_ = !call->finished_;
-      Feed(call, [this](Execution* e) { e->OnCancel(now_); });
+      Feed(call, [this](LightExecution* e) { e->OnCancel(now_); });
     });
   }
   return n;
@@ -336,8 +353,8 @@ void Simulation::Run(absl::Duration until) {
 }
 
 void Simulation::Feed(Call* call,
-                      const std::function<void(Execution*)>& event) {
-  Execution* const e = call->execution_.get();
+                      const std::function<void(LightExecution*)>& event) {
+  LightExecution* const e = call->execution_.get();
   call->busy_ = true;
   const Execution::Phase before = e->phase();
   const MonotonicTime now = now_;
@@ -358,7 +375,7 @@ void Simulation::Feed(Call* call,
 }
 
 void Simulation::Drain(Call* call) {
-  Execution* const e = call->execution_.get();
+  LightExecution* const e = call->execution_.get();
   Action action;
   while (e->NextAction(&action)) {
     if (call->finished_) Broken("an action after kFinish");
@@ -373,7 +390,7 @@ void Simulation::Drain(Call* call) {
         Schedule(action.time + Late(), call->number_, [this, call, epoch] {
           if (epoch != call->timer_epoch_) return;
           call->timer_ = MonotonicTime::Infinite();
-          Feed(call, [this](Execution* x) { x->OnTimer(now_); });
+          Feed(call, [this](LightExecution* x) { x->OnTimer(now_); });
         });
         break;
       }
@@ -392,8 +409,9 @@ void Simulation::Drain(Call* call) {
         Schedule(now_ + Late(), call->number_, [this, call, n] {
           Outcome cancelled;
           cancelled.kind = ErrorKind::kCancelled;
-          Feed(call,
-               [&](Execution* x) { x->OnAttemptDone(n, cancelled, now_); });
+          Feed(call, [&](LightExecution* x) {
+            x->OnAttemptDone(n, cancelled, now_);
+          });
         });
         break;
       }
@@ -412,12 +430,11 @@ void Simulation::Send(Call* call, const Action& action) {
   ++call->timer_epoch_;
   call->timer_ = MonotonicTime::Infinite();
   const SimCallOptions& o = call->options_;
-  const Execution& e = *call->execution_;
   if (static_cast<int>(call->live_.size()) >= o.max_in_flight) {
     Broken("more attempts at a time than the call may have");
   }
   const bool hedge = !call->live_.empty();
-  if (now_ >= e.spec().deadline) Broken("a send at or after the deadline");
+  if (now_ >= action.time) Broken("a send at or after the deadline");
   for (const Wall& wall :
        {quota_walls_[o.quota], endpoint_walls_[o.endpoint]}) {
     // Who decided in the same instant as the answer arrived, or, preempted, a
@@ -462,15 +479,17 @@ void Simulation::Send(Call* call, const Action& action) {
       Schedule(head, call->number_, [this, call, n, reply] {
         if (call->open_.count(n) == 0) return;
         Told(*call, reply.outcome);
-        Feed(call,
-             [&](Execution* x) { x->OnAnswerHead(n, reply.outcome, now_); });
+        Feed(call, [&](LightExecution* x) {
+          x->OnAnswerHead(n, reply.outcome, now_);
+        });
       });
     }
     Schedule(done, call->number_, [this, call, n, reply] {
       if (call->open_.erase(n) == 0) return;
       call->live_.erase(n);
-      Feed(call,
-           [&](Execution* x) { x->OnAttemptDone(n, reply.outcome, now_); });
+      Feed(call, [&](LightExecution* x) {
+        x->OnAttemptDone(n, reply.outcome, now_);
+      });
     });
   } else if (!action.time.is_infinite()) {
     Schedule(action.time, call->number_, [this, call, n] {
@@ -478,7 +497,8 @@ void Simulation::Send(Call* call, const Action& action) {
       call->live_.erase(n);
       Outcome timeout = TransientOutcome(Processed::kUnknown);
       timeout.timed_out = true;
-      Feed(call, [&](Execution* x) { x->OnAttemptDone(n, timeout, now_); });
+      Feed(call,
+           [&](LightExecution* x) { x->OnAttemptDone(n, timeout, now_); });
     });
   }
 }
@@ -531,21 +551,21 @@ void Simulation::CheckDoomed(const char* which, const WaitQueue& queue,
 
 void Simulation::CheckRest() {
   for (const auto& q : quotas_) {
-    CheckDoomed("quota", q->value.queue(), q->value.pacer().gate_until());
-    MonotonicTime earliest = q->value.pacer().Earliest(now_);
-    if (const RateLimiter* const limiter = q->value.limiter()) {
+    CheckDoomed("quota", q->alone().queue(), q->alone().pacer().gate_until());
+    MonotonicTime earliest = q->alone().pacer().Earliest(now_);
+    if (const RateLimiter* const limiter = q->alone().limiter()) {
       WakeList head;
-      q->value.queue().CollectHead(&head);
+      q->alone().queue().CollectHead(&head);
       if (!head.empty()) {
         const size_t call = static_cast<CallWaiter*>(head[0].get())->call();
         earliest = Later(earliest,
                          limiter->Earliest(calls_[call].options_.cost, now_));
       }
     }
-    CheckHead("quota", q->value.queue(), earliest);
+    CheckHead("quota", q->alone().queue(), earliest);
   }
   for (size_t i = 0; i < endpoints_.size(); ++i) {
-    const Endpoint& e = endpoints_[i]->value;
+    const Endpoint& e = endpoints_[i]->alone();
     CheckDoomed("endpoint", e.queue(), e.pacer().gate_until());
     if (e.breaker().state() == CircuitBreaker::State::kOpen) {
       CheckDoomed("endpoint", e.queue(), e.breaker().open_until());
@@ -576,21 +596,21 @@ void Simulation::CheckEnd() {
     }
   }
   for (const auto& q : quotas_) {
-    if (!q->value.queue().empty())
+    if (!q->alone().queue().empty())
       Broken("somebody is left in a quota's queue");
-    if (!q->value.IsIdle(MonotonicTime::Infinite())) {
+    if (!q->alone().IsIdle(MonotonicTime::Infinite())) {
       Broken("a quota counts permits that are out");
     }
   }
   for (const auto& e : endpoints_) {
-    if (!e->value.queue().empty()) {
+    if (!e->alone().queue().empty()) {
       Broken("somebody is left in an endpoint's queue");
     }
-    if (e->value.breaker().state() == CircuitBreaker::State::kClosed &&
-        !e->value.IsIdle(MonotonicTime::Infinite())) {
+    if (e->alone().breaker().state() == CircuitBreaker::State::kClosed &&
+        !e->alone().IsIdle(MonotonicTime::Infinite())) {
       Broken("an endpoint counts permits that are out");
     }
-    const int level = e->value.budget().level();
+    const int level = e->alone().budget().level();
     if (level < 0 || level > endpoint_options_.budget.capacity) {
       Broken("a budget outside its bounds");
     }

@@ -11,7 +11,7 @@
 //   EXPECT_EQ(sim.Faults(), "");             // see "What it checks"
 //   EXPECT_EQ(sim.calls()[0].record().stop_reason, StopReason::kSuccess);
 //
-// It is a driver like the others: the real Execution, the real Quota and
+// It is a driver like the others: the real LightExecution, the real Quota and
 // Endpoint, BasicSharedState over a mutex that is none. Timers and wakes may be
 // late by a random bit, and other calls may run in between two locks
 // (`preempt`), which is what threads do to each other.
@@ -52,6 +52,7 @@
 #include "core/cost.h"
 #include "core/endpoint.h"
 #include "core/execution.h"
+#include "core/light_execution.h"
 #include "core/outcome.h"
 #include "core/quota.h"
 #include "core/retry_policy.h"
@@ -168,8 +169,8 @@ class Simulation {
   MonotonicTime start() const { return options_.start; }
   const std::deque<Call>& calls() const { return calls_; }
   const std::vector<SimSend>& sends() const { return sends_; }
-  Quota& quota(size_t i = 0) { return quotas_[i]->value; }
-  Endpoint& endpoint(size_t i = 0) { return endpoints_[i]->value; }
+  Quota& quota(size_t i = 0) { return quotas_[i]->alone(); }
+  Endpoint& endpoint(size_t i = 0) { return endpoints_[i]->alone(); }
   int64_t wakes() const { return wakes_; }
   // Sends in [from, to) after the start.
   int64_t SendsBetween(absl::Duration from, absl::Duration to) const;
@@ -185,6 +186,7 @@ class Simulation {
 
  private:
   struct Mutex {
+    using Word = PlainWord;
     Simulation* simulation = nullptr;
     void lock() {}
     void unlock() {
@@ -203,7 +205,7 @@ class Simulation {
   void Schedule(MonotonicTime time, size_t call, std::function<void()> what);
   void RunOne(std::multimap<MonotonicTime, Event>::iterator it);
   void Unlocked();
-  void Feed(Call* call, const std::function<void(Execution*)>& event);
+  void Feed(Call* call, const std::function<void(LightExecution*)>& event);
   void Drain(Call* call);
   void Send(Call* call, const Action& action);
   void Told(const Call& call, const Outcome& outcome);
@@ -256,7 +258,6 @@ class Simulation::Call {
   ~Call();
 
   const CallRecord& record() const { return execution_->record(); }
-  const Execution& execution() const { return *execution_; }
   const SimCallOptions& options() const { return options_; }
   bool finished() const { return finished_; }
   MonotonicTime finished_at() const { return finished_at_; }
@@ -268,7 +269,7 @@ class Simulation::Call {
   size_t number_;
   std::shared_ptr<CallWaiter> waiter_;
   std::unique_ptr<Counted> shared_;
-  std::unique_ptr<Execution> execution_;
+  std::unique_ptr<LightExecution> execution_;
   MonotonicTime ticket_;
   MonotonicTime timer_ = MonotonicTime::Infinite();
   uint64_t timer_epoch_ = 0;

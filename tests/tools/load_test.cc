@@ -227,7 +227,7 @@ TEST_F(LoadTest, Config) {
     EXPECT_EQ(r.exit_code, 1);
     EXPECT_EQ(ParseSummary(r.out).attempts, 1);
     ASSERT_EQ(ReadRecords(records).size(), 1);
-    EXPECT_EQ(ReadRecords(records)[0].policy, "once");
+    EXPECT_EQ(ReadRecords(records)[0].names.policy(), "once");
     r = Grpc({"--requests", "1", "--idempotent", "--json", "--config", config});
     EXPECT_EQ(ParseSummary(r.out).attempts, 1);
   }
