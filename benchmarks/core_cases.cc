@@ -12,6 +12,7 @@
 #include "core/action.h"
 #include "core/endpoint.h"
 #include "core/execution.h"
+#include "core/light_execution.h"
 #include "core/outcome.h"
 #include "core/quota.h"
 #include "core/retry_policy.h"
@@ -55,45 +56,79 @@ class NoCall final : public CoreCase {
   }
 };
 
-class CallByKey final : public CoreCase {
+// Calls of one kind, looked up by its keys each time, or kept in hand.
+class RealCall final : public CoreCase {
  public:
-  CallByKey(const std::shared_ptr<Client>& client, int target)
-      : client_(client), waiter_(std::make_shared<NeverWoken>()) {
+  enum class By { kKey, kHandle };
+
+  RealCall(const std::shared_ptr<Client>& client, int target, By by,
+           bool with_record)
+      : client_(client),
+        by_(by),
+        with_record_(with_record),
+        waiter_(std::make_shared<NeverWoken>()) {
     request_.endpoint_key =
         absl::StrFormat("api-%04d.eu-west.example.com:443", target);
     request_.quota_key = request_.endpoint_key + "#0123456";
+    request_.kind_name = request_.quota_key;  // of 40 bytes
     request_.target = request_.endpoint_key;
     request_.method = "POST";
     request_.protocol = Protocol::kHttp;
+    CallKind kind;
+    kind.endpoint_key = request_.endpoint_key;
+    kind.quota_key = request_.quota_key;
+    kind.target = request_.target;
+    kind.method = request_.method;
+    kind.protocol = request_.protocol;
+    WakeList wakes;
+    handle_ =
+        client->HandleOf(kind, client->TopPolicy(), MonotonicNow(), &wakes);
     Run(kWarm);
   }
 
   void Run(int64_t n) override {
     for (int64_t i = 0; i < n; ++i) {
-      Call call(client_, request_, waiter_);
-      Action start;
-      Action finish;
-      call.Begin();
-      const bool started = call.NextAction(&start);
-      call.OnAttemptDone(start.attempt, Outcome{});
-      const bool finished = call.NextAction(&finish);
-      call.TakeAftermath().Deliver();
-      benchmark::DoNotOptimize(&call.record());
-      CheckActions(started, start, finished, finish);
+      if (by_ == By::kKey) {
+        Call call(client_.get(), request_, &waiter_);
+        Drive(&call);
+      } else {
+        Check(client_->IsCurrent(*handle_));
+        Call call(client_.get(), handle_.get(), facts_, &waiter_);
+        Drive(&call);
+      }
     }
   }
 
  private:
+  void Drive(Call* call) const {
+    Action action;
+    call->Begin();
+    Check(call->NextAction(&action) &&
+          action.type == Action::Type::kStartAttempt);
+    call->OnAttemptDone(action.attempt, Outcome{});
+    Check(call->NextAction(&action) && action.type == Action::Type::kFinish &&
+          action.reason == StopReason::kSuccess);
+    call->TakeAftermath().Deliver();
+    if (with_record_) benchmark::DoNotOptimize(&call->record());
+    benchmark::DoNotOptimize(call);
+  }
+
   const std::shared_ptr<Client> client_;
+  const By by_;
+  const bool with_record_;
   const std::shared_ptr<Waiter> waiter_;
   CallRequest request_;
+  CallFacts facts_;
+  HandleRef handle_;
 };
 
 // Two states with no lock.
 struct Unlocked {
   Unlocked() : quota(QuotaOptions{}), endpoint(EndpointOptions{}, now) {}
 
-  MonotonicTime Tick() { return now = now + absl::Nanoseconds(100); }
+  MonotonicTime Tick() {
+    return now = MonotonicTime::FromNanos(now.nanos() + 100);
+  }
 
   MonotonicTime now = MonotonicTime::FromNanos(1);
   Guarded<Quota, NoMutex> quota;
@@ -104,24 +139,32 @@ struct Unlocked {
   uint64_t id = 0;
 };
 
-class Decisions final : public CoreCase {
+// One send and its good answer, decided within the states, which is what they cost
+// when they do not go by the lanes.
+class DecisionsWithin final : public CoreCase {
  public:
-  Decisions() { Run(kWarm); }
+  DecisionsWithin() { Run(kWarm); }
 
-  void Run(int64_t n) override {
-    SharedState* shared = &s_.shared;
+  void Run(int64_t n) override { Decide(&s_, n); }
+
+  static void Decide(Unlocked* s, int64_t n) {
+    SharedState* const shared = &s->shared;
     for (int64_t i = 0; i < n; ++i) {
       WakeList wakes;
       WaitPlace place;
-      const MonotonicTime begin = s_.Tick();
-      place.ticket = {begin, ++s_.id};
+      const MonotonicTime begin = s->Tick();
+      place.ticket = {begin, ++s->id};
+      s->quota.alone();  // closes its lane
+      s->endpoint.alone();
       DispatchAnswer answer =
-          shared->Dispatch(&place, s_.waiter, begin, MonotonicTime::Infinite(),
-                           s_.options.when_open, &wakes);
+          shared->Dispatch(&place, s->waiter, begin, MonotonicTime::Infinite(),
+                           s->options.when_open, &wakes);
       const Outcome outcome;
+      s->quota.alone();  // closes its lane
+      s->endpoint.alone();
       const SharedState::NotBefore known = shared->OnAttemptDone(
-          &answer.permit, outcome, s_.Tick(), /*random=*/0.5, &wakes);
-      const StopReason why = WhyNotRetry(s_.options, RetryFacts{}, outcome);
+          &answer.permit, outcome, s->Tick(), /*random=*/0.5, &wakes);
+      const StopReason why = WhyNotRetry(s->options, RetryFacts{}, outcome);
       shared->Deposit(1);
       benchmark::DoNotOptimize(known);
       Check(answer.verdict == Verdict::kGo && why == StopReason::kSuccess &&
@@ -133,31 +176,56 @@ class Decisions final : public CoreCase {
   Unlocked s_;
 };
 
+// The same by the lanes.
+class Decisions final : public CoreCase {
+ public:
+  Decisions() {
+    DecisionsWithin::Decide(&s_, kWarm);
+    Run(kWarm);
+  }
+
+  void Run(int64_t n) override {
+    SharedState* shared = &s_.shared;
+    for (int64_t i = 0; i < n; ++i) {
+      WakeList wakes;
+      LanePermit permit;
+      const bool sent = shared->TryDispatch(s_.Tick(), &permit, &wakes);
+      const bool done =
+          shared->TryGoodEnd(permit, /*head_seen=*/false, s_.Tick(), &wakes);
+      benchmark::DoNotOptimize(permit);
+      Check(sent && done && wakes.empty());
+    }
+  }
+
+ private:
+  Unlocked s_;
+};
+
 class ExecutionAlone final : public CoreCase {
  public:
   ExecutionAlone() {
-    spec_.names = CallNames("api.example.com:443", "POST", "default");
+    DecisionsWithin::Decide(&s_, kWarm);
     Run(kWarm);
   }
 
   void Run(int64_t n) override {
     for (int64_t i = 0; i < n; ++i) {
-      spec_.call_id = ++s_.id;
-      Execution call(spec_, &s_.options, &s_.shared, s_.waiter);
+      LightExecution call(&source_, MonotonicTime::Infinite(), &s_.options,
+                          /*plain=*/true, &s_.shared);
       Action start;
       Action finish;
       call.Begin(s_.Tick());
       const bool started = call.NextAction(&start);
       call.OnAttemptDone(start.attempt, Outcome{}, s_.Tick());
       const bool finished = call.NextAction(&finish);
-      benchmark::DoNotOptimize(&call.record());
+      benchmark::DoNotOptimize(&call);
       CheckActions(started, start, finished, finish);
     }
   }
 
  private:
   Unlocked s_;
-  CallSpec spec_;
+  const GivenSource source_{CallSpec(), s_.waiter};
 };
 
 class RegistryLookup final : public CoreCase {
@@ -180,8 +248,8 @@ class RegistryLookup final : public CoreCase {
 
  private:
   static constexpr size_t kKeys = 1024;
-  static std::shared_ptr<SharedQuota> Make() {
-    return std::make_shared<SharedQuota>(QuotaOptions{});
+  static SharedQuota Make() {
+    return SharedQuota(/*group_of=*/"", /*version_of=*/1, QuotaOptions{});
   }
 
   const MonotonicTime now_ = MonotonicNow();
@@ -194,7 +262,8 @@ class RegistryLookup final : public CoreCase {
 
 const std::vector<std::string>& CaseNames() {
   static const auto* const names = new std::vector<std::string>{
-      "no call", "call by key", "decisions", "execution", "registry lookup"};
+      "no call",          "call by key", "decisions",
+      "decisions within", "execution",   "registry lookup"};
   return *names;
 }
 
@@ -202,8 +271,18 @@ std::unique_ptr<CoreCase> MakeCase(const std::string& name,
                                    const std::shared_ptr<Client>& client,
                                    int target) {
   if (name == "no call") return std::make_unique<NoCall>();
-  if (name == "call by key") return std::make_unique<CallByKey>(client, target);
+  using By = RealCall::By;
+  if (name == "call by handle") {
+    return std::make_unique<RealCall>(client, target, By::kHandle, false);
+  }
+  if (name == "call by key") {
+    return std::make_unique<RealCall>(client, target, By::kKey, false);
+  }
+  if (name == "call and record") {
+    return std::make_unique<RealCall>(client, target, By::kHandle, true);
+  }
   if (name == "decisions") return std::make_unique<Decisions>();
+  if (name == "decisions within") return std::make_unique<DecisionsWithin>();
   if (name == "execution") return std::make_unique<ExecutionAlone>();
   if (name == "registry lookup") return std::make_unique<RegistryLookup>();
   return nullptr;

@@ -44,77 +44,37 @@ SharedState* Yes() {
 
 }  // namespace
 
-void LightExecution::Begin(MonotonicTime now) {
-  if (stage_ == Stage::kNew && !options_->hedge.enabled) {
-    const MonotonicTime deadline =
-        Earlier(spec_.deadline, now + options_->call_timeout);
-    if (now < deadline && shared_->TryDispatch(now, &permit_, &wakes_)) {
-      stage_ = Stage::kSent;
-      begin_ = now;
-      attempt_deadline_ = Earlier(deadline, now + options_->attempt_timeout);
-      undelivered_ = true;
-      return;
-    }
-  }
-  if (stage_ == Stage::kNew || stage_ == Stage::kUnfolded) Whole()->Begin(now);
-}
-
 LightExecution::HeadDecision LightExecution::OnAnswerHead(
     int n, const Outcome& outcome, MonotonicTime now) {
-  if (stage_ == Stage::kSent && n == 1 && !head_ && !undelivered_ &&
+  if (stage_ == Stage::kSent && n == 1 && !head_ &&
       outcome.kind == ErrorKind::kOk && shared_->TryGoodHead(permit_, now)) {
     head_ = now;
     return HeadDecision::kCommit;
   }
-  if (stage_ == Stage::kDone) return HeadDecision::kCommit;
+  if (is_over()) return HeadDecision::kCommit;
   return Whole()->OnAnswerHead(n, outcome, now);
 }
 
-void LightExecution::OnAttemptDone(int n, const Outcome& outcome,
-                                   MonotonicTime now) {
-  if (stage_ == Stage::kSent && n == 1 && !undelivered_ &&
-      outcome.kind == ErrorKind::kOk && !outcome.pushback &&
-      shared_->TryGoodEnd(permit_, head_.has_value(), now, &wakes_)) {
-    stage_ = Stage::kDone;
-    outcome_ = outcome;
-    had_replayable_ = spec_.replayable;
-    end_ = now;
-    undelivered_ = true;
-    return;
-  }
-  if (stage_ != Stage::kDone) Whole()->OnAttemptDone(n, outcome, now);
-}
-
-bool LightExecution::NextAction(Action* action) {
-  if (stage_ == Stage::kUnfolded) return whole_->NextAction(action);
-  if (!undelivered_) return false;
-  undelivered_ = false;
-  *action = Action();
-  if (stage_ == Stage::kSent) {
-    action->type = Action::Type::kStartAttempt;
-    action->attempt = 1;
-    action->time = attempt_deadline_;
-  } else {
-    action->reason = StopReason::kSuccess;
-  }
-  return true;
+void LightExecution::AddWakes(WakeList wakes) {
+  std::move(wakes.begin(), wakes.end(), std::back_inserter(wakes_));
 }
 
 WakeList LightExecution::TakeWakes() {
   if (stage_ == Stage::kUnfolded) {
     WakeList more = whole_->TakeWakes();
     if (wakes_.empty()) return more;
-    std::move(more.begin(), more.end(), std::back_inserter(wakes_));
+    AddWakes(std::move(more));
   }
   return wakes_.empty() ? WakeList() : std::exchange(wakes_, {});
 }
 
 void LightExecution::Unfold() const {
   const Stage stage = std::exchange(stage_, Stage::kUnfolded);
-  const bool done = stage == Stage::kDone;
-  if (done) spec_.replayable = had_replayable_;
-  whole_.emplace(std::move(spec_), options_, done ? Yes() : shared_,
-                 std::move(waiter_));
+  const bool done = stage == Stage::kEnding || stage == Stage::kEnded;
+  CallSpec spec = source_->Spec();
+  spec.replayable = spec.replayable && (done ? ended_replayable_ : replayable_);
+  whole_.emplace(std::move(spec), options_, done ? Yes() : shared_,
+                 source_->waiter());
   if (stage == Stage::kNew) return;
   AttemptPermit permit = PermitOf(permit_);
   if (head_) {
@@ -123,10 +83,10 @@ void LightExecution::Unfold() const {
   }
   whole_->BeginSent(begin_, permit, head_);
   Action delivered;
-  if (done || !undelivered_) whole_->NextAction(&delivered);
+  if (stage != Stage::kSending) whole_->NextAction(&delivered);
   if (!done) return;
-  whole_->OnAttemptDone(1, outcome_, end_);
-  if (!undelivered_) whole_->NextAction(&delivered);
+  whole_->OnAttemptDone(1, *outcome_, end_);
+  if (stage == Stage::kEnded) whole_->NextAction(&delivered);
 }
 
 }  // namespace forbear

@@ -92,12 +92,29 @@ class OpenLane {
     return 0;
   }
 
+  uint64_t Send() {
+    uint64_t word = word_.Load();
+    while (word < kLastSend) {
+      if (word_.Replace(&word, word + kSend)) return (word >> kDoneBits) + 1;
+    }
+    return 0;
+  }
+
   // A good answer at `now` to one that is out. False: not counted here.
   bool Done(uint64_t generation, MonotonicTime now) {
     uint64_t word = word_.Load();
     while (word < kClosed && (word & kDoneMask) != kDoneMask &&
            generation == generation_.Load() &&
            now.nanos() < static_cast<int64_t>(until_.Load())) {
+      if (word_.Replace(&word, word + 1)) return true;
+    }
+    return false;
+  }
+
+  // Of a lane with one generation and no `until`.
+  bool Done() {
+    uint64_t word = word_.Load();
+    while (word < kClosed && (word & kDoneMask) != kDoneMask) {
       if (word_.Replace(&word, word + 1)) return true;
     }
     return false;

@@ -232,7 +232,7 @@ class BasicSharedState final : public SharedState {
   bool TryDispatch(MonotonicTime now, LanePermit* permit,
                    WakeList* wakes) override {
     if (!endpoint_->lane().is_open()) return false;
-    permit->of_quota = quota_->lane().Send(&permit->generation);
+    permit->of_quota = quota_->lane().Send();
     if (permit->of_quota == 0) return false;
     permit->sent = now;
     permit->of_endpoint = endpoint_->lane().Send(&permit->generation);
@@ -242,18 +242,20 @@ class BasicSharedState final : public SharedState {
     return false;
   }
 
-  bool TryGoodHead(const LanePermit& /*permit*/, MonotonicTime now) override {
+  bool TryGoodHead(const LanePermit& /*permit*/,
+                   MonotonicTime /*now*/) override {
     // The endpoint only counts it, and may as well do so at the end.
-    return endpoint_->lane().is_open() && quota_->lane().Done(0, now);
+    return endpoint_->lane().is_open() && quota_->lane().Done();
   }
 
   bool TryGoodEnd(const LanePermit& permit, bool head_seen, MonotonicTime now,
                   WakeList* wakes) override {
-    if (!endpoint_->lane().is_open()) return false;
-    if (!head_seen && !quota_->lane().Done(0, now)) return false;
+    if (head_seen ? !endpoint_->lane().is_open() : !quota_->lane().Done()) {
+      return false;
+    }
     // Open: the budget is full.
     if (endpoint_->lane().Done(permit.generation, now)) return true;
-    // Closed just now, or the window moves on. No breaker opens on good news: no
+    // It has something to decide, or the window moves on. No breaker opens on good news: no
     // chance is asked for.
     typename Guarded<Endpoint, Mutex>::Turn endpoint(endpoint_);
     endpoint->OnAttemptDone(PermitOf(permit).endpoint, Outcome(),
@@ -339,7 +341,7 @@ class BasicSharedState final : public SharedState {
     permit->head_kind = outcome.kind;
     permit->head_pushback = outcome.pushback;
     const bool good = outcome.kind == ErrorKind::kOk;
-    if (!good || !quota_->lane().Done(0, now)) {
+    if (!good || !quota_->lane().Done()) {
       (*quota_)->OnAnswer(permit->quota, outcome, now, wakes);
     }
     // A good head only counts here, and may as well do so at the end.
@@ -356,8 +358,8 @@ class BasicSharedState final : public SharedState {
     const bool good = outcome.kind == ErrorKind::kOk;
     // Without limits, what it used settles nothing.
     const bool quota_knows =
-        good && (permit->head_seen ? quota_->lane().is_open()
-                                   : quota_->lane().Done(0, now));
+        good &&
+        (permit->head_seen ? quota_->lane().is_open() : quota_->lane().Done());
     if (!quota_knows)
       OnAttemptDoneAtQuota(permit, outcome, now, wakes, &result);
     if (good && !permit->endpoint_head_seen &&

@@ -67,9 +67,11 @@ class MonotonicTime {
 
   // Infinite() and InfinitePast() stay what they are, whatever is added.
   friend MonotonicTime operator+(MonotonicTime t, absl::Duration d) {
+    // First what most options are that say "never".
+    if (d == absl::InfiniteDuration()) {
+      return t == InfinitePast() ? t : Infinite();
+    }
     if (t.is_infinite() || t == InfinitePast()) return t;
-    // Most options that are infinite never come to an end: no division for them.
-    if (d == absl::InfiniteDuration()) return Infinite();
     // Saturates, infinities included. What is longer than the clock's range is
     // for ever, also when added to a time far left of zero.
     const int64_t nanos = absl::ToInt64Nanoseconds(d);

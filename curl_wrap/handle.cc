@@ -165,12 +165,13 @@ void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
                                const PolicyRef& policy, CallResult* result) {
   CallRequest request;
   request.policy = policy;
-  request.retry = options.retry.value_or(policy->retry);
+  request.retry = options.retry;
   if (options.attempt_timeout) {
+    if (!request.retry) request.retry = policy->retry;
     request.retry->attempt_timeout = *options.attempt_timeout;
   }
   std::vector<std::string> faults;
-  ValidateRetry(*request.retry, "retry", &faults);
+  if (request.retry) ValidateRetry(*request.retry, "retry", &faults);
   const ProfileRef profile =
       client->ProfileOf(options.profile, *policy, target.host_port);
   if (!faults.empty() || profile.profile == nullptr ||
@@ -208,7 +209,7 @@ void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
     parker = own_parker;
   }
   {
-    Call call(client, request, own_parker);
+    Call call(client.get(), request, own_parker);
     HttpTransport::Limits limits;
     limits.max_held_bytes = options.max_held_bytes;
     limits.max_hold = options.max_hold_time;

@@ -158,7 +158,7 @@ void UnaryCall::OnGoingDown(Batch* batch) {
         request.policy = found_;
         request.retry = retry_;
         request.nested = HasRetryMarker(metadata_);
-        call_.emplace(policy_->client, request, timer_);
+        call_.emplace(policy_->client.get(), request, timer_);
       }
       // Drain sees to it if it has been cancelled already.
       if (!cancelled_) call_->Begin();

@@ -1,11 +1,11 @@
 #include "runtime/call.h"
 
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/call_names.h"
-#include "core/policy.h"
 #include "core/random.h"
 #include "core/stop_reason.h"
 #include "runtime/clock.h"
@@ -14,77 +14,106 @@
 namespace forbear {
 namespace {
 
-CallSpec SpecOf(const CallRequest& request, const Policy& policy,
-                Client* client) {
-  CallSpec spec;
-  spec.call_id = client->NextCallId();
-  spec.seed = MixRandom(client->seed(), spec.call_id);
-  spec.deadline = request.deadline;
-  spec.idempotent = request.idempotent;
-  spec.replayable = request.replayable;
-  spec.cost = request.cost;
-  spec.nested = request.nested || InsideAttempt::Any();
-  spec.protocol = request.protocol;
-  spec.names = CallNames(request.target, request.method, policy.name);
-  spec.wall_start = WallNow();
-  return spec;
+CallKind KindOf(const CallRequest& request) {
+  CallKind kind;
+  kind.quota_key = request.quota_key;
+  kind.endpoint_key = request.endpoint_key;
+  kind.target = request.target;
+  kind.method = request.method;
+  kind.protocol = request.protocol;
+  return kind;
+}
+
+CallFlags FlagsOf(CallFlags flags) {
+  if (InsideAttempt::Any()) flags.nested = true;
+  return flags;
+}
+
+std::unique_ptr<const RetryOptions> OwnRetry(const CallFacts& facts) {
+  if (!facts.retry) return nullptr;
+  return std::make_unique<const RetryOptions>(*facts.retry);
 }
 
 }  // namespace
 
-void Call::Aftermath::Deliver() {
-  for (const std::string& line : lines_) client_->options().log(line);
-  for (const std::shared_ptr<Waiter>& waiter : wakes_) waiter->Wake();
-  lines_.clear();
-  wakes_.clear();
+void Call::Aftermath::DeliverAll() {
+  const std::unique_ptr<What> what = std::move(what_);
+  for (const std::string& line : what->lines) what->client->options().log(line);
+  for (const std::shared_ptr<Waiter>& waiter : what->wakes) waiter->Wake();
 }
 
-Call::Call(std::shared_ptr<Client> client, const CallRequest& request,
-           std::shared_ptr<Waiter> waiter)
-    : client_(std::move(client)),
-      policy_(request.policy ? request.policy : client_->TopPolicy()),
-      retry_(request.retry.value_or(policy_->retry)),
-      quota_(client_->QuotaOf(request.quota_key, policy_, MonotonicNow(),
-                              &early_wakes_)),
-      endpoint_(client_->EndpointOf(request.endpoint_key, policy_,
-                                    MonotonicNow(), &early_wakes_)),
-      shared_(quota_.get(), endpoint_.get()),
-      execution_(SpecOf(request, *policy_, client_.get()), &retry_, &shared_,
-                 std::move(waiter)) {}
+// New options that this call brings to its states may wake others.
+Call::Call(Client* client, const CallRequest& request,
+           const std::shared_ptr<Waiter>* waiter,
+           std::shared_ptr<Waiter>&& own_waiter, WakeList&& wakes)
+    : client_(client),
+      waiter_(waiter),
+      own_waiter_(std::move(own_waiter)),
+      begin_(MonotonicNow()),
+      held_(client->HandleOf(request.kind_name, request.policy, begin_, &wakes,
+                             [&] { return KindOf(request); })),
+      handle_(held_.get()),
+      deadline_(request.deadline),
+      cost_(request.cost),
+      flags_(FlagsOf(request)),
+      logs_(client->logs()),
+      own_retry_(OwnRetry(request)),
+      execution_(
+          this, deadline_,
+          own_retry_ ? own_retry_.get() : &handle_->policy->retry,
+          own_retry_ ? LightExecution::ArePlain(*own_retry_) : handle_->plain,
+          handle_->shared()) {
+  if (!wakes.empty()) execution_.AddWakes(std::move(wakes));
+}
 
-void Call::Begin() { execution_.Begin(MonotonicNow()); }
+Call::Call(Client* client, const CallHandle* handle, const CallFacts& facts,
+           const std::shared_ptr<Waiter>* waiter)
+    : client_(client),
+      waiter_(waiter),
+      begin_(MonotonicNow()),
+      handle_(handle),
+      deadline_(facts.deadline),
+      cost_(facts.cost),
+      flags_(FlagsOf(facts)),
+      logs_(client->logs()),
+      own_retry_(OwnRetry(facts)),
+      execution_(
+          this, deadline_,
+          own_retry_ ? own_retry_.get() : &handle_->policy->retry,
+          own_retry_ ? LightExecution::ArePlain(*own_retry_) : handle_->plain,
+          handle_->shared()) {}
+
+CallSpec Call::Spec() const {
+  CallSpec spec;
+  spec.call_id = client_->NextCallId();
+  spec.seed = MixRandom(client_->seed(), spec.call_id);
+  spec.deadline = deadline_;
+  spec.idempotent = flags_.idempotent;
+  spec.replayable = flags_.replayable;
+  spec.cost = cost_;
+  spec.nested = flags_.nested;
+  spec.protocol = handle_->protocol;
+  spec.names = handle_->names;
+  spec.wall_start = client_->WallAt(begin_);
+  return spec;
+}
 
 Execution::HeadDecision Call::OnAnswerHead(int n, const Outcome& outcome) {
   return execution_.OnAnswerHead(n, outcome, MonotonicNow());
-}
-
-void Call::OnAttemptDone(int n, const Outcome& outcome) {
-  execution_.OnAttemptDone(n, outcome, MonotonicNow());
-  if (client_->logs()) LogAttemptDone(n);
 }
 
 void Call::OnTimer() { execution_.OnTimer(MonotonicNow()); }
 void Call::OnWake() { execution_.OnWake(MonotonicNow()); }
 void Call::OnCancel() { execution_.OnCancel(MonotonicNow()); }
 
-bool Call::NextAction(Action* action) {
-  if (!execution_.NextAction(action)) return false;
-  if (client_->logs()) LogAction(*action);
-  return true;
-}
-
-Call::Aftermath Call::TakeAftermath() {
-  Aftermath aftermath;
-  aftermath.wakes_ = execution_.TakeWakes();
-  for (auto& waiter : early_wakes_) {
-    aftermath.wakes_.push_back(std::move(waiter));
-  }
-  early_wakes_.clear();
-  if (!lines_.empty()) {
-    aftermath.lines_ = std::exchange(lines_, {});
-    aftermath.client_ = client_;
-  }
-  return aftermath;
+void Call::TakeAll(Aftermath* aftermath) {
+  auto what = std::make_unique<Aftermath::What>();
+  what->wakes = execution_.TakeWakes();
+  if (lines_ != nullptr) what->lines = std::move(*lines_);
+  lines_.reset();
+  if (what->wakes.empty() && what->lines.empty()) return;
+  what->client = client_;
+  aftermath->what_ = std::move(what);
 }
 
 void Call::LogAttemptDone(int n) {
@@ -137,9 +166,10 @@ void Call::LogAction(const Action& action) {
 }
 
 void Call::Log(std::string text) {
-  lines_.push_back(absl::StrCat("call ", record().call_id, " ",
-                                record().names.method(), " ",
-                                record().names.target(), ": ", text));
+  if (lines_ == nullptr) lines_ = std::make_unique<std::vector<std::string>>();
+  lines_->push_back(absl::StrCat("call ", record().call_id, " ",
+                                 record().names.method(), " ",
+                                 record().names.target(), ": ", text));
 }
 
 }  // namespace forbear

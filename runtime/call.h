@@ -1,11 +1,16 @@
 // Call: an execution with everything around it that is the same for every
 // driver: the shared states of its keys, the real clock, the log.
 //
-//   Call call(client, request, waiter);
+//   Call call(client.get(), request, waiter);
 //   call.Begin();
 //   Action action;
 //   while (call.NextAction(&action)) …
 //   call.TakeAftermath().Deliver();      // after each event, with no lock held
+//
+// What calls of one kind have in common is looked up by its keys (Client::HandleOf),
+// without a lock; a driver that makes many of them may keep the handle, and spare
+// that. While nothing fails a call takes no lock at all, and allocates nothing
+// (core/light_execution.h).
 //
 // A driver that gets events from several threads (gRPC) locks around the events
 // and NextAction, carries the actions out without that lock, one thread at a
@@ -22,7 +27,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/time/time.h"
+#include "absl/base/attributes.h"
 #include "core/action.h"
 #include "core/call_record.h"
 #include "core/cost.h"
@@ -34,66 +39,101 @@
 #include "core/time.h"
 #include "core/wait_queue.h"
 #include "runtime/client.h"
-#include "runtime/state_mutex.h"
+#include "runtime/clock.h"
 
 namespace forbear {
 
-struct CallRequest {
-  // Who shares the limit, and which server it is. Never put a secret in here.
-  std::string quota_key;
-  std::string endpoint_key;
-  // For the record and the log: host:port; "POST" or "/pkg.Service/Method".
-  std::string target;
-  std::string method;
-  Protocol protocol = Protocol::kNone;
-
-  MonotonicTime deadline = MonotonicTime::Infinite();
+// What is a call's own.
+struct CallFlags {
   bool idempotent = false;
   bool replayable = true;
   // It carries the retry marker of a layer around it (signals/retry_marker.h).
   // That it is made within another call's attempt, Call sees by itself.
   bool nested = false;
+};
+struct CallFacts : CallFlags {
+  MonotonicTime deadline = MonotonicTime::Infinite();
   // What an attempt takes of our own limits (QuotaOptions::limits).
   Cost cost;
-  // What Client::PolicyOf found. Empty: the client's top level, as it is now.
-  PolicyRef policy;
   // Instead of the policy's. Must be valid (ValidateRetry).
   std::optional<RetryOptions> retry;
 };
 
-class Call {
+// A call of a kind that is looked up.
+struct CallRequest : CallFacts {
+  // As in CallKind.
+  std::string kind_name;
+  std::string quota_key;
+  std::string endpoint_key;
+  std::string target;
+  std::string method;
+  Protocol protocol = Protocol::kNone;
+  // What Client::PolicyOf found. Empty: the client's top level, as it is now.
+  PolicyRef policy;
+};
+
+class Call final : private LightExecution::Source {
  public:
   // What an event leaves behind for others: callers to wake, lines to log.
   class Aftermath {
    public:
     // Calls foreign code: hold no lock.
-    void Deliver();
+    void Deliver() {
+      if (what_ != nullptr) DeliverAll();
+    }
 
    private:
     friend class Call;
-    WakeList wakes_;
-    std::vector<std::string> lines_;
-    std::shared_ptr<Client> client_;
+    struct What {
+      WakeList wakes;
+      std::vector<std::string> lines;
+      const Client* client = nullptr;
+    };
+    void DeliverAll();
+    std::unique_ptr<What> what_;  // null: nothing
   };
 
-  // `waiter` must not be null; it is woken when OnWake may help.
-  Call(std::shared_ptr<Client> client, const CallRequest& request,
-       std::shared_ptr<Waiter> waiter);
+  // It begins now, as far as its record is concerned. `waiter` must not be null; it
+  // is woken when OnWake may help. The client must outlive the call and what it
+  // leaves behind.
+  Call(Client* client, const CallRequest& request,
+       std::shared_ptr<Waiter> waiter)
+      : Call(client, request, nullptr, std::move(waiter), WakeList()) {}
+  // `*waiter`, the pointer itself, must outlive the call; what is given so costs
+  // nothing while the call does not wait.
+  Call(Client* client, const CallRequest& request,
+       const std::shared_ptr<Waiter>* waiter)
+      : Call(client, request, waiter, nullptr, WakeList()) {}
+  // So must `handle`, of the same client.
+  Call(Client* client, const CallHandle* handle, const CallFacts& facts,
+       const std::shared_ptr<Waiter>* waiter);
+  ~Call() = default;
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
-  // Events: as in core/execution.h, with the time of now.
-  void Begin();
+  // Events: as in core/execution.h, with the time of now (of Begin: of the making).
+  void Begin() { execution_.Begin(begin_); }
   Execution::HeadDecision OnAnswerHead(int n, const Outcome& outcome);
-  void OnAttemptDone(int n, const Outcome& outcome);
+  void OnAttemptDone(int n, const Outcome& outcome) {
+    execution_.OnAttemptDone(n, outcome, MonotonicNow());
+    if (logs_) LogAttemptDone(n);
+  }
   void OnTimer();
   void OnWake();
   void OnCancel();
   void SetNotReplayable() { execution_.SetNotReplayable(); }
 
   // Takes the next action; false if there is none now.
-  bool NextAction(Action* action);
-  Aftermath TakeAftermath();
+  ABSL_ATTRIBUTE_ALWAYS_INLINE bool NextAction(Action* action) {
+    if (!execution_.NextAction(action)) return false;
+    if (logs_) LogAction(*action);
+    return true;
+  }
+  Aftermath TakeAftermath() {
+    Aftermath aftermath;
+    if (!execution_.no_wakes() || lines_ != nullptr) TakeAll(&aftermath);
+    return aftermath;
+  }
 
   bool finished() const {
     return execution_.phase() == Execution::Phase::kFinished;
@@ -102,20 +142,33 @@ class Call {
   WaitPlace::Where holder() const { return execution_.holder(); }
 
  private:
+  Call(Client* client, const CallRequest& request,
+       const std::shared_ptr<Waiter>* waiter,
+       std::shared_ptr<Waiter>&& own_waiter, WakeList&& wakes);
+  CallSpec Spec() const override;
+  std::shared_ptr<Waiter> waiter() const override {
+    return waiter_ == nullptr ? own_waiter_ : *waiter_;
+  }
+
+  void TakeAll(Aftermath* aftermath);
   void LogAttemptDone(int n);
   void LogAction(const Action& action);
   void Log(std::string text);
 
-  const std::shared_ptr<Client> client_;
-  const PolicyRef policy_;
-  // From new options that this call brought to its states.
-  WakeList early_wakes_;
-  const RetryOptions retry_;
-  const std::shared_ptr<SharedQuota> quota_;
-  const std::shared_ptr<SharedEndpoint> endpoint_;
-  BasicSharedState<StateMutex> shared_;
+  Client* const client_;
+  const std::shared_ptr<Waiter>* const waiter_;  // null: own_waiter_
+  const std::shared_ptr<Waiter> own_waiter_;
+  const MonotonicTime begin_;
+  const HandleRef held_;  // null: the driver's is used
+  const CallHandle* const handle_;
+  // Of CallFacts.
+  const MonotonicTime deadline_;
+  const Cost cost_;
+  const CallFlags flags_;
+  const bool logs_;
+  const std::unique_ptr<const RetryOptions> own_retry_;
   LightExecution execution_;
-  std::vector<std::string> lines_;
+  std::unique_ptr<std::vector<std::string>> lines_;  // null: none
 };
 
 }  // namespace forbear

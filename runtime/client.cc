@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <ios>
 #include <random>
@@ -118,6 +119,62 @@ void Update(State* state, const Options& options, uint64_t version,
   state->version.store(version, std::memory_order_relaxed);
 }
 
+uint64_t NextSerial() {
+  static std::atomic<uint64_t> serial{0};
+  return ++serial;
+}
+
+// What names a handle whose kind has no name: the policy and all of the kind, with the
+// lengths of its texts. On the stack, if it is not very long. (A kind with a name has a
+// shorter key, or the same with lengths that are none.)
+class HandleKey {
+ public:
+  HandleKey(uint64_t which, const CallKind& kind)
+      : size_(sizeof(Fixed) + kind.quota_key.size() + kind.endpoint_key.size() +
+              kind.target.size() + kind.method.size()) {
+    char* at = short_;
+    if (size_ > sizeof(short_)) {
+      long_.resize(size_);
+      at = &long_[0];
+    }
+    begin_ = at;
+    Fixed fixed;
+    fixed.which = which;
+    fixed.protocol = static_cast<uint64_t>(kind.protocol);
+    fixed.quota = kind.quota_key.size();
+    fixed.endpoint = kind.endpoint_key.size();
+    fixed.target = kind.target.size();
+    at = Put(&fixed, sizeof(fixed), at);
+    at = Put(kind.quota_key.data(), kind.quota_key.size(), at);
+    at = Put(kind.endpoint_key.data(), kind.endpoint_key.size(), at);
+    at = Put(kind.target.data(), kind.target.size(), at);
+    Put(kind.method.data(), kind.method.size(), at);
+  }
+  HandleKey(const HandleKey&) = delete;
+  HandleKey& operator=(const HandleKey&) = delete;
+
+  absl::string_view text() const { return {begin_, size_}; }
+
+ private:
+  struct Fixed {
+    uint64_t which;
+    uint64_t protocol;
+    uint64_t quota;
+    uint64_t endpoint;
+    uint64_t target;
+  };
+
+  static char* Put(const void* from, size_t size, char* to) {
+    if (size > 0) std::memcpy(to, from, size);
+    return to + size;
+  }
+
+  const size_t size_;
+  const char* begin_;
+  char short_[512];
+  std::string long_;
+};
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Client>> Client::Create(ClientOptions options) {
@@ -145,11 +202,28 @@ Client::Client(ClientOptions options,
     : options_(std::move(options)),
       off_(off),
       seed_(seed),
+      serial_(NextSerial()),
       policies_(std::make_shared<const PolicyTable>(options_, /*version=*/1)),
       profiles_(std::move(profiles)),
       any_enabled_(policies_->any_enabled()),
       quotas_(static_cast<size_t>(options_.max_targets)),
-      endpoints_(static_cast<size_t>(options_.max_targets)) {}
+      endpoints_(static_cast<size_t>(options_.max_targets)),
+      handles_(static_cast<size_t>(options_.max_targets)) {}
+
+void Client::TakeIds(IdBlock* block) {
+  block->client = serial_;
+  block->next =
+      next_call_id_.fetch_add(kIdsPerBlock, std::memory_order_relaxed);
+  block->end = block->next + kIdsPerBlock;
+}
+
+void Client::LookAtWall(MonotonicTime now) {
+  // Several threads may do so at once: all of them find the same.
+  const int64_t wall = absl::ToUnixNanos(WallNow());
+  wall_ahead_.store(wall - MonotonicNow().nanos(), std::memory_order_relaxed);
+  wall_until_.store((now + absl::Seconds(1)).nanos(),
+                    std::memory_order_release);
+}
 
 absl::Status Client::Reload(Settings settings) {
   std::shared_ptr<const ProfileSet> profiles;
@@ -164,9 +238,11 @@ absl::Status Client::Reload(Settings settings) {
     // First these: a policy must not name one that is not there yet.
     std::atomic_store(&profiles_, profiles);
     std::atomic_store(&policies_, table);
+    version_.store(table->version(), std::memory_order_release);
     any_enabled_.store(table->any_enabled(), std::memory_order_relaxed);
     quotas_.SetMaxEntries(static_cast<size_t>(table->max_targets()));
     endpoints_.SetMaxEntries(static_cast<size_t>(table->max_targets()));
+    handles_.SetMaxEntries(static_cast<size_t>(table->max_targets()));
     // A state that is made from the old table right now gets the new options from the
     // first call that comes with the new one.
     const MonotonicTime now = MonotonicNow();
@@ -199,49 +275,55 @@ ProfileRef Client::ProfileOf(absl::string_view named, const Policy& policy,
   return ref;
 }
 
-std::shared_ptr<SharedQuota> Client::QuotaOf(absl::string_view key,
-                                             const PolicyRef& policy,
-                                             MonotonicTime now,
-                                             WakeList* wakes) {
+HandleRef Client::HandleOf(const CallKind& kind, const PolicyRef& policy,
+                           MonotonicTime now, WakeList* wakes) {
+  const HandleKey key(Which(policy), kind);
+  return handles_.Get(key.text(), now,
+                      [&] { return MakeHandle(kind, policy, now, wakes); });
+}
+
+CallHandle Client::MakeHandle(const CallKind& kind, const PolicyRef& policy,
+                              MonotonicTime now, WakeList* wakes) {
+  // Maybe of a newer version than its key, which then is asked for a last time.
+  const PolicyRef found = policy ? policy : TopPolicy();
+  return CallHandle(kind, found, QuotaOf(kind.quota_key, found, now, wakes),
+                    EndpointOf(kind.endpoint_key, found, now, wakes));
+}
+
+QuotaRef Client::QuotaOf(absl::string_view key, const PolicyRef& policy,
+                         MonotonicTime now, WakeList* wakes) {
   const uint64_t version = policy.table->version();
+  const bool own = policy->own_quota;
+  std::string own_key;
+  if (own) key = own_key = absl::StrCat(key, "|", policy->name);
   const auto make = [&] {
-    auto state = std::make_shared<SharedQuota>(policy->quota);
-    if (policy->own_quota) state->group = policy->name;
-    state->version = version;
-    return state;
+    return SharedQuota(own ? policy->name : "", version, policy->quota);
   };
-  std::shared_ptr<SharedQuota> state =
-      policy->own_quota
-          ? quotas_.Get(absl::StrCat(key, "|", policy->name), now, make)
-          : quotas_.Get(key, now, make);
+  QuotaRef state = quotas_.Get(key, now, make);
   Update(state.get(), policy->quota, version, now, wakes);
   return state;
 }
 
-std::shared_ptr<SharedEndpoint> Client::EndpointOf(absl::string_view key,
-                                                   const PolicyRef& policy,
-                                                   MonotonicTime now,
-                                                   WakeList* wakes) {
+EndpointRef Client::EndpointOf(absl::string_view key, const PolicyRef& policy,
+                               MonotonicTime now, WakeList* wakes) {
   const uint64_t version = policy.table->version();
+  const bool own = policy->own_endpoint;
+  std::string own_key;
+  if (own) key = own_key = absl::StrCat(key, "|", policy->name);
   const auto make = [&] {
-    auto state = std::make_shared<SharedEndpoint>(policy->endpoint, now);
-    if (policy->own_endpoint) state->group = policy->name;
-    state->version = version;
-    return state;
+    return SharedEndpoint(own ? policy->name : "", version, policy->endpoint,
+                          now);
   };
-  std::shared_ptr<SharedEndpoint> state =
-      policy->own_endpoint
-          ? endpoints_.Get(absl::StrCat(key, "|", policy->name), now, make)
-          : endpoints_.Get(key, now, make);
+  EndpointRef state = endpoints_.Get(key, now, make);
   Update(state.get(), policy->endpoint, version, now, wakes);
   return state;
 }
 
 bool Client::ClearGate(absl::string_view key) {
   WakeList wakes;
-  const std::shared_ptr<SharedQuota> quota = quotas_.Find(key);
+  const QuotaRef quota = quotas_.Find(key);
   if (quota != nullptr) (*quota)->ClearGate(&wakes);
-  const std::shared_ptr<SharedEndpoint> endpoint = endpoints_.Find(key);
+  const EndpointRef endpoint = endpoints_.Find(key);
   if (endpoint != nullptr) (*endpoint)->ClearGate(&wakes);
   for (const auto& waiter : wakes) waiter->Wake();
   return quota != nullptr || endpoint != nullptr;

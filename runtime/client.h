@@ -38,8 +38,11 @@
 #define FORBEAR_RUNTIME_CLIENT_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -48,8 +51,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "core/call_match.h"
+#include "core/call_names.h"
+#include "core/call_record.h"
 #include "core/endpoint.h"
+#include "core/light_execution.h"
 #include "core/policy.h"
 #include "core/policy_table.h"
 #include "core/quota.h"
@@ -103,22 +110,78 @@ struct ProfileRef {
   const VendorProfile* profile = nullptr;  // in *set; null: there is none such
 };
 
-// A state and its lock, and whose options it has.
-template <typename State>
-struct Shared : Guarded<State, StateMutex> {
-  template <typename... Args>
-  explicit Shared(Args&&... args)
-      : Guarded<State, StateMutex>(std::forward<Args>(args)...) {}
+// Of the settings that a state's options are of. Changed with the state's lock held.
+struct SharedVersion {
+  std::atomic<uint64_t> version;
+};
 
-  // The target whose calls share it; empty: it is its host's. Fixed before others see
-  // it.
+// A state and its lock, and whose options it has. The version and the lock stand in
+// front, where the registry's look-up has been already.
+template <typename State>
+struct Shared : SharedVersion, Guarded<State, StateMutex> {
+  template <typename... Args>
+  Shared(std::string group_of, uint64_t version_of, Args&&... args)
+      : SharedVersion{{version_of}},
+        Guarded<State, StateMutex>(std::forward<Args>(args)...),
+        group(std::move(group_of)) {}
+
+  // Whether it may be forgotten (runtime/registry.h).
+  bool IsIdle(MonotonicTime now) { return (*this)->IsIdle(now); }
+
+  // The target whose calls share it; empty: it is its host's. Never changes.
   std::string group;
-  // Of the settings that its options are of. Changed with the lock held.
-  std::atomic<uint64_t> version{0};
 };
 
 using SharedQuota = Shared<Quota>;
 using SharedEndpoint = Shared<Endpoint>;
+// Held while there is one. Not beyond the client.
+using QuotaRef = Registry<SharedQuota>::Ref;
+using EndpointRef = Registry<SharedEndpoint>::Ref;
+
+// What tells calls of one kind from those of another.
+struct CallKind {
+  // A name for it, if whoever asks has one, of up to 48 bytes: cheaper to look up
+  // than all of these. One name is never for two kinds. Empty: it has none.
+  absl::string_view name;
+  // Who shares the limit, and which server it is. Never put a secret in here.
+  absl::string_view quota_key;
+  absl::string_view endpoint_key;
+  // For the record and the log: host:port; "POST" or "/pkg.Service/Method".
+  absl::string_view target;
+  absl::string_view method;
+  Protocol protocol = Protocol::kNone;
+};
+
+// What the calls of one kind have in common, looked up once for all of them
+// (Client::HandleOf). Never changes; belongs to one version of the settings.
+class CallHandle {
+ public:
+  CallHandle(const CallKind& kind, PolicyRef policy_of, QuotaRef quota_of,
+             EndpointRef endpoint_of)
+      : policy(std::move(policy_of)),
+        quota(std::move(quota_of)),
+        endpoint(std::move(endpoint_of)),
+        names(kind.target, kind.method, policy->name),
+        protocol(kind.protocol),
+        plain(LightExecution::ArePlain(policy->retry)),
+        shared_(quota.get(), endpoint.get()) {}
+
+  const PolicyRef policy;
+  const QuotaRef quota;
+  const EndpointRef endpoint;
+  const CallNames names;
+  const Protocol protocol;
+  const bool plain;  // whether its options are (core/light_execution.h)
+
+  // Both states, for an execution.
+  SharedState* shared() const { return &shared_; }
+  // Nobody misses one that is not held (runtime/registry.h).
+  static bool IsIdle(MonotonicTime /*now*/) { return true; }
+
+ private:
+  mutable BasicSharedState<StateMutex> shared_;
+};
+using HandleRef = Registry<CallHandle>::Ref;
 
 class Client {
  public:
@@ -179,45 +242,122 @@ class Client {
   ProfileRef ProfileOf(absl::string_view named, const Policy& policy,
                        absl::string_view host) const;
 
+  // The handle of a kind of calls, of this policy; if that is empty, of the top
+  // level as it is now. May be kept as long as IsCurrent. One that is made now may
+  // bring new options to its states, which may wake others.
+  HandleRef HandleOf(const CallKind& kind, const PolicyRef& policy,
+                     MonotonicTime now, WakeList* wakes);
+  // Of the kind of this name, which is what `kind()` returns.
+  template <typename Kind>
+  HandleRef HandleOf(absl::string_view name, const PolicyRef& policy,
+                     MonotonicTime now, WakeList* wakes, const Kind& kind) {
+    if (name.empty() || name.size() > kMaxKindName) {
+      return HandleOf(kind(), policy, now, wakes);
+    }
+    char key[kMaxKindName + sizeof(uint64_t)];
+    CopyName(name, key);
+    const uint64_t which = Which(policy);
+    std::memcpy(key + name.size(), &which, sizeof(which));
+    return handles_.Get({key, name.size() + sizeof(which)}, now,
+                        [&] { return MakeHandle(kind(), policy, now, wakes); });
+  }
+  // Whether no Reload has come since.
+  bool IsCurrent(const CallHandle& handle) const {
+    return handle.policy.table->version() ==
+           version_.load(std::memory_order_acquire);
+  }
+
   // The states of a key; `policy` says whether it has some of its own, and their
   // options: one that has those of an older version gets them now, which may wake
   // others.
-  std::shared_ptr<SharedQuota> QuotaOf(absl::string_view key,
-                                       const PolicyRef& policy,
-                                       MonotonicTime now, WakeList* wakes);
-  std::shared_ptr<SharedEndpoint> EndpointOf(absl::string_view key,
-                                             const PolicyRef& policy,
-                                             MonotonicTime now,
-                                             WakeList* wakes);
+  QuotaRef QuotaOf(absl::string_view key, const PolicyRef& policy,
+                   MonotonicTime now, WakeList* wakes);
+  EndpointRef EndpointOf(absl::string_view key, const PolicyRef& policy,
+                         MonotonicTime now, WakeList* wakes);
   // Those of the top level. Nobody is woken.
-  std::shared_ptr<SharedQuota> QuotaOf(absl::string_view key,
-                                       MonotonicTime now) {
+  QuotaRef QuotaOf(absl::string_view key, MonotonicTime now) {
     WakeList wakes;
     return QuotaOf(key, TopPolicy(), now, &wakes);
   }
-  std::shared_ptr<SharedEndpoint> EndpointOf(absl::string_view key,
-                                             MonotonicTime now) {
+  EndpointRef EndpointOf(absl::string_view key, MonotonicTime now) {
     WakeList wakes;
     return EndpointOf(key, TopPolicy(), now, &wakes);
   }
-  uint64_t NextCallId() { return next_call_id_.fetch_add(1) + 1; }
+  // Different each time. Threads do not meet here.
+  uint64_t NextCallId() {
+    IdBlock& block = id_block_;
+    if (block.client != serial_ || block.next == block.end) TakeIds(&block);
+    return block.next++;
+  }
+  // What the clock on the wall shows at `now`, as of a second ago at most: whoever
+  // sets it is seen that much later.
+  absl::Time WallAt(MonotonicTime now) {
+    if (now.nanos() >= wall_until_.load(std::memory_order_acquire)) {
+      LookAtWall(now);
+    }
+    return absl::FromUnixNanos(wall_ahead_.load(std::memory_order_relaxed) +
+                               now.nanos());
+  }
   uint64_t seed() const { return seed_; }
   bool logs() const { return static_cast<bool>(options_.log); }
 
  private:
+  // Ids that a thread has for itself; no client is 0.
+  struct IdBlock {
+    uint64_t client;
+    uint64_t next;
+    uint64_t end;
+  };
+  static constexpr uint64_t kIdsPerBlock = 256;
+  static inline thread_local IdBlock id_block_;
+
+  static constexpr size_t kMaxKindName = 48;
+
+  // As memcpy, which is no call when the compiler knows the size.
+  static void CopyName(absl::string_view name, char* to) {
+    const char* const from = name.data();
+    const size_t n = name.size();
+    if (n < 16) {
+      std::memcpy(to, from, n);
+      return;
+    }
+    const size_t second = n < 32 ? n - 16 : 16;
+    std::memcpy(to, from, 16);
+    std::memcpy(to + second, from + second, 16);
+    std::memcpy(to + n - 16, from + n - 16, 16);
+  }
+
+  // A number for a policy of a version; a policy stays where it is while there is a
+  // handle of it, and no version is as high as an address.
+  uint64_t Which(const PolicyRef& policy) const {
+    return policy ? reinterpret_cast<uintptr_t>(policy.policy)
+                  : version_.load(std::memory_order_acquire);
+  }
+  CallHandle MakeHandle(const CallKind& kind, const PolicyRef& policy,
+                        MonotonicTime now, WakeList* wakes);
+  void TakeIds(IdBlock* block);
+  void LookAtWall(MonotonicTime now);
+
   Client(ClientOptions options, std::shared_ptr<const ProfileSet> profiles,
          bool off, uint64_t seed);
 
   const ClientOptions options_;
   const bool off_;  // FORBEAR_OFF
   const uint64_t seed_;
-  std::mutex reload_mutex_;                      // one Reload at a time
+  const uint64_t serial_;    // which client of this process it is: 1, 2, …
+  std::mutex reload_mutex_;  // one Reload at a time
   std::shared_ptr<const PolicyTable> policies_;  // by std::atomic_load, _store
   std::shared_ptr<const ProfileSet> profiles_;   // likewise
   std::atomic<bool> any_enabled_;
-  std::atomic<uint64_t> next_call_id_{0};
+  std::atomic<uint64_t> version_{1};  // of policies_, or the one before
+  std::atomic<uint64_t> next_call_id_{1};
+  std::atomic<int64_t> wall_ahead_{0};  // of the monotonic clock
+  std::atomic<int64_t> wall_until_{std::numeric_limits<int64_t>::min()};
   Registry<SharedQuota> quotas_;
   Registry<SharedEndpoint> endpoints_;
+  // As many as there may be states: one that nobody holds is forgotten before it
+  // could keep the last state from being so.
+  Registry<CallHandle> handles_;
 };
 
 }  // namespace forbear

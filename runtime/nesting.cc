@@ -1,27 +1,21 @@
 #include "runtime/nesting.h"
 
 namespace forbear {
-namespace {
-
-thread_local InsideAttempt* innermost = nullptr;
-
-}  // namespace
-
 InsideAttempt::InsideAttempt(const void* call)
-    : call_(call), outer_(innermost) {
-  innermost = this;
+    : call_(call), outer_(innermost_) {
+  innermost_ = this;
 }
 
-InsideAttempt::~InsideAttempt() { innermost = outer_; }
+InsideAttempt::~InsideAttempt() { innermost_ = outer_; }
 
 void InsideAttempt::Settle(const void* call) {
-  if (innermost != nullptr && innermost->call_ == call) {
-    innermost->settled_ = true;
+  if (innermost_ != nullptr && innermost_->call_ == call) {
+    innermost_->settled_ = true;
   }
 }
 
-bool InsideAttempt::Any() {
-  for (const InsideAttempt* i = innermost; i != nullptr; i = i->outer_) {
+bool InsideAttempt::AnyOpen() {
+  for (const InsideAttempt* i = innermost_; i != nullptr; i = i->outer_) {
     if (!i->settled_) return true;
   }
   return false;

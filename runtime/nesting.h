@@ -36,9 +36,13 @@ class InsideAttempt {
   static void Settle(const void* call);
 
   // Whether a call around this point may yet be repeated.
-  static bool Any();
+  static bool Any() { return innermost_ != nullptr && AnyOpen(); }
 
  private:
+  static bool AnyOpen();
+
+  static inline thread_local InsideAttempt* innermost_ = nullptr;
+
   const void* const call_;
   InsideAttempt* const outer_;
   bool settled_ = false;

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -54,14 +55,22 @@ class World {
 
   struct OneCall {
     std::shared_ptr<CountsWakes> waiter = std::make_shared<CountsWakes>();
+    std::unique_ptr<GivenSource> source;  // LightExecution's
     std::unique_ptr<Machine> machine;
   };
 
   OneCall* Add(const CallSpec& spec) {
     calls_.push_back(std::make_unique<OneCall>());
     OneCall* const c = calls_.back().get();
-    c->machine =
-        std::make_unique<Machine>(spec, &options_, &shared_, c->waiter);
+    if constexpr (std::is_same_v<Machine, Execution>) {
+      c->machine =
+          std::make_unique<Machine>(spec, &options_, &shared_, c->waiter);
+    } else {
+      c->source = std::make_unique<GivenSource>(spec, c->waiter);
+      c->machine =
+          std::make_unique<Machine>(c->source.get(), spec.deadline, &options_,
+                                    Machine::ArePlain(options_), &shared_);
+    }
     return c;
   }
   OneCall* call(size_t i) { return calls_[i].get(); }

@@ -7,7 +7,7 @@ ALL = "*"
 ROOMS = {
     "core": ("", "absl"),
     "signals": ("core", "absl"),
-    "runtime": ("core signals", "absl std"),
+    "runtime": ("core signals", "absl std posix"),  # posix: membarrier(2)
     "interceptors": ("core signals runtime", "absl std grpc"),
     "curl_wrap": ("core signals runtime", "absl std posix curl"),  # posix: SIGPIPE, fseeko
     "proto": ("core", "absl std protobuf"),

@@ -280,7 +280,8 @@ std::shared_ptr<Client> ClientOf(const Settings& settings) {
 
 std::string NameInTheRecord(Settings settings) {
   CallRequest request;
-  Call call(ClientOf(settings), request, std::make_shared<Parker>());
+  const std::shared_ptr<Client> client = ClientOf(settings);
+  Call call(client.get(), request, std::make_shared<Parker>());
   return call.record().names.policy();
 }
 
@@ -305,7 +306,8 @@ TEST(ConfigDecisionTest, ACallsRecordNamesItsPolicyAndItsDate) {
   settings.name = "batch";
   CallRequest request;
   request.retry = RetryOptions();
-  Call plain(ClientOf(settings), request, std::make_shared<Parker>());
+  const std::shared_ptr<Client> plain_client = ClientOf(settings);
+  Call plain(plain_client.get(), request, std::make_shared<Parker>());
   EXPECT_EQ(plain.record().names.policy(), "batch");
   TargetPolicy urgent(settings);
   urgent.name = "urgent";
@@ -316,7 +318,7 @@ TEST(ConfigDecisionTest, ACallsRecordNamesItsPolicyAndItsDate) {
   route.host = "a";
   request.policy = client->PolicyOf(route);
   const absl::Time before = absl::Now();
-  Call other(client, request, std::make_shared<Parker>());
+  Call other(client.get(), request, std::make_shared<Parker>());
   EXPECT_EQ(other.record().names.policy(), "urgent");
   EXPECT_LT(absl::AbsDuration(other.record().wall_start - before),
             absl::Hours(1));

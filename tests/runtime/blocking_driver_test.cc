@@ -81,7 +81,8 @@ std::shared_ptr<Client> NewClient() {
 TEST(BlockingDriverTest, RetriesWaitsAndSucceeds) {
   for (bool heads : {false, true}) {
     const auto parker = std::make_shared<Parker>();
-    Call call(NewClient(), Request(), parker);
+    const std::shared_ptr<Client> client = NewClient();
+    Call call(client.get(), Request(), parker);
     Script script({ThrottledOutcome(absl::Milliseconds(30)),
                    TransientOutcome(Processed::kUnknown), OkOutcome()});
     script.heads = heads;
@@ -97,7 +98,8 @@ TEST(BlockingDriverTest, RetriesWaitsAndSucceeds) {
 
 TEST(BlockingDriverTest, WaitBehindTheDeadlineEndsAtOnce) {
   const auto parker = std::make_shared<Parker>();
-  Call call(NewClient(), Request(absl::Seconds(5)), parker);
+  const std::shared_ptr<Client> client = NewClient();
+  Call call(client.get(), Request(absl::Seconds(5)), parker);
   Script script({ThrottledOutcome(absl::Seconds(60))});
   const MonotonicTime before = MonotonicNow();
   RunBlocking(&call, parker.get(), &script);
@@ -110,7 +112,8 @@ TEST(BlockingDriverTest, WaitBehindTheDeadlineEndsAtOnce) {
 TEST(BlockingDriverTest, CancelBeforeBegin) {
   const auto parker = std::make_shared<Parker>();
   parker->Cancel();
-  Call call(NewClient(), Request(), parker);
+  const std::shared_ptr<Client> client = NewClient();
+  Call call(client.get(), Request(), parker);
   Script script({});
   RunBlocking(&call, parker.get(), &script);
   EXPECT_EQ(call.record().stop_reason, StopReason::kCancelled);
@@ -120,7 +123,7 @@ TEST(BlockingDriverTest, CancelBeforeBegin) {
 TEST(BlockingDriverTest, CancelFromAnotherThreadEndsAWait) {
   const auto client = NewClient();
   const auto parker = std::make_shared<Parker>();
-  Call call(client, Request(absl::Hours(1)), parker);
+  Call call(client.get(), Request(absl::Hours(1)), parker);
   Script script({ThrottledOutcome(absl::Seconds(600))});
   std::thread canceller;
   script.during = [&] {
@@ -146,7 +149,7 @@ TEST(BlockingDriverTest, CancelFromAnotherThreadEndsAWait) {
 TEST(BlockingDriverTest, CancelDuringAnAttempt) {
   const auto client = NewClient();
   const auto parker = std::make_shared<Parker>();
-  Call call(client, Request(), parker);
+  Call call(client.get(), Request(), parker);
   Script script({});
   script.during = [&] { parker->Cancel(); };
   script.cancelled = [&] { return parker->cancelled(); };
@@ -161,7 +164,8 @@ TEST(BlockingDriverTest, CancelDuringAnAttempt) {
 TEST(BlockingDriverTest, CancelThatOnlyTheWaitSees) {
   // The transport reports an outcome although the caller cancelled meanwhile.
   const auto parker = std::make_shared<Parker>();
-  Call call(NewClient(), Request(absl::Hours(1)), parker);
+  const std::shared_ptr<Client> client = NewClient();
+  Call call(client.get(), Request(absl::Hours(1)), parker);
   Script script({ThrottledOutcome(absl::Seconds(600))});
   script.during = [&] { parker->Cancel(); };
   RunBlocking(&call, parker.get(), &script);
@@ -171,7 +175,7 @@ TEST(BlockingDriverTest, CancelThatOnlyTheWaitSees) {
 TEST(BlockingDriverTest, OperatorsWakeThoseWhoWait) {
   const auto client = NewClient();
   const auto parker = std::make_shared<Parker>();
-  Call call(client, Request(absl::Hours(1)), parker);
+  Call call(client.get(), Request(absl::Hours(1)), parker);
   Script script({ThrottledOutcome(absl::Seconds(600)), OkOutcome()});
   std::thread operator_thread;
   script.during = [&] {
@@ -197,13 +201,14 @@ TEST(BlockingDriverTest, AttemptsEndByTheDeadlineOrTheirOwnTime) {
   CallRequest request = Request();
   request.retry = RetryOptions();
   request.retry->attempt_timeout = absl::Seconds(1);
-  Call call(NewClient(), request, parker);
+  const std::shared_ptr<Client> client = NewClient();
+  Call call(client.get(), request, parker);
   Script script({OkOutcome()});
   RunBlocking(&call, parker.get(), &script);
   ASSERT_EQ(script.deadlines.size(), 1u);
   EXPECT_LE(script.deadlines[0] - script.sends[0], absl::Seconds(1));
   request.retry.reset();
-  Call second(NewClient(), request, parker);
+  Call second(client.get(), request, parker);
   Script other({OkOutcome()});
   RunBlocking(&second, parker.get(), &other);
   EXPECT_EQ(other.deadlines[0], request.deadline);
@@ -233,13 +238,13 @@ TEST(BlockingDriverTest, ACallWithinAnAttemptYields) {
   std::vector<CallRecord> inner;
   const auto call_inner = [&] {
     const auto parker = std::make_shared<Parker>();
-    Call call(client, Request(), parker);
+    Call call(client.get(), Request(), parker);
     Script script({TransientOutcome(Processed::kUnknown), OkOutcome()});
     RunBlocking(&call, parker.get(), &script);
     inner.push_back(call.record());
   };
   const auto parker = std::make_shared<Parker>();
-  Call outer(client, Request(), parker);
+  Call outer(client.get(), Request(), parker);
   Script script({TransientOutcome(Processed::kUnknown), OkOutcome()});
   script.during = call_inner;
   RunBlocking(&outer, parker.get(), &script);
@@ -279,7 +284,7 @@ TEST(BlockingDriverTest, ManyThreadsOneThrottledKey) {
     threads.emplace_back([&] {
       for (int i = 0; i < 5; ++i) {
         const auto parker = std::make_shared<Parker>();
-        Call call(client, Request(), parker);
+        Call call(client.get(), Request(), parker);
         RunBlocking(&call, parker.get(), &server);
         if (call.record().stop_reason == StopReason::kSuccess) ++answered;
       }

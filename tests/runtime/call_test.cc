@@ -64,7 +64,7 @@ class CallTest : public ::testing::Test {
 };
 
 TEST_F(CallTest, EachDecisionIsALine) {
-  Call call(client_, request_, waker_);
+  Call call(client_.get(), request_, waker_);
   call.Begin();
   ASSERT_EQ(Drain(&call).size(), 1u);
   ASSERT_EQ(lines_.size(), 1u);
@@ -91,7 +91,7 @@ TEST_F(CallTest, EachDecisionIsALine) {
 }
 
 TEST_F(CallTest, TheEndHasReasonAndRemedy) {
-  Call call(client_, request_, waker_);
+  Call call(client_.get(), request_, waker_);
   call.Begin();
   Drain(&call);
   call.OnAttemptDone(1, testing::ThrottledOutcome(absl::Seconds(600)));
@@ -107,7 +107,7 @@ TEST_F(CallTest, TheEndHasReasonAndRemedy) {
 }
 
 TEST_F(CallTest, GarbageWaitsAreNamed) {
-  Call call(client_, request_, waker_);
+  Call call(client_.get(), request_, waker_);
   call.Begin();
   Drain(&call);
   call.OnAttemptDone(1, testing::ThrottledOutcome(absl::Hours(87600)));
@@ -119,7 +119,7 @@ TEST_F(CallTest, GarbageWaitsAreNamed) {
 // call: neither the log nor the record has a place for them, nor for a header or
 // a body.
 TEST_F(CallTest, NothingSecretLeaves) {
-  Call call(client_, request_, waker_);
+  Call call(client_.get(), request_, waker_);
   call.Begin();
   Drain(&call);
   for (int n = 1; !call.finished(); ++n) {
@@ -143,7 +143,7 @@ TEST_F(CallTest, NothingSecretLeaves) {
 
 TEST_F(CallTest, WithoutALogNothingIsKept) {
   const auto client = *Client::Create();
-  Call call(client, request_, waker_);
+  Call call(client.get(), request_, waker_);
   call.Begin();
   Drain(&call);
   call.OnAttemptDone(1, testing::OkOutcome());
@@ -153,7 +153,7 @@ TEST_F(CallTest, WithoutALogNothingIsKept) {
 }
 
 TEST_F(CallTest, TheAftermathWakesOthers) {
-  Call first(client_, request_, waker_);
+  Call first(client_.get(), request_, waker_);
   first.Begin();
   Drain(&first);
   // It was throttled; two more queue up behind the gate.
@@ -161,8 +161,8 @@ TEST_F(CallTest, TheAftermathWakesOthers) {
   Drain(&first);
   auto second_waker = std::make_shared<Waker>();
   auto third_waker = std::make_shared<Waker>();
-  Call second(client_, request_, second_waker);
-  Call third(client_, request_, third_waker);
+  Call second(client_.get(), request_, second_waker);
+  Call third(client_.get(), request_, third_waker);
   second.Begin();
   Drain(&second);
   third.Begin();
@@ -180,7 +180,7 @@ TEST_F(CallTest, SeedsAndIdsAreEachCallsOwn) {
   std::set<uint64_t> seeds;
   std::set<uint64_t> ids;
   for (int i = 0; i < 100; ++i) {
-    const Call call(client_, request_, waker_);
+    const Call call(client_.get(), request_, waker_);
     seeds.insert(call.record().seed);
     ids.insert(call.record().call_id);
   }
@@ -189,7 +189,7 @@ TEST_F(CallTest, SeedsAndIdsAreEachCallsOwn) {
 }
 
 TEST_F(CallTest, ACancelledAttemptIsALine) {
-  Call call(client_, request_, waker_);
+  Call call(client_.get(), request_, waker_);
   call.Begin();
   Drain(&call);
   call.OnCancel();
@@ -200,7 +200,7 @@ TEST_F(CallTest, ACancelledAttemptIsALine) {
 }
 
 TEST_F(CallTest, WhatCannotBeSentAgainIsNot) {
-  Call call(client_, request_, waker_);
+  Call call(client_.get(), request_, waker_);
   call.Begin();
   Drain(&call);
   call.SetNotReplayable();
@@ -211,7 +211,7 @@ TEST_F(CallTest, WhatCannotBeSentAgainIsNot) {
 }
 
 TEST_F(CallTest, SaysWhoHoldsIt) {
-  Call call(client_, request_, waker_);
+  Call call(client_.get(), request_, waker_);
   call.Begin();
   Drain(&call);
   EXPECT_EQ(call.holder(), Holder::kNowhere);

@@ -28,7 +28,7 @@ CallRequest Request() {
 
 void MakeCalls(const std::shared_ptr<Client>& client) {
   for (int i = 0; i < 1000; ++i) {
-    Call call(client, Request(), std::make_shared<NeverWoken>());
+    Call call(client.get(), Request(), std::make_shared<NeverWoken>());
     Action action;
     call.Begin();
     while (call.NextAction(&action)) {
@@ -49,7 +49,7 @@ void Sound() {
 
 void Racy() {
   const std::shared_ptr<Client> client = Client::Create().value();
-  Call call(client, Request(), std::make_shared<NeverWoken>());
+  Call call(client.get(), Request(), std::make_shared<NeverWoken>());
   call.Begin();
   // One after the other nearly always, so that it is harmless; but nothing says
   // so, neither to the processor nor to thread sanitizer.

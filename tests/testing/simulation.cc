@@ -212,8 +212,10 @@ Simulation::Call::Call(Simulation* simulation, size_t number,
   spec.cost = options.cost;
   spec.max_in_flight = options.max_in_flight;
   spec.names = CallNames("server", "CALL", "");
-  execution_ = std::make_unique<LightExecution>(spec, &options_.retry,
-                                                shared_.get(), waiter_);
+  source_ = std::make_unique<GivenSource>(spec, waiter_);
+  execution_ = std::make_unique<LightExecution>(
+      source_.get(), spec.deadline, &options_.retry,
+      LightExecution::ArePlain(options_.retry), shared_.get());
 }
 
 Simulation::Call::~Call() = default;

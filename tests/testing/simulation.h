@@ -269,6 +269,7 @@ class Simulation::Call {
   size_t number_;
   std::shared_ptr<CallWaiter> waiter_;
   std::unique_ptr<Counted> shared_;
+  std::unique_ptr<GivenSource> source_;
   std::unique_ptr<LightExecution> execution_;
   MonotonicTime ticket_;
   MonotonicTime timer_ = MonotonicTime::Infinite();
