@@ -266,8 +266,8 @@ class RegistryLookup final : public CoreCase {
 
 const std::vector<std::string>& CaseNames() {
   static const auto* const names = new std::vector<std::string>{
-      "no call",          "call by key", "decisions",
-      "decisions within", "execution",   "registry lookup"};
+      "no call",   "call by handle",   "call by key", "call and record",
+      "decisions", "decisions within", "execution",   "registry lookup"};
   return *names;
 }
 
