@@ -101,7 +101,7 @@ Cold ColdNanos(const std::string& name) {
         std::chrono::duration<double, std::nano>(end - start).count());
   }
   std::sort(nanos.begin(), nanos.end());
-  return {nanos[kCalls / 2], nanos[kCalls / 100 * 99]};
+  return {nanos[kCalls / 2], nanos[size_t{kCalls} / 100 * 99]};
 }
 
 class NeverWoken final : public Waiter {

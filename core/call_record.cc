@@ -11,36 +11,36 @@ CallRecord& CallRecord::operator=(CallRecord&&) noexcept = default;
 
 // Bindings rather than names: a new member does not compile until it is here.
 
-bool operator==(const AttemptRecord& x, const AttemptRecord& y) {
+bool operator==(const AttemptRecord& a, const AttemptRecord& b) {
   const auto all = [](const AttemptRecord& r) {
     const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = r;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
   };
-  return all(x) == all(y);
+  return all(a) == all(b);
 }
 
-bool operator==(const DispatchRecord& x, const DispatchRecord& y) {
+bool operator==(const DispatchRecord& a, const DispatchRecord& b) {
   const auto all = [](const DispatchRecord& r) {
     const auto& [a, b, c, d, e, f, g] = r;
     return std::tie(a, b, c, d, e, f, g);
   };
-  return all(x) == all(y);
+  return all(a) == all(b);
 }
 
-bool operator==(const EventRecord& x, const EventRecord& y) {
+bool operator==(const EventRecord& a, const EventRecord& b) {
   const auto all = [](const EventRecord& r) {
     const auto& [a, b, c] = r;
     return std::tie(a, b, c);
   };
-  return all(x) == all(y);
+  return all(a) == all(b);
 }
 
-bool operator==(const CallRecord& x, const CallRecord& y) {
+bool operator==(const CallRecord& a, const CallRecord& b) {
   const auto all = [](const CallRecord& r) {
     const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s, t] = r;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, s, t);
   };
-  return all(x) == all(y);
+  return all(a) == all(b);
 }
 
 absl::string_view ProtocolName(Protocol protocol) {

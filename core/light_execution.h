@@ -54,6 +54,9 @@ class LightExecution {
     virtual std::shared_ptr<Waiter> waiter() const = 0;
 
    protected:
+    Source() = default;
+    Source(const Source&) = default;
+    Source& operator=(const Source&) = default;
     ~Source() = default;
   };
 
@@ -224,6 +227,7 @@ class LightExecution {
 };
 
 // A spec and a waiter that are there already.
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): final
 class GivenSource final : public LightExecution::Source {
  public:
   GivenSource(CallSpec spec, std::shared_ptr<Waiter> waiter)

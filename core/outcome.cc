@@ -4,13 +4,13 @@
 
 namespace forbear {
 
-bool operator==(const Outcome& x, const Outcome& y) {
+bool operator==(const Outcome& a, const Outcome& b) {
   // Bindings rather than names: a new member does not compile until it is here.
   const auto all = [](const Outcome& outcome) {
     const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = outcome;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n);
   };
-  return all(x) == all(y);
+  return all(a) == all(b);
 }
 
 absl::string_view ErrorKindName(ErrorKind kind) {

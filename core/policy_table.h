@@ -98,14 +98,14 @@ class PolicyTable {
   static HostView View(const HostKey& k) { return {k.name, k.port}; }
   static HostView View(const HostView& v) { return v; }
   struct Hash {
-    using is_transparent = void;
+    using is_transparent = void;  // NOLINT(readability-identifier-naming)
     template <typename K>
     size_t operator()(const K& key) const {
       return absl::HashOf(View(key).name, View(key).port);
     }
   };
   struct Equal {
-    using is_transparent = void;
+    using is_transparent = void;  // NOLINT(readability-identifier-naming)
     template <typename A, typename B>
     bool operator()(const A& a, const B& b) const {
       return View(a).port == View(b).port && View(a).name == View(b).name;

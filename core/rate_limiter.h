@@ -163,16 +163,16 @@ class RateLimiter {
   // was lower.
   struct Mark {
     uint64_t number = 0;
-    absl::int128 ahead;
+    absl::int128 ahead = 0;
   };
   // All times and values are in nanoseconds / amount.
   struct Limit {
     RateLimitOptions options;
     int64_t burst = 0;
-    int64_t per = 0;        // in nanoseconds: what one unit moves the time by
-    absl::int128 depth;     // burst · per
-    absl::int128 max_debt;  // beyond depth
-    absl::int128 full_at;
+    int64_t per = 0;         // in nanoseconds: what one unit moves the time by
+    absl::int128 depth = 0;  // burst · per
+    absl::int128 max_debt = 0;  // beyond depth
+    absl::int128 full_at = 0;
     uint64_t born = 0;  // takes up to this number are not of this limit
     size_t marks = 0;
     std::array<Mark, kMarks> mark;

@@ -14,7 +14,7 @@ bool RequestSizeHasBody(CURL* easy, const EasyOptions& settings,
   long http = CURL_HTTP_VERSION_NONE;
   curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &http);
   return settings.body() == EasyOptions::Body::kMemory &&
-         uploaded < 64 * 1024 && http <= CURL_HTTP_VERSION_1_1;
+         uploaded < int64_t{64} * 1024 && http <= CURL_HTTP_VERSION_1_1;
 }
 
 }  // namespace

@@ -35,6 +35,7 @@ constexpr size_t kMaxClassified = size_t{64} << 10;
 // this one is the thread's own.
 class SigpipeBlock {
  public:
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): pipe_ by sigset
   SigpipeBlock() {
     sigset_t pending;
     sigpending(&pending);

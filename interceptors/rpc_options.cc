@@ -41,7 +41,7 @@ absl::string_view ServerOf(absl::string_view target) {
 absl::Status ValidateRpcOptions(const RpcOptions& options) {
   std::vector<std::string> faults;
   if (options.target.empty()) {
-    faults.push_back("target is empty; it must name the server: host:port");
+    faults.emplace_back("target is empty; it must name the server: host:port");
   }
   absl::flat_hash_set<absl::string_view> seen;
   for (size_t i = 0; i < options.methods.size(); ++i) {

@@ -258,7 +258,8 @@ Outcome UnaryCall::Read(const Ending& ending, Lock* lock) {
     result.generic = &profile.set->generic();
   }
   Outcome outcome = Classify(result, retryable_);
-  outcome.bytes_sent = request_.Valid() ? request_.Length() : 0;
+  outcome.bytes_sent =
+      request_.Valid() ? static_cast<int64_t>(request_.Length()) : 0;
   outcome.bytes_received = ending.bytes_received;
 
   const RpcClassifier& classifier = policy_->client->options().classify_rpc;

@@ -77,18 +77,20 @@ class FromMessage {
 };
 
 // The enums have the same numbers on both sides.
-static_assert(static_cast<int>(WhenOpen::kWait) == v1::Retry::WAIT, "");
-static_assert(static_cast<int>(WhenOpen::kFail) == v1::Retry::FAIL, "");
-static_assert(static_cast<int>(Jitter::kFull) == v1::Backoff::FULL, "");
-static_assert(static_cast<int>(Jitter::kPlusMinus) == v1::Backoff::PLUS_MINUS,
-              "");
-static_assert(static_cast<int>(Jitter::kNone) == v1::Backoff::NONE, "");
+static_assert(static_cast<int>(WhenOpen::kWait) == v1::Retry::WAIT);
+static_assert(static_cast<int>(WhenOpen::kFail) == v1::Retry::FAIL);
+static_assert(static_cast<int>(Jitter::kFull) == v1::Backoff::FULL);
+static_assert(static_cast<int>(Jitter::kPlusMinus) == v1::Backoff::PLUS_MINUS);
+static_assert(static_cast<int>(Jitter::kNone) == v1::Backoff::NONE);
 
+// Names of fields and types, which parentheses would spoil.
+// NOLINTBEGIN(bugprone-macro-parentheses)
 #define FORBEAR_READ(kind, path, message, field, to) \
   read->kind(path #field, (message).has_##field(), (message).field(), to)
 #define FORBEAR_READ_ENUM(path, message, field, type, to)             \
   read->Enum(path #field, (message).has_##field(), (message).field(), \
              v1::type##_IsValid((message).field()), to)
+// NOLINTEND(bugprone-macro-parentheses)
 
 void ReadRetry(const v1::Retry& m, FromMessage* read, RetryOptions* to) {
   FORBEAR_READ(Value, "retry.", m, enabled, &to->enabled);

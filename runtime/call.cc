@@ -24,7 +24,8 @@ CallKind KindOf(const CallRequest& request) {
   return kind;
 }
 
-CallFlags FlagsOf(CallFlags flags) {
+CallFlags FlagsOf(const CallFlags& own) {
+  CallFlags flags = own;
   if (InsideAttempt::Any()) flags.nested = true;
   return flags;
 }
@@ -165,7 +166,7 @@ void Call::LogAction(const Action& action) {
   Log(std::move(text));
 }
 
-void Call::Log(std::string text) {
+void Call::Log(const std::string& text) {
   if (lines_ == nullptr) lines_ = std::make_unique<std::vector<std::string>>();
   lines_->push_back(absl::StrCat("call ", record().call_id, " ",
                                  record().names.method(), " ",

@@ -72,6 +72,7 @@ struct CallRequest : CallFacts {
   PolicyRef policy;
 };
 
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): final
 class Call final : private LightExecution::Source {
  public:
   // What an event leaves behind for others: callers to wake, lines to log.
@@ -153,7 +154,7 @@ class Call final : private LightExecution::Source {
   void TakeAll(Aftermath* aftermath);
   void LogAttemptDone(int n);
   void LogAction(const Action& action);
-  void Log(std::string text);
+  void Log(const std::string& text);
 
   Client* const client_;
   const std::shared_ptr<Waiter>* const waiter_;  // null: own_waiter_

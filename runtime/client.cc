@@ -21,8 +21,7 @@ namespace {
 
 bool IsSet(const char* name) {
   const char* value = std::getenv(name);
-  return value != nullptr && absl::string_view(value) != "" &&
-         absl::string_view(value) != "0";
+  return value != nullptr && *value != '\0' && absl::string_view(value) != "0";
 }
 
 // stderr is unbuffered: one call is one write, and the lines of two threads do
@@ -129,6 +128,7 @@ uint64_t NextSerial() {
 // shorter key, or the same with lengths that are none.)
 class HandleKey {
  public:
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): short_ is room
   HandleKey(uint64_t which, const CallKind& kind)
       : size_(sizeof(Fixed) + kind.quota_key.size() + kind.endpoint_key.size() +
               kind.target.size() + kind.method.size()) {
@@ -138,7 +138,7 @@ class HandleKey {
       at = &long_[0];
     }
     begin_ = at;
-    Fixed fixed;
+    Fixed fixed = {};
     fixed.which = which;
     fixed.protocol = static_cast<uint64_t>(kind.protocol);
     fixed.quota = kind.quota_key.size();
@@ -179,8 +179,8 @@ class HandleKey {
 
 absl::StatusOr<std::shared_ptr<Client>> Client::Create(ClientOptions options) {
   std::shared_ptr<const ProfileSet> profiles;
-  const absl::Status valid = Validate(options, options.profile_set,
-                                      "forbear::ClientOptions: ", &profiles);
+  absl::Status valid = Validate(options, options.profile_set,
+                                "forbear::ClientOptions: ", &profiles);
   if (!valid.ok()) return valid;
   if (!options.log && IsSet("FORBEAR_LOG")) options.log = LogToStderr;
   const bool off = IsSet("FORBEAR_OFF");

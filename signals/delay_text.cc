@@ -95,7 +95,7 @@ std::optional<Number> ReadNumber(absl::string_view text) {
 
 struct Unit {
   absl::string_view name;
-  int64_t nanos;
+  int64_t nanos = 0;
 };
 
 // Those whose name begins with another one's stand before it.

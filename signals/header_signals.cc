@@ -14,7 +14,7 @@ constexpr size_t kMaxLines = 1000;
 
 struct ExplicitField {
   absl::string_view name;
-  DelayFormat format;
+  DelayFormat format = DelayFormat::kHttpRetryAfter;
 };
 
 constexpr ExplicitField kExplicitFields[] = {

@@ -93,8 +93,8 @@ std::optional<int64_t> Epoch(const Fields& f) {
   const absl::CivilDay day(f.year, f.month + 1, f.day);
   // CivilDay rolls "31 Apr" over; a date that does so is none.
   if (day.day() != f.day || day.month() != f.month + 1) return std::nullopt;
-  return (day - absl::CivilDay(1970, 1, 1)) * int64_t{86400} + f.hour * 3600 +
-         f.minute * 60 + f.second;
+  return (day - absl::CivilDay(1970, 1, 1)) * int64_t{86400} +
+         int64_t{f.hour} * 3600 + int64_t{f.minute} * 60 + f.second;
 }
 
 // "Sun, 06 Nov 1994 08:49:37 GMT"

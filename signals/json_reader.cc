@@ -297,9 +297,7 @@ absl::string_view Unquoted(absl::string_view raw) {
   return raw.substr(1, raw.size() - 2);
 }
 
-bool HasEscape(absl::string_view raw) {
-  return raw.find('\\') != absl::string_view::npos;
-}
+bool HasEscape(absl::string_view raw) { return absl::StrContains(raw, '\\'); }
 
 bool BeginsWith(Bytes bytes, absl::string_view text, bool and_ends) {
   char c = '\0';
@@ -319,7 +317,7 @@ std::optional<JsonPath> JsonPath::Of(absl::string_view text) {
   if (text.size() > kMaxBytes) return std::nullopt;
   // Reads up to one of `ends`, decoding; in [] a slash is a slash.
   const auto take = [&text](absl::string_view ends, std::string* out) -> bool {
-    while (!text.empty() && ends.find(text[0]) == absl::string_view::npos) {
+    while (!text.empty() && !absl::StrContains(ends, text[0])) {
       char c = text[0];
       if (c == '~') {
         if (text.size() >= 2 && (text[1] == '0' || text[1] == '1')) {

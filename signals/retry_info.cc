@@ -8,7 +8,7 @@
 namespace forbear {
 namespace {
 
-constexpr size_t kMaxBytes = 64 * 1024;
+constexpr size_t kMaxBytes = size_t{64} * 1024;
 constexpr size_t kMaxViolations = 16;
 constexpr size_t kMaxInfos = 4;
 constexpr size_t kMaxMetadata = 32;

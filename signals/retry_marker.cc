@@ -28,7 +28,7 @@ bool IsRetryMarker(absl::string_view name, absl::string_view value) {
   struct Marker {
     absl::string_view name;
     absl::string_view prefix;
-    int first;  // what the first attempt says
+    int first = 0;  // what the first attempt says
   };
   constexpr Marker kMarkers[] = {
       {"x-stainless-retry-count", "", 0}, {"grpc-previous-rpc-attempts", "", 0},

@@ -5,13 +5,14 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 
 namespace forbear {
 namespace {
 
 using Type = StructuredItem::Type;
 
-constexpr size_t kMaxBytes = 32 * 1024;
+constexpr size_t kMaxBytes = size_t{32} * 1024;
 constexpr size_t kMaxMembers = 1024;
 constexpr size_t kMaxInner = 256;
 constexpr size_t kMaxParameters = 256;
@@ -26,8 +27,7 @@ bool IsTokenStart(char c) { return absl::ascii_isalpha(c) || c == '*'; }
 bool IsToken(char c) {
   // tchar (RFC 9110 §5.6.2), ":" and "/".
   return absl::ascii_isalnum(c) ||
-         (c != '\0' && absl::string_view("!#$%&'*+-.^_`|~:/").find(c) !=
-                           absl::string_view::npos);
+         (c != '\0' && absl::StrContains("!#$%&'*+-.^_`|~:/", c));
 }
 
 // Which six bits a character of base64 stands for; -1: none.

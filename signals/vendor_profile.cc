@@ -76,8 +76,8 @@ constexpr Word<int> kCodes[] = {
     {"DATA_LOSS", 15},          {"UNAUTHENTICATED", 16},
 };
 
-template <typename T, size_t n>
-absl::string_view NameOf(const Word<T> (&words)[n], T value) {
+template <typename T, size_t kSize>
+absl::string_view NameOf(const Word<T> (&words)[kSize], T value) {
   for (const Word<T>& word : words) {
     if (word.value == value) return word.text;
   }
@@ -263,8 +263,8 @@ class Reader {
     *out = absl::Milliseconds(ms);
   }
 
-  template <typename T, size_t n>
-  void OneOf(const Word<T> (&words)[n], const JsonValue& value,
+  template <typename T, size_t kSize>
+  void OneOf(const Word<T> (&words)[kSize], const JsonValue& value,
              const Place& place, T* out) {
     for (const Word<T>& word : words) {
       if (value.Is(word.text)) {

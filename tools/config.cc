@@ -240,7 +240,9 @@ int Show(const ConfigOptions& options, const ConfigReading& reading) {
   route.host = split.host;
   route.port = split.port;
   if (options.rpc.empty()) {
-    route.method = options.method.empty() ? "GET" : options.method;
+    // Not of std::string: what it is made of would be gone.
+    route.method = options.method.empty() ? absl::string_view("GET")
+                                          : absl::string_view(options.method);
     route.path = path;
   } else {
     route.rpc = options.rpc;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <functional>
@@ -133,7 +134,8 @@ void ShowProgress(const std::vector<std::unique_ptr<Lane>>& lanes,
   const absl::Duration pause =
       terminal ? absl::Milliseconds(200) : absl::Seconds(5);
   while (!done->WaitForNotificationWithTimeout(pause)) {
-    absl::FPrintF(stderr, terminal ? "\r\033[K%s" : "%s\n", Progress(lanes));
+    absl::FPrintF(stderr, "%s%s%s", terminal ? "\r\033[K" : "", Progress(lanes),
+                  terminal ? "" : "\n");
     std::fflush(stderr);
   }
   if (terminal) std::fputs("\r\033[K", stderr);
@@ -210,7 +212,7 @@ int RunDemo(const std::vector<std::string>& args) {
   Options options;
   if (auto code = Parse(args, &options)) return *code;
 
-  const int resets = static_cast<int>(kResets * options.calls + 0.5);
+  const int resets = static_cast<int>(std::lround(kResets * options.calls));
   BestRecord best_http, best_grpc;
   const auto client = [] { return *Client::Create(); };
   std::vector<std::unique_ptr<Lane>> lanes;

@@ -242,10 +242,10 @@ TEST(AwsRetryTest, HowManyFailingCallsRetry) {
 // thousandth or two on top, since the server's clock is not ours.
 TEST(AwsRetryTest, AServersWaitIsNeitherCutNorShortened) {
   struct Row {
-    const char* origin;
+    const char* origin = "";
     std::optional<double> wait;
-    double theirs;
-    double ours;
+    double theirs = 0;
+    double ours = 0;
   };
   const Row kRows[] = {
       {"botocore x-amz-retry-after 1500", 1.5, 1.5, 1.5},

@@ -389,7 +389,7 @@ TEST(CircuitBreakerTest, EveryShortSequenceLikeTheTwin) {
       const std::string bad = RunBoth(mode.options, letters);
       if (!bad.empty()) {
         std::vector<std::string> names;
-        for (int l : letters) names.push_back(kNames[l]);
+        for (int l : letters) names.emplace_back(kNames[l]);
         FAIL() << mode.name << ": " << bad << "\n  "
                << absl::StrJoin(names, " ");
       }
@@ -828,9 +828,10 @@ void RunSteps(const char* name, const BreakerOptions& o,
   }
 }
 
-constexpr State C = State::kClosed;
-constexpr State O = State::kOpen;
-constexpr State H = State::kHalfOpen;
+// As long as a table wants them.
+constexpr State C = State::kClosed;    // NOLINT(readability-identifier-naming)
+constexpr State O = State::kOpen;      // NOLINT(readability-identifier-naming)
+constexpr State H = State::kHalfOpen;  // NOLINT(readability-identifier-naming)
 
 BreakerOptions RatioOptions(double ratio, int min_calls, double window,
                             double open) {
@@ -964,7 +965,8 @@ TEST(CircuitBreakerTest, GoBreaker) {
     s.push_back({0, 'f', C});
   }
   s.insert(s.end(), {{3, 'o', C}, {5, 'o', C}, {7, 'o', C}, {9, 'f', C}});
-  for (double t = 12; t <= 27; t += 3) {
+  for (int at = 12; at <= 27; at += 3) {
+    const double t = at;
     s.push_back({t, 'o', C});
     s.push_back({t, 'f', C});
   }

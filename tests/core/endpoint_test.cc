@@ -93,7 +93,8 @@ TEST(EndpointTest, OpenBreakerWaitsOrFailsAsTheCallWants) {
 TEST(EndpointTest, FailFastSaysCircuitOpenAlsoBehindAGate) {
   Endpoint e(EndpointOptions{}, At(0));
   for (uint64_t i = 0; i < 3; ++i) {
-    Done(&e, Ask(&e, i + 1, i * 10.0), Failed(absl::Seconds(5)), i * 10.0);
+    const auto at = static_cast<double>(i) * 10.0;
+    Done(&e, Ask(&e, i + 1, at), Failed(absl::Seconds(5)), at);
   }
   ASSERT_EQ(e.breaker().state(), CircuitBreaker::State::kOpen);
   const Endpoint::Answer a = Ask(&e, 9, 20.1, 1000, WhenOpen::kFail);
@@ -190,7 +191,7 @@ TEST(EndpointTest, SlowAttemptsOpenTheBreakerIfAskedFor) {
     for (int i = 0; i < 4; ++i) {
       const double t = 5.0 * i;
       // Half of them: 2 s and 1.999 s.
-      Done(&e, Ask(&e, static_cast<uint64_t>(i + 1), t), testing::OkOutcome(),
+      Done(&e, Ask(&e, static_cast<uint64_t>(i) + 1, t), testing::OkOutcome(),
            t + (i % 2 == 1 ? 2 : 1.999));
     }
     EXPECT_EQ(e.breaker().state() == CircuitBreaker::State::kOpen, asked);

@@ -18,6 +18,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -684,7 +685,7 @@ struct Letter {
     kQueue,   // others come first, or no longer
     kLetter,  // a late letter: attempt 1 ends once more
   };
-  What what;
+  What what = What::kBegin;
   Outcome outcome;
   std::string name;
   bool older = false;  // the attempt before the last one that was delivered
@@ -802,7 +803,7 @@ class Pair {
         twin_.OnCancel(now_);
         break;
       case What::kDrain: {
-        const std::string bad = Drain();
+        std::string bad = Drain();
         if (!bad.empty()) return bad;
         break;
       }
@@ -954,7 +955,9 @@ class Pair {
   bool finished_ = false;
 };
 
-Letter L(Letter::What what, std::string name) { return {what, {}, name}; }
+Letter L(Letter::What what, std::string name) {
+  return {what, {}, std::move(name)};
+}
 
 Letter WithOutcome(Letter::What what, ErrorKind kind, Processed processed,
                    std::optional<absl::Duration> pushback) {

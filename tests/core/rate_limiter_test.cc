@@ -217,7 +217,7 @@ TEST(RateLimiterTest, EveryShortSequenceLikeTheTwin) {
       const std::string bad = RunBoth(small, letters);
       if (!bad.empty()) {
         std::vector<std::string> names;
-        for (int l : letters) names.push_back(kNames[l]);
+        for (int l : letters) names.emplace_back(kNames[l]);
         FAIL() << bad << "\n  " << small.amount << "/" << small.per << " "
                << small.burst << ": " << absl::StrJoin(names, " ");
       }

@@ -42,7 +42,7 @@ TEST(WaitQueueTest, LikeASortedList) {
     const auto below = [&](int k) {
       return static_cast<int>(UnitRandom(seed, n++) * k);
     };
-    const auto max = static_cast<size_t>(1 + below(20));
+    const auto max = static_cast<size_t>(below(20)) + 1;
     WaitQueue queue(max);
     std::map<std::pair<int64_t, uint64_t>, Entry> twin;
     for (int i = 0; i < 200; ++i) {

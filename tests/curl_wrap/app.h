@@ -66,7 +66,7 @@ struct Sink {
     auto* sink = static_cast<Sink*>(self);
     sink->body.append(data, size * n);
     if (sink->events.empty() || sink->events.back()[0] != 'B') {
-      sink->events.push_back("B:");
+      sink->events.emplace_back("B:");
     }
     sink->events.back().append(data, size * n);
     return size * n;

@@ -66,7 +66,7 @@ class CanaryTest : public ::testing::TestWithParam<bool> {
     app->error[0] = '\0';
     CallOptions options;
     options.deadline = deadline;
-    const CallResult result = app->curl.Perform(options);
+    CallResult result = app->curl.Perform(options);
     const std::string json = RecordToJson(result.record);
     const std::string text = FormatCallRecord(result.record);
     const std::string lines = absl::StrJoin(log_, "\n");

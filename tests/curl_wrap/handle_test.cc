@@ -784,7 +784,7 @@ TEST_F(HandleTest, ABorrowedHandleInAMultiIsRefused) {
 TEST_F(HandleTest, PerformInACallbackIsRefused) {
   App app(client_, server_->Url());
   struct Inner {
-    Handle* handle;
+    Handle* handle = nullptr;
     CURLcode code = CURLE_OK;
   } inner{&app.curl};
   app.curl.SetOpt(CURLOPT_WRITEDATA, &inner);
@@ -852,7 +852,7 @@ TEST_F(HandleTest, SameAsPlain) {
           app.curl.SetOpt(CURLOPT_FAILONERROR, fail ? 1L : 0L);
           app.curl.SetOpt(CURLOPT_HEADER, header ? 1L : 0L);
           codes.push_back(app.Perform(kLong).code);
-          errors.push_back(app.error);
+          errors.emplace_back(app.error);
           sinks.push_back(app.sink);
           // Date may have moved on by a second between the two.
           for (std::string& event : sinks.back().events) {

@@ -83,11 +83,11 @@ TEST_F(NginxTest, ALimitThatNamesNoWait) {
   // 8 callers and 10 requests per second: everybody gets through.
   std::vector<std::thread> callers;
   std::vector<CallResult> results(8);
-  for (size_t i = 0; i < results.size(); ++i) {
-    callers.emplace_back([&, i] {
+  for (CallResult& result : results) {
+    callers.emplace_back([&, to = &result] {
       App app(client_, nginx_->Url("/ten"));
       app.Post("x");
-      results[i] = app.Perform(absl::Seconds(30));
+      *to = app.Perform(absl::Seconds(30));
     });
   }
   for (std::thread& t : callers) t.join();

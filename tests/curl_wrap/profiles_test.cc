@@ -135,7 +135,7 @@ TEST_F(ProfilesTest, GroqWritesAsGoDoes) {
 }
 
 TEST_F(ProfilesTest, GitHubsLimitIsA403) {
-  const int64_t reset = absl::ToUnixSeconds(absl::Now()) + 1;
+  const int64_t reset = absl::ToUnixSeconds(absl::Now() + absl::Seconds(1));
   const CallResult result =
       Call("github", {Reply::Of(403, R"({"message":"API rate limit exceeded"})")
                           .With("X-RateLimit-Remaining", "0")

@@ -1,5 +1,6 @@
 // The lines of heads as libcurl hands them over: curl::HeadReader, curl::AddField.
 
+#include "absl/strings/match.h"
 #include "curl_wrap/head_reader.h"
 #include "signals/header_field.h"
 #include "tests/fuzz/fuzz_target.h"
@@ -19,7 +20,7 @@ bool Fuzz(absl::string_view input) {
     input.remove_prefix(size);
     Require(head.status() >= 0 && head.status() <= 999, "three digits");
     for (const HeaderField& field : fields) {
-      Require(field.name.find(':') == absl::string_view::npos, "a name ends");
+      Require(!absl::StrContains(field.name, ':'), "a name ends");
       Require(field.value == TrimBlanks(field.value), "a value has no blanks");
     }
     planted |= head.status() == 599 && head.complete() && fields.size() == 1;

@@ -167,7 +167,7 @@ class Proxy final : public testing::Echo::Service {
                    EchoMessage* response) override {
     const auto inner = grpc::ClientContext::FromServerContext(*context);
     const MonotonicTime begin = MonotonicNow();
-    const grpc::Status status = backend_->Say(inner.get(), *request, response);
+    grpc::Status status = backend_->Say(inner.get(), *request, response);
     took_ms_ = absl::ToInt64Milliseconds(MonotonicNow() - begin);
     return status;
   }

@@ -106,8 +106,9 @@ uint32_t Number(absl::string_view bytes) {
 
 }  // namespace
 
-RawHttp2Server::RawHttp2Server(std::vector<Act> acts) : acts_(std::move(acts)) {
-  listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+RawHttp2Server::RawHttp2Server(std::vector<Act> acts)
+    : acts_(std::move(acts)),
+      listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_in name = {};
   name.sin_family = AF_INET;
   name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

@@ -78,6 +78,7 @@ struct Switch {
   std::function<int64_t(Settings)> sends;
 };
 
+// NOLINTBEGIN(clang-analyzer-cplusplus.NewDeleteLeaks): of std::function
 std::vector<Switch> Switches() {
   const auto failing = [](Settings s) {
     s.endpoint.breaker.enabled = false;
@@ -132,6 +133,7 @@ std::vector<Switch> Switches() {
       {"endpoint.pacing", "endpoint { pacing: false }", 2, 20, after_503},
   };
 }
+// NOLINTEND(clang-analyzer-cplusplus.NewDeleteLeaks)
 
 TEST(SwitchesTest, EachTurnsOffWhatItSays) {
   for (const Switch& s : Switches()) {

@@ -220,7 +220,7 @@ TEST(ClientTest, ClearGateOfAnEndpoint) {
 std::string ProfileFile(const std::string& name, const std::string& id,
                         const std::string& host) {
   const char* const folder = std::getenv("TEST_TMPDIR");
-  const std::string path =
+  std::string path =
       absl::StrCat(folder != nullptr ? folder : "/tmp", "/", name);
   std::ofstream file(path);
   file << R"({"id":")" << id << R"(","date":"2026-11-25",)"

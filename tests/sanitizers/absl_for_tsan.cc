@@ -111,6 +111,7 @@ void Waiting(void* mutex, const Body& body) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(abseil-no-namespace): it takes the place of its functions
 namespace absl {
 ABSL_NAMESPACE_BEGIN
 
@@ -159,6 +160,22 @@ void Mutex::LockWhen(const Condition& condition) {
   static auto* const real =
       Real<void(Mutex*, const Condition&)>("5Mutex8LockWhenERKNS0_9ConditionE");
   Locking(this, kExclusive, [&] { real(this, condition); });
+}
+
+bool Mutex::LockWhenWithTimeout(const Condition& condition, Duration timeout) {
+  static auto* const real = Real<bool(Mutex*, const Condition&, Duration)>(
+      "5Mutex19LockWhenWithTimeoutERKNS0_9ConditionENS0_8DurationE");
+  bool met = false;
+  Locking(this, kExclusive, [&] { met = real(this, condition, timeout); });
+  return met;
+}
+
+bool Mutex::LockWhenWithDeadline(const Condition& condition, Time deadline) {
+  static auto* const real = Real<bool(Mutex*, const Condition&, Time)>(
+      "5Mutex20LockWhenWithDeadlineERKNS0_9ConditionENS0_4TimeE");
+  bool met = false;
+  Locking(this, kExclusive, [&] { met = real(this, condition, deadline); });
+  return met;
 }
 
 void Mutex::Await(const Condition& condition) {

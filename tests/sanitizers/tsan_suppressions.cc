@@ -3,6 +3,7 @@
 // no pattern may name a function that runs code of ours.
 //
 // The logs of the tests tell which were used; one that no log names, goes.
+// NOLINTNEXTLINE(bugprone-reserved-identifier): its name is given
 extern "C" const char* __tsan_default_suppressions();
 
 extern "C" const char* __tsan_default_suppressions() {

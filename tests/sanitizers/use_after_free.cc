@@ -8,5 +8,6 @@ int main() {
   auto owner = std::make_unique<int>(1);
   borrowed = owner.get();
   owner.reset();
+  // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDelete): planted
   return *borrowed == 123456789 ? 1 : 0;
 }

@@ -191,8 +191,8 @@ std::optional<Wait> Rfc3339(std::string text) {
   const auto part = Decimal("0." + fraction, kFemtosPerSecond);
   if (!part) return std::nullopt;
   const int64_t seconds = int64_t{86400} * DaysTo(year, month, day) +
-                          number(11, 2) * 3600 + number(14, 2) * 60 +
-                          number(17, 2) - ahead;
+                          int64_t{number(11, 2)} * 3600 +
+                          int64_t{number(14, 2)} * 60 + number(17, 2) - ahead;
   return Until(false, seconds * kFemtosPerSecond + part->exact);
 }
 

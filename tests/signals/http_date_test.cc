@@ -242,8 +242,8 @@ std::optional<int64_t> TwinParse(const std::string& s, int64_t now) {
         // The same moment of that year, by month, day and second.
         int m = 0;
         int64_t rest = so_far;
-        while (rest >= DaysIn(this_year, m) * 86400) {
-          rest -= DaysIn(this_year, m) * 86400;
+        while (rest >= int64_t{DaysIn(this_year, m)} * 86400) {
+          rest -= int64_t{DaysIn(this_year, m)} * 86400;
           ++m;
         }
         const int64_t horizon = (Days(year, m, 1) * 86400) + rest;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
@@ -376,8 +377,7 @@ class Twin {
   }
   bool Over() const { return at_ == text_.size(); }
   void Spaces() {
-    while (!Over() &&
-           std::string(" \t\r\n").find(text_[at_]) != std::string::npos) {
+    while (!Over() && absl::StrContains(" \t\r\n", text_[at_])) {
       ++at_;
     }
   }
@@ -669,7 +669,7 @@ class Generator {
     for (uint64_t i = Pick(4); i > 0; --i) {
       static const char* const kSteps[] = {"a", "b",     "*",     "*",
                                            "é", "[a=b]", "[b=x]", "[a=]"};
-      steps.push_back(kSteps[Pick(8)]);
+      steps.emplace_back(kSteps[Pick(8)]);
     }
     return steps;
   }

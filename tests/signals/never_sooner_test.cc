@@ -141,7 +141,7 @@ Trial GoDuration(Random* random) {
       random->Below(4) == 0 ? DelayFormat::kGuess : DelayFormat::kGoDuration,
       text, truth);
   // Each part is rounded up.
-  trial.slack = 2 * static_cast<int64_t>(parts) * kFemtosPerNano;
+  trial.slack = __int128{2} * static_cast<int64_t>(parts) * kFemtosPerNano;
   return trial;
 }
 
@@ -169,8 +169,9 @@ struct Clocks {
 Clocks AnyClocks(Random* random, Femtoseconds unit) {
   Clocks clocks;
   // 2001 to 2069, to the nanosecond.
-  const int64_t seconds = 1'000'000'000 + random->Below(2'130'000'000);
-  const int64_t nanos = random->Below(1'000'000'000);
+  const int64_t seconds =
+      1'000'000'000 + static_cast<int64_t>(random->Below(2'130'000'000));
+  const auto nanos = static_cast<int64_t>(random->Below(1'000'000'000));
   clocks.server = seconds * kFemtosPerSecond + nanos * kFemtosPerNano;
   clocks.ours = absl::FromUnixSeconds(seconds) + absl::Nanoseconds(nanos);
   if (random->Below(4) != 0) {
@@ -366,11 +367,13 @@ Trial ResetGoDuration(Random* random) {
   const Clocks clocks = AnyClocks(random, kFemtosPerSecond);
   const uint64_t minutes = random->Below(60);
   const Decimal seconds = AnyDecimal(random, 6, 12);
-  return Head(clocks, random,
-              {{"x-ratelimit-remaining-requests", "0"},
-               {"x-ratelimit-reset-requests",
-                absl::StrCat(minutes, "m", seconds.text, "s")}},
-              minutes * 60 * kFemtosPerSecond + seconds.value, 0);
+  return Head(
+      clocks, random,
+      {{"x-ratelimit-remaining-requests", "0"},
+       {"x-ratelimit-reset-requests",
+        absl::StrCat(minutes, "m", seconds.text, "s")}},
+      static_cast<__int128>(minutes) * 60 * kFemtosPerSecond + seconds.value,
+      0);
 }
 
 // ---- gRPC

@@ -307,7 +307,8 @@ void AddElements(const std::string& name, const std::vector<T>& list,
   if (list.size() < 2) return;  // without it, the question would be another one
   for (size_t i = 0; i < list.size(); ++i) {
     parts->push_back({absl::StrCat(name, "/", i), [in, i](VendorProfile* p) {
-                        in(p)->erase(in(p)->begin() + i);
+                        in(p)->erase(in(p)->begin() +
+                                     static_cast<ptrdiff_t>(i));
                       }});
   }
 }
@@ -316,17 +317,20 @@ std::vector<Part> WholeParts(const VendorProfile& profile) {
   std::vector<Part> parts;
   for (size_t i = 0; i < profile.rules.size(); ++i) {
     parts.push_back({absl::StrCat("/rules/", i), [i](VendorProfile* p) {
-                       p->rules.erase(p->rules.begin() + i);
+                       p->rules.erase(p->rules.begin() +
+                                      static_cast<ptrdiff_t>(i));
                      }});
   }
   for (size_t i = 0; i < profile.delays.size(); ++i) {
     parts.push_back({absl::StrCat("/delays/", i), [i](VendorProfile* p) {
-                       p->delays.erase(p->delays.begin() + i);
+                       p->delays.erase(p->delays.begin() +
+                                       static_cast<ptrdiff_t>(i));
                      }});
   }
   for (size_t i = 0; i < profile.limits.size(); ++i) {
     parts.push_back({absl::StrCat("/limits/", i), [i](VendorProfile* p) {
-                       p->limits.erase(p->limits.begin() + i);
+                       p->limits.erase(p->limits.begin() +
+                                       static_cast<ptrdiff_t>(i));
                      }});
   }
   return parts;
@@ -376,8 +380,9 @@ std::vector<Part> SmallParts(const VendorProfile& profile) {
       parts.push_back(
           {absl::StrCat(at, "/headers/", j), [i, j](VendorProfile* p) {
              DelayRule* const d = &p->delays[i];
-             d->headers.erase(d->headers.begin() + j);
-             if (!d->if_zero.empty()) d->if_zero.erase(d->if_zero.begin() + j);
+             d->headers.erase(d->headers.begin() + static_cast<ptrdiff_t>(j));
+             if (!d->if_zero.empty())
+               d->if_zero.erase(d->if_zero.begin() + static_cast<ptrdiff_t>(j));
            }});
     }
     if (delay.precise) {

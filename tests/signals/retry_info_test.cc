@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "core/random.h"
@@ -106,7 +107,7 @@ std::optional<std::string> Expected(const std::string& bytes) {
   int info_count = 0;
   for (const testing::Any& any : status->details()) {
     group |= HasGroup(any);
-    if (any.type_url().find('/') == std::string::npos) continue;
+    if (!absl::StrContains(any.type_url(), '/')) continue;
     const std::string name =
         any.type_url().substr(any.type_url().rfind('/') + 1);
     if (name == "google.rpc.RetryInfo") {
@@ -198,8 +199,8 @@ std::optional<absl::Duration> DelayOf(const testing::Status& status) {
 
 TEST(RetryInfoTest, Delays) {
   struct Row {
-    int64_t seconds;
-    int32_t nanos;
+    int64_t seconds = 0;
+    int32_t nanos = 0;
     std::optional<absl::Duration> delay;
   };
   for (const Row& r :
@@ -269,11 +270,13 @@ TEST(RetryInfoTest, WhatWasWholeBefore) {
   failure.add_violations()->set_subject("two");
   Add(&status, "QuotaFailure", failure);
   const std::string whole = status.SerializeAsString();
+  // NOLINTBEGIN(bugprone-suspicious-missing-comma): one text in two parts
   const std::vector<std::string> stages = {
       "0 ", "8 ", "8 \nretry 3.000000007s",
       "8 \nretry 3.000000007s\ninfo A||k=v",
       "8 \nretry 3.000000007s\nviolation one||||\nviolation two||||\ninfo "
       "A||k=v"};
+  // NOLINTEND(bugprone-suspicious-missing-comma)
   size_t stage = 0;
   for (size_t n = 0; n <= whole.size(); ++n) {
     const std::string shown = ShowBytes(whole.substr(0, n));
@@ -446,7 +449,8 @@ class Generator {
   }
   std::string Text() {
     std::string text;
-    for (uint64_t n = Below(6); n > 0; --n) text += 'a' + Below(4);
+    for (uint64_t n = Below(6); n > 0; --n)
+      text += static_cast<char>('a' + Below(4));
     return text;
   }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/random.h"
@@ -86,7 +87,7 @@ class Twin {
     for (const absl::string_view line : lines) {
       // Where the twin joins them, a string could go on. The code says no to that,
       // which the RFC allows, and the test leaves such lines out.
-      if (line.find('"') != absl::string_view::npos && lines.size() > 1) {
+      if (absl::StrContains(line, '"') && lines.size() > 1) {
         return "skip";
       }
     }
@@ -123,7 +124,7 @@ class Twin {
     return "";
   }
   static bool In(char c, absl::string_view set) {
-    return c != '\0' && set.find(c) != absl::string_view::npos;
+    return c != '\0' && absl::StrContains(set, c);
   }
   void EatBlanks() {
     while (In(First(), " \t")) Eat();
@@ -287,7 +288,7 @@ class Twin {
 
   std::string Bytes() {
     Eat();
-    if (in_.find(':') == std::string::npos) return Fail();
+    if (!absl::StrContains(in_, ':')) return Fail();
     std::string binary;
     while (First() != ':') binary += Eat();
     Eat();
@@ -518,7 +519,7 @@ TEST(StructuredFieldTest, EveryCharacter) {
   const std::string upper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
   const std::string digits = "0123456789";
   const auto in = [](char c, const std::string& set) {
-    return set.find(c) != std::string::npos;
+    return absl::StrContains(set, c);
   };
   for (int i = 0; i < 256; ++i) {
     const char c = static_cast<char>(i);
@@ -674,7 +675,8 @@ class Generator {
   }
   std::string Digits(uint64_t most) {
     std::string text;
-    for (uint64_t n = 1 + Below(most); n > 0; --n) text += '0' + Below(10);
+    for (uint64_t n = 1 + Below(most); n > 0; --n)
+      text += static_cast<char>('0' + Below(10));
     return text;
   }
   std::string Bare() {

@@ -96,7 +96,7 @@ class GrpcServerTest : public ::testing::Test {
     Limit(&context);
     EchoMessage request, response;
     request.set_payload(std::string(payload));
-    const grpc::Status status = stub_->Say(&context, request, &response);
+    grpc::Status status = stub_->Say(&context, request, &response);
     if (answer != nullptr) *answer = response.payload();
     return status;
   }

@@ -36,7 +36,7 @@ class Stopwatch {
 
 // What plain libcurl makes of an answer.
 struct Result {
-  CURLcode code;
+  CURLcode code = CURLE_OK;
   long status = 0;
   std::string head;
   std::string body;

@@ -103,7 +103,7 @@ TEST(LimitModelTest, ChangesByHand) {
   options.limit_changes = {{Ms(500), 0.5}};
   LimitModel sliding(options);
   for (int i = 0; i < 4; ++i) {
-    EXPECT_TRUE(sliding.Ask(Ms(100 * i)).admitted);
+    EXPECT_TRUE(sliding.Ask(Ms(int64_t{100} * i)).admitted);
   }
   // Three of the four must leave: until 200 ms + 1 s.
   EXPECT_EQ(sliding.Earliest(Ms(600)), Ms(1200));

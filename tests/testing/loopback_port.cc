@@ -62,10 +62,10 @@ absl::StatusOr<LoopbackPort> LoopbackPort::Reserve(int number) {
   return port;
 }
 
-LoopbackPort::LoopbackPort(LoopbackPort&& other)
+LoopbackPort::LoopbackPort(LoopbackPort&& other) noexcept
     : socket_(std::exchange(other.socket_, -1)), number_(other.number_) {}
 
-LoopbackPort& LoopbackPort::operator=(LoopbackPort&& other) {
+LoopbackPort& LoopbackPort::operator=(LoopbackPort&& other) noexcept {
   std::swap(socket_, other.socket_);
   std::swap(number_, other.number_);
   return *this;

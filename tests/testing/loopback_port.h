@@ -23,8 +23,8 @@ class LoopbackPort {
   // `number` 0 takes any free port. kUnavailable if somebody has the port.
   static absl::StatusOr<LoopbackPort> Reserve(int number);
 
-  LoopbackPort(LoopbackPort&& other);
-  LoopbackPort& operator=(LoopbackPort&& other);
+  LoopbackPort(LoopbackPort&& other) noexcept;
+  LoopbackPort& operator=(LoopbackPort&& other) noexcept;
   ~LoopbackPort();
 
   int number() const { return number_; }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -117,8 +118,8 @@ Arrival ParseLine(absl::string_view line, absl::Time start) {
     return arrival;
   }
   const absl::Time arrived_at =
-      absl::FromUnixMillis(static_cast<int64_t>(done_at * 1000 + 0.5) -
-                           static_cast<int64_t>(took * 1000 + 0.5));
+      absl::FromUnixMillis(std::llround(done_at * 1000)) -
+      absl::Milliseconds(std::llround(took * 1000));
   arrival.since_start = std::max(absl::ZeroDuration(), arrived_at - start);
   int64_t number = 0;
   if (absl::SimpleAtoi(words[3], &number)) {

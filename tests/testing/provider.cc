@@ -49,8 +49,8 @@ std::optional<Field> WaitField(absl::Duration wait,
     case Provider::WaitStyle::kMilliseconds:
       return Field(name, absl::StrCat(InUnits(wait, absl::Milliseconds(1))));
     case Provider::WaitStyle::kDate: {
-      const int64_t second =
-          absl::ToUnixSeconds(absl::Now() + wait - absl::Nanoseconds(1)) + 1;
+      const int64_t second = absl::ToUnixSeconds(
+          absl::Now() + wait - absl::Nanoseconds(1) + absl::Seconds(1));
       return Field(name, absl::FormatTime("%a, %d %b %E4Y %H:%M:%S GMT",
                                           absl::FromUnixSeconds(second),
                                           absl::UTCTimeZone()));

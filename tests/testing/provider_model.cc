@@ -80,11 +80,13 @@ ProviderModel::ProviderModel(const Options& options)
     : options_(options), limit_(options) {
   // The first steps of a shuffle.
   std::vector<int64_t> indexes(options.lost_answers_within);
-  for (size_t i = 0; i < indexes.size(); ++i) indexes[i] = i;
+  for (size_t i = 0; i < indexes.size(); ++i)
+    indexes[i] = static_cast<int64_t>(i);
   for (int i = 0; i < options.lost_answers; ++i) {
     const size_t rest = indexes.size() - i;
     const size_t pick =
-        i + static_cast<size_t>(rest * Uniform(options.seed, kLostAnswers, i));
+        i + static_cast<size_t>(static_cast<double>(rest) *
+                                Uniform(options.seed, kLostAnswers, i));
     std::swap(indexes[i], indexes[pick]);
     lost_answers_.insert(indexes[i]);
   }

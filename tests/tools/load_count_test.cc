@@ -195,7 +195,7 @@ TEST(LoadCountResetTest, LostAnswers) {
         Provider::Create(options).value();
     std::vector<std::string> more = {"--requests", "50", "--method", "POST",
                                      "--json"};
-    if (idempotent) more.push_back("--idempotent");
+    if (idempotent) more.emplace_back("--idempotent");
     const LoadSummary summary = ParseSummary(
         Load({"--url", provider->http().Url("/v1/complete")}, more).out);
     EXPECT_EQ(provider->stats().lost_answers, 4);
