@@ -74,15 +74,9 @@ class RealCall final : public CoreCase {
     request_.target = request_.endpoint_key;
     request_.method = "POST";
     request_.protocol = Protocol::kHttp;
-    CallKind kind;
-    kind.endpoint_key = request_.endpoint_key;
-    kind.quota_key = request_.quota_key;
-    kind.target = request_.target;
-    kind.method = request_.method;
-    kind.protocol = request_.protocol;
     WakeList wakes;
-    handle_ =
-        client->HandleOf(kind, client->TopPolicy(), MonotonicNow(), &wakes);
+    handle_ = client->HandleOf(request_.Kind(), client->TopPolicy(),
+                               MonotonicNow(), &wakes);
     Run(kWarm);
   }
 

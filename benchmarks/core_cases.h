@@ -1,7 +1,7 @@
 // What core_bench measures: one operation each, done n times in a loop.
 //
 // A call is made, begun, its only attempt started and reported as a success, its
-// end taken, its record looked at, and destroyed. No transport, so all of it is
+// end taken, what it left behind delivered, and destroyed. No transport, so all of it is
 // ours: nothing is limited, the breaker is closed and the budget full.
 //
 //   const std::unique_ptr<CoreCase> one = MakeCase("call by key", client, 0);
@@ -31,10 +31,13 @@ class CoreCase {
 
 // "no call": the loop and nothing in it. What a number may contain that is not
 //            the operation.
-// "call by key": a runtime::Call by the names of its keys, real clock and locks.
-// "decisions": what the shared states and the policy decide for such a call; no
-//            record, no actions, no lock, no clock.
-// "execution": the same with the machine, its record and its actions.
+// "call by handle": a runtime::Call of a kind that is kept in hand, real clock.
+// "call by key": of a kind that is looked up, by a name of 40 bytes.
+// "call and record": as by handle, and its record is read.
+// "decisions": what the shared states say to such a call; no record, no actions, no
+//            lock, no clock.
+// "decisions within": the same decided within the states, rather than past them.
+// "execution": "decisions" with the machine and its actions.
 // "registry lookup": one key of 1024, 40 bytes long.
 const std::vector<std::string>& CaseNames();
 

@@ -14,16 +14,6 @@
 namespace forbear {
 namespace {
 
-CallKind KindOf(const CallRequest& request) {
-  CallKind kind;
-  kind.quota_key = request.quota_key;
-  kind.endpoint_key = request.endpoint_key;
-  kind.target = request.target;
-  kind.method = request.method;
-  kind.protocol = request.protocol;
-  return kind;
-}
-
 CallFlags FlagsOf(const CallFlags& own) {
   CallFlags flags = own;
   if (InsideAttempt::Any()) flags.nested = true;
@@ -52,7 +42,7 @@ Call::Call(Client* client, const CallRequest& request,
       own_waiter_(std::move(own_waiter)),
       begin_(MonotonicNow()),
       held_(client->HandleOf(request.kind_name, request.policy, begin_, &wakes,
-                             [&] { return KindOf(request); })),
+                             [&] { return request.Kind(); })),
       handle_(held_.get()),
       deadline_(request.deadline),
       cost_(request.cost),
@@ -133,7 +123,7 @@ void Call::LogAttemptDone(int n) {
     if (a.garbage_pushback) {
       text += ", the server asks for an unbelievable wait, which is ignored";
     }
-    Log(std::move(text));
+    Log(text);
   }
 }
 
@@ -163,7 +153,7 @@ void Call::LogAction(const Action& action) {
   }
   const absl::string_view remedy = StopReasonRemedy(action.reason);
   if (!remedy.empty()) absl::StrAppend(&text, " ", remedy);
-  Log(std::move(text));
+  Log(text);
 }
 
 void Call::Log(const std::string& text) {

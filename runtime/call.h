@@ -61,8 +61,9 @@ struct CallFacts : CallFlags {
 
 // A call of a kind that is looked up.
 struct CallRequest : CallFacts {
-  // As in CallKind.
+  // A name for its kind (Client::HandleOf). Empty: it has none.
   std::string kind_name;
+  // As in CallKind.
   std::string quota_key;
   std::string endpoint_key;
   std::string target;
@@ -70,6 +71,11 @@ struct CallRequest : CallFacts {
   Protocol protocol = Protocol::kNone;
   // What Client::PolicyOf found. Empty: the client's top level, as it is now.
   PolicyRef policy;
+
+  // As long as this lives.
+  CallKind Kind() const {
+    return {quota_key, endpoint_key, target, method, protocol};
+  }
 };
 
 // NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): final

@@ -123,9 +123,10 @@ uint64_t NextSerial() {
   return ++serial;
 }
 
-// What names a handle whose kind has no name: the policy and all of the kind, with the
-// lengths of its texts. On the stack, if it is not very long. (A kind with a name has a
-// shorter key, or the same with lengths that are none.)
+// The key of a handle whose kind has no name: the policy and all of the kind, with the
+// lengths of its texts, so that none runs into the next. On the stack, if it is not
+// very long. (Where a kind has a name, the key begins with that, which is text; here
+// with numbers that have bytes of zero.)
 class HandleKey {
  public:
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): short_ is room
@@ -243,6 +244,8 @@ absl::Status Client::Reload(Settings settings) {
     quotas_.SetMaxEntries(static_cast<size_t>(table->max_targets()));
     endpoints_.SetMaxEntries(static_cast<size_t>(table->max_targets()));
     handles_.SetMaxEntries(static_cast<size_t>(table->max_targets()));
+    // Nobody asks for those of the old table again, and they keep it, and its states.
+    handles_.ForgetIdle(MonotonicNow());
     // A state that is made from the old table right now gets the new options from the
     // first call that comes with the new one.
     const MonotonicTime now = MonotonicNow();

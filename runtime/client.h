@@ -140,9 +140,6 @@ using EndpointRef = Registry<SharedEndpoint>::Ref;
 
 // What tells calls of one kind from those of another.
 struct CallKind {
-  // A name for it, if whoever asks has one, of up to 48 bytes: cheaper to look up
-  // than all of these. One name is never for two kinds. Empty: it has none.
-  absl::string_view name;
   // Who shares the limit, and which server it is. Never put a secret in here.
   absl::string_view quota_key;
   absl::string_view endpoint_key;
@@ -247,7 +244,10 @@ class Client {
   // bring new options to its states, which may wake others.
   HandleRef HandleOf(const CallKind& kind, const PolicyRef& policy,
                      MonotonicTime now, WakeList* wakes);
-  // Of the kind of this name, which is what `kind()` returns.
+  // Of a kind that has a name, of up to 48 bytes, which is cheaper to look up than
+  // all of its texts. One name is never for two kinds. `kind()` returns the
+  // CallKind, and is called if that is not known yet. A name that is empty or longer
+  // is none.
   template <typename Kind>
   HandleRef HandleOf(absl::string_view name, const PolicyRef& policy,
                      MonotonicTime now, WakeList* wakes, const Kind& kind) {

@@ -190,6 +190,12 @@ class Registry {
     max_entries_ = max_entries;
   }
 
+  // Forgets all that may be forgotten, however few they are.
+  void ForgetIdle(MonotonicTime now) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ForgetSome(size_, now);
+  }
+
   size_t size() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     return size_;
@@ -467,7 +473,14 @@ class Registry {
     Node* node;
   };
 
+  // As many as are too many, after a smaller bound was set, and a tenth.
   void Forget(MonotonicTime now) {
+    ForgetSome(size_ - max_entries_ + max_entries_ / 10 + 1, now);
+  }
+
+  // `n` of those that may be forgotten, or all of them, the least recently used
+  // first.
+  void ForgetSome(size_t n, MonotonicTime now) {
     std::vector<Idle> idle;
     const Table& table = *tables_.back();
     for (size_t i = 0; i <= table.mask; ++i) {
@@ -481,9 +494,7 @@ class Registry {
     }
     std::sort(idle.begin(), idle.end(),
               [](const Idle& a, const Idle& b) { return a.age < b.age; });
-    // As many as are too many, after a smaller bound was set, and a tenth. Others
-    // take the place of those that somebody has come for meanwhile.
-    size_t n = size_ - max_entries_ + max_entries_ / 10 + 1;
+    // Others take the place of those that somebody has come for meanwhile.
     while (n > 0 && !idle.empty()) {
       const size_t rest = idle.size() - std::min(n, idle.size());
       n -= ForgetUnheld(idle.data() + rest, idle.data() + idle.size(), now);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -572,12 +571,18 @@ TEST_F(AskedTest, SomebodyHeldItMeanwhileAndMadeItBusy) {
 TEST_F(AskedTest, NobodyGetsWhatIsGone) {
   for (const bool idle : {false, true}) {
     std::thread reader;
+    std::atomic<bool> asks{false};
     std::atomic<bool> found{false};
     asked_ = 0;
     answer_ = [&] {
       if (++asked_ == 1) return true;
-      reader = std::thread([&] { found = r_.Find("a") != nullptr; });
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      reader = std::thread([&] {
+        asks = true;
+        found = r_.Find("a") != nullptr;
+      });
+      // It asks now, and has time enough to be told.
+      while (!asks) std::this_thread::yield();
+      for (int i = 0; i < 1000; ++i) std::this_thread::yield();
       EXPECT_FALSE(found.load());
       return idle;
     };
