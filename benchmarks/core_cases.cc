@@ -81,11 +81,13 @@ class RealCall final : public CoreCase {
   }
 
   void Run(int64_t n) override {
-    for (int64_t i = 0; i < n; ++i) {
-      if (by_ == By::kKey) {
+    if (by_ == By::kKey) {
+      for (int64_t i = 0; i < n; ++i) {
         Call call(client_.get(), request_, &waiter_);
         Drive(&call);
-      } else {
+      }
+    } else {
+      for (int64_t i = 0; i < n; ++i) {
         Check(client_->IsCurrent(*handle_));
         Call call(client_.get(), handle_.get(), facts_, &waiter_);
         Drive(&call);

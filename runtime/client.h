@@ -251,7 +251,7 @@ class Client {
   template <typename Kind>
   HandleRef HandleOf(absl::string_view name, const PolicyRef& policy,
                      MonotonicTime now, WakeList* wakes, const Kind& kind) {
-    if (name.empty() || name.size() > kMaxKindName) {
+    if (name.size() - 1 >= kMaxKindName) {  // none, or too long
       return HandleOf(kind(), policy, now, wakes);
     }
     char key[kMaxKindName + sizeof(uint64_t)];

@@ -1,5 +1,6 @@
 // CallHandle: what calls of one kind have in common, and what tells kinds apart.
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -79,6 +80,14 @@ TEST_F(HandleTest, AnotherForEachOtherKind) {
   other = Request("ab", "c");
   other.protocol = Protocol::kGrpc;
   requests.push_back(other);
+  for (const auto& [quota, endpoint, target, method] :
+       std::vector<std::array<const char*, 4>>{{"ab", "c", "d", "e"},
+                                               {"abc", "d", "e", ""}}) {
+    other = Request(quota, endpoint);
+    other.target = target;
+    other.method = method;
+    requests.push_back(other);
+  }
   requests.push_back(Request(std::string(1000, 'q'), "c"));
   requests.push_back(Request(std::string(1001, 'q'), "c"));
   std::set<const CallHandle*> seen;
@@ -220,7 +229,8 @@ TEST_F(HandleTest, IdsAreDifferentInAllThreads) {
     threads.emplace_back([&] {
       for (int i = 0; i < kCalls; ++i) {
         mine.push_back(client_->NextCallId());
-        if (i % 100 == 0) (void)other->NextCallId();
+        // Some use two clients, which makes them begin new blocks.
+        if (&mine < &ids[2] && i % 100 == 0) (void)other->NextCallId();
       }
     });
   }
