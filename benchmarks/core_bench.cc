@@ -179,6 +179,11 @@ int Main(int argc, char** argv) {
     goals.AtMost(absl::StrCat(c.name, ": heap allocations"),
                  AllocationsOf(c.name), "", 0);
   }
+  const Ratio* const texts = FindRatio(ratios, "call by texts");
+  goals.AtMost("call by texts", Number(texts, &Ratio::ratio), "x", {}, {},
+               Spread(texts));
+  goals.AtMost("call by texts: instructions", Instructions("call by texts"), "",
+               {});
   // The record is kept as the few numbers that it is made of; this is to read it.
   goals.AtMost("call by handle and its record: instructions",
                Instructions("call and record"), "", {});

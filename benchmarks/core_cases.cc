@@ -59,7 +59,7 @@ class NoCall final : public CoreCase {
 // Calls of one kind, looked up by its keys each time, or kept in hand.
 class RealCall final : public CoreCase {
  public:
-  enum class By { kKey, kHandle };
+  enum class By { kTexts, kKey, kHandle };
 
   RealCall(const std::shared_ptr<Client>& client, int target, By by,
            bool with_record)
@@ -70,7 +70,7 @@ class RealCall final : public CoreCase {
     request_.endpoint_key =
         absl::StrFormat("api-%04d.eu-west.example.com:443", target);
     request_.quota_key = request_.endpoint_key + "#0123456";
-    request_.kind_name = request_.quota_key;  // of 40 bytes
+    if (by != By::kTexts) request_.kind_name = request_.quota_key;  // 40 bytes
     request_.target = request_.endpoint_key;
     request_.method = "POST";
     request_.protocol = Protocol::kHttp;
@@ -81,7 +81,7 @@ class RealCall final : public CoreCase {
   }
 
   void Run(int64_t n) override {
-    if (by_ == By::kKey) {
+    if (by_ != By::kHandle) {
       for (int64_t i = 0; i < n; ++i) {
         Call call(client_.get(), request_, &waiter_);
         Drive(&call);
@@ -262,8 +262,9 @@ class RegistryLookup final : public CoreCase {
 
 const std::vector<std::string>& CaseNames() {
   static const auto* const names = new std::vector<std::string>{
-      "no call",   "call by handle",   "call by key", "call and record",
-      "decisions", "decisions within", "execution",   "registry lookup"};
+      "no call",          "call by handle",  "call by key",
+      "call by texts",    "call and record", "decisions",
+      "decisions within", "execution",       "registry lookup"};
   return *names;
 }
 
@@ -274,6 +275,9 @@ std::unique_ptr<CoreCase> MakeCase(const std::string& name,
   using By = RealCall::By;
   if (name == "call by handle") {
     return std::make_unique<RealCall>(client, target, By::kHandle, false);
+  }
+  if (name == "call by texts") {
+    return std::make_unique<RealCall>(client, target, By::kTexts, false);
   }
   if (name == "call by key") {
     return std::make_unique<RealCall>(client, target, By::kKey, false);

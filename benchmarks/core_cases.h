@@ -33,6 +33,8 @@ class CoreCase {
 //            the operation.
 // "call by handle": a runtime::Call of a kind that is kept in hand, real clock.
 // "call by key": of a kind that is looked up, by a name of 40 bytes.
+// "call by texts": of a kind without a name, by all of its texts, here 123 bytes: what
+//            the drivers do.
 // "call and record": as by handle, and its record is read.
 // "decisions": what the shared states say to such a call; no record, no actions, no
 //            lock, no clock.

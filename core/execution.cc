@@ -622,11 +622,7 @@ void Execution::Push(const Action& action) {
 bool Execution::NextAction(Action* action) {
   if (actions_.empty()) return false;
   *action = actions_.front();
-  if (actions_.size() == 1) {
-    actions_.pop_back();
-  } else {
-    actions_.erase(actions_.begin());
-  }
+  actions_.erase(actions_.begin());
   if (hedges_ && action->type == Action::Type::kStartAttempt) {
     const AttemptRecord* const r = FindRecord(action->attempt);
     NoteEvent(EventRecord::What::kSent, action->attempt,
