@@ -228,7 +228,7 @@ void Client::LookAtWall(MonotonicTime now) {
 
 absl::Status Client::Reload(Settings settings) {
   std::shared_ptr<const ProfileSet> profiles;
-  const absl::Status valid = Validate(settings, options_.profile_set,
+  absl::Status valid = Validate(settings, options_.profile_set,
                                       "forbear::Settings: ", &profiles);
   if (!valid.ok()) return valid;
   WakeList wakes;

@@ -100,7 +100,7 @@ CallFn ForbearHttp(std::shared_ptr<Client> client, const std::string& url,
   handle->SetOpt(CURLOPT_URL, url.c_str());
   handle->SetOpt(CURLOPT_COPYPOSTFIELDS, kBody);
   handle->SetOpt(CURLOPT_WRITEFUNCTION, Discard);
-  return [handle, on_record](const std::string& key) {
+  return [handle, on_record = std::move(on_record)](const std::string& key) {
     const Headers headers = HeadersWith(key);
     handle->SetOpt(CURLOPT_HTTPHEADER, headers.get());
     const curl::CallResult result = handle->Perform();
@@ -117,7 +117,7 @@ CallFn ForbearGrpc(std::shared_ptr<Client> client, const std::string& target,
   std::shared_ptr<testing::Echo::Stub> stub = testing::Echo::NewStub(
       rpc::CreateChannel(target, grpc::InsecureChannelCredentials(),
                          std::move(client), options));
-  return [stub, on_record](const std::string& key) {
+  return [stub, on_record = std::move(on_record)](const std::string& key) {
     grpc::ClientContext context;
     const bool answered = SayEcho(stub.get(), &context, key);
     if (auto record = rpc::RecordOf(context)) on_record(*record);

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <string>
 #include <thread>
@@ -32,7 +31,7 @@ struct Source {
   static size_t Read(char* to, size_t size, size_t n, void* self) {
     auto* source = static_cast<Source*>(self);
     const size_t length = std::min(size * n, source->body.size() - source->at);
-    std::memcpy(to, source->body.data() + source->at, length);
+    std::copy_n(source->body.data() + source->at, length, to);
     source->at += length;
     return length;
   }

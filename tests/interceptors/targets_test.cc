@@ -40,7 +40,7 @@ class TargetsTest : public ::testing::Test {
   }
 
   TargetPolicy* Add(const std::string& name) {
-    options_.targets.push_back(TargetPolicy(options_));
+    options_.targets.emplace_back(options_);
     options_.targets.back().name = name;
     return &options_.targets.back();
   }

@@ -239,23 +239,20 @@ TEST(ServiceConfigTest, RetryPolicy) {
 }
 
 TEST(ServiceConfigTest, AllFaultsAtOnce) {
-  EXPECT_EQ(
-      Read(Policy(R"("retryableStatusCodes": ["FOO", "BAR"])")).faults,
-      (std::vector<std::string>{
-          "methodConfig[0].retryPolicy.maxAttempts is missing; it must be "
-          "given",
-          "methodConfig[0].retryPolicy.initialBackoff is missing; it must "
-          "be given",
-          "methodConfig[0].retryPolicy.maxBackoff is missing; it must be "
-          "given",
-          "methodConfig[0].retryPolicy.backoffMultiplier is missing; it "
-          "must be given",
-          "methodConfig[0].retryPolicy.retryableStatusCodes[0] is "
-          "\"FOO\"; it must be a status code but OK, like "
-          "\"UNAVAILABLE\"",
-          "methodConfig[0].retryPolicy.retryableStatusCodes[1] is "
-          "\"BAR\"; it must be a status code but OK, like "
-          "\"UNAVAILABLE\""}));
+  const auto missing = [](absl::string_view field) {
+    return absl::StrCat("methodConfig[0].retryPolicy.", field,
+                        " is missing; it must be given");
+  };
+  EXPECT_EQ(Read(Policy(R"("retryableStatusCodes": ["FOO", "BAR"])")).faults,
+            (std::vector<std::string>{
+                missing("maxAttempts"), missing("initialBackoff"),
+                missing("maxBackoff"), missing("backoffMultiplier"),
+                "methodConfig[0].retryPolicy.retryableStatusCodes[0] is "
+                "\"FOO\"; it must be a status code but OK, like "
+                "\"UNAVAILABLE\"",
+                "methodConfig[0].retryPolicy.retryableStatusCodes[1] is "
+                "\"BAR\"; it must be a status code but OK, like "
+                "\"UNAVAILABLE\""}));
 }
 
 TEST(ServiceConfigTest, MethodsAndTypes) {

@@ -131,7 +131,7 @@ TEST_F(HandleTest, ByNamesOfAllLengths) {
 
 TEST_F(HandleTest, OfItsPolicyAndVersion) {
   Settings settings;
-  settings.targets.push_back(TargetPolicy(settings));
+  settings.targets.emplace_back(settings);
   settings.targets[0].name = "own";
   settings.targets[0].match.hosts = {"own.example.com"};
   settings.targets[0].own_quota = true;
