@@ -51,8 +51,7 @@ bool Fuzz(absl::string_view input) {
   }
   ReadLimits(facts, profile);
   Require(!DescribeRule(meaning).empty(), "it can be described");
-  return meaning.rule == "too-many-requests" && meaning.retry_forbidden &&
-         meaning.pushback == absl::Seconds(7);
+  return facts.status == 503 && meaning.pushback == absl::Seconds(7);
 }
 
 }  // namespace forbear::fuzz
