@@ -143,31 +143,41 @@ SendFn GrpcSends(const std::shared_ptr<grpc::Channel>& channel,
   };
 }
 
-// How much later than it may a send goes, so that it does not arrive too early when
-// the one before it took longer on its way. A bucket that saves tokens up makes good
-// for it; in a bucket of one it is lost with each send, and must be small.
-absl::Duration GuardOf(const ProviderModel::Options& model) {
-  const absl::Duration most = absl::Milliseconds(2);
-  if (model.limit_kind != LimitModel::Kind::kBucket || model.burst >= 2 ||
-      std::isinf(model.rate)) {
-    return most;
+// The limit as the client keeps it: a little less than it is, because a send may take
+// longer on its way than the next one. What saves tokens up makes good for that; in a
+// bucket of one, and in a sliding window, it is lost with each.
+ProviderModel::Options Careful(ProviderModel::Options model) {
+  constexpr double kSeconds = 0.002;
+  if (std::isinf(model.rate)) return model;
+  switch (model.limit_kind) {
+    case LimitModel::Kind::kBucket:
+      if (model.burst >= 2) {
+        model.burst -= std::min(1.0, kSeconds * model.rate);
+      } else {
+        model.rate /= 1 + std::min(0.02, kSeconds * model.rate);
+      }
+      break;
+    case LimitModel::Kind::kFixedWindow:
+      // Nothing arrives before it was sent.
+      break;
+    case LimitModel::Kind::kSlidingWindow:
+      model.window += absl::Seconds(kSeconds);
+      break;
   }
-  return std::min(most, absl::Seconds(0.02 / model.rate));
+  return model;
 }
 
 // When each send goes. Thread-safe.
 class Schedule {
  public:
-  Schedule(Clairvoyant client, absl::Duration guard,
-           steady_clock::time_point begin)
-      : client_(std::move(client)), guard_(guard), begin_(begin) {}
+  Schedule(Clairvoyant client, steady_clock::time_point begin)
+      : client_(std::move(client)), begin_(begin) {}
 
   // Returns when it is to go. Who comes first goes first, and the others wait.
   void WaitForTurn() {
     const std::lock_guard<std::mutex> lock(mutex_);
     const absl::Duration at = client_.Earliest(Now());
-    std::this_thread::sleep_until(begin_ + absl::ToChronoNanoseconds(at) +
-                                  absl::ToChronoNanoseconds(guard_));
+    std::this_thread::sleep_until(begin_ + absl::ToChronoNanoseconds(at));
     client_.Send(std::max(at, Now()));
   }
 
@@ -179,7 +189,6 @@ class Schedule {
 
   std::mutex mutex_;
   Clairvoyant client_;  // Guarded by mutex_.
-  const absl::Duration guard_;
   const steady_clock::time_point begin_;
 };
 
@@ -216,12 +225,12 @@ int Fail(const std::string& what) {
 int Play(const Options& options) {
   const Scenario* const scenario = FindScenario(options.scenario);
   if (scenario == nullptr) return Fail("no scenario " + options.scenario);
-  const ProviderModel::Options& model = scenario->provider.model;
-  absl::StatusOr<Clairvoyant> client = Clairvoyant::Create(model);
+  absl::StatusOr<Clairvoyant> client =
+      Clairvoyant::Create(Careful(scenario->provider.model));
   if (!client.ok()) return Fail(client.status().ToString());
   const steady_clock::time_point begin{
       std::chrono::nanoseconds(options.begin_ns)};
-  Schedule schedule(*std::move(client), GuardOf(model), begin);
+  Schedule schedule(*std::move(client), begin);
   const auto end = begin + std::chrono::seconds(options.limit);
 
   std::shared_ptr<grpc::Channel> channel;
@@ -236,6 +245,7 @@ int Play(const Options& options) {
     }
   }
 
+  std::this_thread::sleep_until(begin);
   std::mutex mutex;  // Guards `calls`.
   std::vector<Call> calls;
   const auto take = [&](Call* call) {
