@@ -142,6 +142,8 @@ class Runner:
                 provider.stdout.close()
         load.append(os.getloadavg()[0])
         run, arrivals = analysis.read_door(door)
+        if run["sends"] != len(arrivals):
+            raise RuntimeError("of %d sends only %d are in the door log" % (run["sends"], len(arrivals)))
         calls = [call for _, out in commands for call in _calls(lane.peer, out)]
         figures = analysis.measure(lane.scenario, arrivals, calls)
         return {

@@ -24,8 +24,8 @@ struct Variant {
   std::function<void(Scenario*)> make;
 };
 
-auto Says(std::string text) {
-  return [text](Scenario* s) { s->provider.wait_text = text; };
+auto Says(const char* text) {
+  return [text](Scenario* s) { s->provider.wait_text = std::string(text); };
 }
 
 void SaysNothing(Scenario* s) {

@@ -140,7 +140,7 @@ class MeasureTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "door.jsonl")
             with open(path, "w", encoding="utf-8") as file:
-                file.write('{"scenario":"S2","began_ns":5,"late_ms":{"p50":0.1,"p99":0.2,"max":0.3}}\n'
+                file.write('{"scenario":"S2","began_ns":5,"sends":2,"late_ms":{"p50":0.1,"p99":0.2,"max":0.3}}\n'
                            '{"i":0,"t":0.000000,"s":429,"f":"none","due":0.02,"at":0.0203}\n'
                            '{"i":1,"t":0.5,"s":-1,"f":"hang","due":null,"at":null,"gone":true}\n')
             run, arrivals = analysis.read_door(path)
