@@ -106,6 +106,9 @@ std::vector<Scenario> MainScenarios() {
   date.provider.wait_style = Provider::WaitStyle::kDate;
   all.push_back(Named("S4", "as S2, and Retry-After is a date", date));
   all.push_back(ShutThenShedding());
+  Scenario told = ShutThenShedding();
+  told.provider.wait_style = Provider::WaitStyle::kSeconds;
+  all.push_back(Named("S5w", "as S5, and the bucket says Retry-After", told));
   all.push_back(RandomFaults());
   Scenario talkative = bucket;
   talkative.provider.wait_style = Provider::WaitStyle::kMilliseconds;

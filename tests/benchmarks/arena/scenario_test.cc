@@ -31,7 +31,9 @@ TEST(ScenarioTest, IdealsOfTheMainOnes) {
     EXPECT_EQ(IdealOf(name).wall, ms(390 * 50 + 20)) << name;
     EXPECT_EQ(IdealOf(name).wasted, 0) << name;
   }
-  EXPECT_EQ(IdealOf("S5").wall, ms(5000 + 290 * 20 + 20));
+  for (const char* name : {"S5", "S5w"}) {
+    EXPECT_EQ(IdealOf(name).wall, ms(5000 + 290 * 20 + 20)) << name;
+  }
   EXPECT_EQ(IdealOf("P4").wall, ms(230 * 50 + 20));
   // 7 % of 400, and of those again.
   EXPECT_GT(IdealOf("S6").wasted, 15);
@@ -63,7 +65,7 @@ TEST(ScenarioTest, EachIsWhole) {
           << scenario.title;
     }
   }
-  EXPECT_EQ(groups["main"], 10);
+  EXPECT_EQ(groups["main"], 11);
   EXPECT_EQ(groups["buckets"], 60);
   EXPECT_EQ(groups["variants"], 24);
   EXPECT_EQ(groups.size(), 3u);
