@@ -282,6 +282,8 @@ class PlanTest(unittest.TestCase):
                          [("S3", "forbear"), ("S3", "oracle")])
         self.assertEqual(len(planned), 4)
         self.assertEqual(arena.plan(both, self.parse("--peer", "grpc-policy", "--protocol", "http")), [])
+        planned = arena.plan(both, self.parse("--peer", "oracle", "--runs", "1"))
+        self.assertEqual([one.peer for one in planned], ["oracle"] * 3)
 
     def test_one_oracle_for_a_bucket(self):
         five = [scenario(name="bucket-01-" + s, group="buckets", grpc=False) for s in ("none", "int", "ms")]
