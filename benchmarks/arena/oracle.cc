@@ -147,7 +147,7 @@ SendFn GrpcSends(const std::shared_ptr<grpc::Channel>& channel,
 // longer on its way than the next one. What saves tokens up makes good for that; in a
 // bucket of one, and in a sliding window, it is lost with each.
 ProviderModel::Options Careful(ProviderModel::Options model) {
-  constexpr double kSeconds = 0.002;
+  constexpr double kSeconds = 0.005;
   if (std::isinf(model.rate)) return model;
   switch (model.limit_kind) {
     case LimitModel::Kind::kBucket:
