@@ -94,7 +94,7 @@ def plan(scenarios, args):
             peers = ["forbear"] + peers
             if args.peer:
                 peers = [peer for peer in peers if peer in args.peer]
-            if not peers:
+            if not peers and "oracle" not in (args.peer or []):
                 continue
             runs = args.runs if scenario["group"] == "main" and not args.quick else 1
             own = [lanes.Lane(scenario, protocol, "forbear", k + 1) for k in range(runs)] if "forbear" in peers else []

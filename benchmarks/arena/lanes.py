@@ -84,7 +84,10 @@ class Runner:
             target = ["--url", where["url"]] if lane.protocol == "http" else ["--grpc", where["grpc"]]
             workers, calls = scenario["workers"] // processes, scenario["calls"] // processes
             if lane.peer == "oracle":
-                command = [self._oracle, "--scenario", scenario["name"], "--limit", "%d" % lane.limit, "--out", out]
+                command = [
+                    self._oracle, "--scenario", scenario["name"], "--begin-ns", "%d" % where["begin_ns"], "--limit",
+                    "%d" % lane.limit, "--out", out
+                ]
             elif lane.peer == "forbear":
                 command = [self._forbear, "load", "--requests", str(calls), "--workers", str(workers), "--records", out]
                 if lane.protocol == "grpc":
@@ -109,14 +112,15 @@ class Runner:
         os.makedirs(folder)
         door = os.path.join(folder, "door.jsonl")
         load = [os.getloadavg()[0]]
+        command = [
+            self._provider, "--scenario", lane.scenario["name"], "--log", door, "--max-seconds",
+            "%d" % (lane.limit + 60)
+        ]
+        if lane.peer == "oracle":
+            # What it knows before its first send, beside all else.
+            command += ["--begin-in-ms", "1500"]
         with open(os.path.join(folder, "stderr"), "w", encoding="utf-8") as errors:
-            provider = subprocess.Popen(
-                [
-                    self._provider, "--scenario", lane.scenario["name"], "--log", door, "--max-seconds",
-                    "%d" % (lane.limit + 60)
-                ],
-                stdout=subprocess.PIPE,
-                stderr=errors)
+            provider = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
             clients = []
             try:
                 where = _ready(provider)
@@ -134,8 +138,12 @@ class Runner:
                     provider.wait(30)
                 except subprocess.TimeoutExpired:
                     provider.kill()
+                    provider.wait()
+                provider.stdout.close()
         load.append(os.getloadavg()[0])
         run, arrivals = analysis.read_door(door)
+        if run["sends"] != len(arrivals):
+            raise RuntimeError("of %d sends only %d are in the door log" % (run["sends"], len(arrivals)))
         calls = [call for _, out in commands for call in _calls(lane.peer, out)]
         figures = analysis.measure(lane.scenario, arrivals, calls)
         return {
@@ -162,7 +170,11 @@ def _ready(provider):
     if not line:
         raise RuntimeError("the provider did not start")
     ports = json.loads(line)
-    return {"url": "http://127.0.0.1:%d/" % ports["http"], "grpc": "127.0.0.1:%d" % ports["grpc"]}
+    return {
+        "url": "http://127.0.0.1:%d/" % ports["http"],
+        "grpc": "127.0.0.1:%d" % ports["grpc"],
+        "begin_ns": ports["begin_ns"],
+    }
 
 
 def _wait(clients, until):

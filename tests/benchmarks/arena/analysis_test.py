@@ -140,7 +140,7 @@ class MeasureTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "door.jsonl")
             with open(path, "w", encoding="utf-8") as file:
-                file.write('{"scenario":"S2","began_ns":5,"late_ms":{"p50":0.1,"p99":0.2,"max":0.3}}\n'
+                file.write('{"scenario":"S2","began_ns":5,"sends":2,"late_ms":{"p50":0.1,"p99":0.2,"max":0.3}}\n'
                            '{"i":0,"t":0.000000,"s":429,"f":"none","due":0.02,"at":0.0203}\n'
                            '{"i":1,"t":0.5,"s":-1,"f":"hang","due":null,"at":null,"gone":true}\n')
             run, arrivals = analysis.read_door(path)
@@ -282,6 +282,8 @@ class PlanTest(unittest.TestCase):
                          [("S3", "forbear"), ("S3", "oracle")])
         self.assertEqual(len(planned), 4)
         self.assertEqual(arena.plan(both, self.parse("--peer", "grpc-policy", "--protocol", "http")), [])
+        planned = arena.plan(both, self.parse("--peer", "oracle", "--runs", "1"))
+        self.assertEqual([one.peer for one in planned], ["oracle"] * 3)
 
     def test_one_oracle_for_a_bucket(self):
         five = [scenario(name="bucket-01-" + s, group="buckets", grpc=False) for s in ("none", "int", "ms")]
