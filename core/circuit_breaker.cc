@@ -43,8 +43,9 @@ CircuitBreaker::CircuitBreaker(const BreakerOptions& options, MonotonicTime now)
       counts_slow_(options.slow_call < absl::InfiniteDuration()),
       window_(options.window, now) {}
 
-bool CircuitBreaker::Acquire(MonotonicTime now, Permit* permit) {
-  if (AdmitTime(now) > now) return false;
+bool CircuitBreaker::Acquire(MonotonicTime now, Permit* permit,
+                             Patience patience) {
+  if (AdmitTime(now, patience) > now) return false;
   if (state_ == State::kOpen) Enter(State::kHalfOpen, now);
   permit->generation = generation_;
   permit->probe = 0;
@@ -55,12 +56,13 @@ bool CircuitBreaker::Acquire(MonotonicTime now, Permit* permit) {
   return true;
 }
 
-MonotonicTime CircuitBreaker::AdmitTime(MonotonicTime now) const {
+MonotonicTime CircuitBreaker::AdmitTime(MonotonicTime now,
+                                        Patience patience) const {
   switch (state_) {
     case State::kClosed:
       break;
     case State::kOpen:
-      return Later(now, open_until_);
+      return Later(now, open_until(patience));
     case State::kHalfOpen:
       if (probe_out_ != 0) return Later(now, lease_until_);
       break;
@@ -138,7 +140,7 @@ bool CircuitBreaker::Force(Forced forced, MonotonicTime now) {
   opened_in_a_row_ = 0;
   if (forced == Forced::kOpen) {
     Enter(State::kOpen, now);
-    open_until_ = MonotonicTime::Infinite();
+    open_until_ = probe_at_ = MonotonicTime::Infinite();
   } else if (forced == Forced::kAuto && before == Forced::kOpen &&
              options_.enabled) {
     // Nobody knows how it is: a probe may find out now.
@@ -178,7 +180,9 @@ void CircuitBreaker::Open(MonotonicTime now, double random) {
                                   absl::ToDoubleSeconds(options_.min_open) *
                                       std::pow(2.0, opened_in_a_row_));
   opened_in_a_row_ = std::min(opened_in_a_row_ + 1, 64);
-  open_until_ = now + absl::Seconds(doubled * (1.0 + 0.2 * random));
+  const double spread = 1.0 + 0.2 * random;
+  open_until_ = now + absl::Seconds(doubled * spread);
+  probe_at_ = now + kLongestWithWaiters * spread;
 }
 
 absl::string_view BreakerStateName(CircuitBreaker::State state) {

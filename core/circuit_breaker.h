@@ -1,5 +1,7 @@
 // CircuitBreaker: stops sending to an endpoint that keeps failing, and finds
-// out with single probes when it is well again.
+// out with single probes when it is well again. The open time grows with each probe
+// that fails; but while somebody waits, which costs the one who waits more than a
+// probe costs the endpoint, it is a second at most.
 //
 //   CircuitBreaker breaker(BreakerOptions{}, now);
 //   CircuitBreaker::Permit permit;
@@ -145,14 +147,21 @@ class CircuitBreaker {
   // REQUIRES: options passed ValidateBreaker.
   CircuitBreaker(const BreakerOptions& options, MonotonicTime now);
 
+  // Whether somebody waits for the endpoint to be well again, or will be refused if
+  // it may not send now. While somebody waits, it is probed every second at least.
+  enum class Patience : uint8_t { kNone, kWaits };
+  static constexpr absl::Duration kLongestWithWaiters = absl::Seconds(1);
+
   // True: one attempt may start, and *permit must be reported. False: nothing
   // may be sent before AdmitTime(now).
-  bool Acquire(MonotonicTime now, Permit* permit);
+  bool Acquire(MonotonicTime now, Permit* permit,
+               Patience patience = Patience::kNone);
 
   // The earliest time at which Acquire may succeed; `now` if it would now.
   // While a probe is out: the end of its lease (its report may come sooner).
   // Infinite() while it is forced open.
-  MonotonicTime AdmitTime(MonotonicTime now) const;
+  MonotonicTime AdmitTime(MonotonicTime now,
+                          Patience patience = Patience::kNone) const;
 
   // What became of the attempt, which was sent at `started` (only slow_call asks
   // for it). `random` in [0, 1) spreads the open time. Returns true if the state
@@ -187,7 +196,10 @@ class CircuitBreaker {
   State state() const { return state_; }
   Forced forced() const { return forced_; }
   // When it was opened until; meaningful in kOpen. Infinite() if forced.
-  MonotonicTime open_until() const { return open_until_; }
+  MonotonicTime open_until(Patience patience = Patience::kNone) const {
+    return patience == Patience::kWaits ? Earlier(open_until_, probe_at_)
+                                        : open_until_;
+  }
   // False until the first answer of any kind but a failure.
   bool has_answered() const { return has_answered_; }
   const SlidingWindow& window() const { return window_; }
@@ -210,6 +222,7 @@ class CircuitBreaker {
   SlidingWindow window_;
   int opened_in_a_row_ = 0;  // times it opened since it was last closed
   MonotonicTime open_until_;
+  MonotonicTime probe_at_ = MonotonicTime::Infinite();  // if somebody waits
   uint64_t probe_out_ = 0;  // the probe whose report is awaited; 0: none
   uint64_t last_probe_ = 0;
   MonotonicTime lease_until_;

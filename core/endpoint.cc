@@ -26,19 +26,6 @@ CircuitBreaker::Result BreakerResultOf(const Outcome& outcome) {
   return CircuitBreaker::Result::kNeutral;
 }
 
-namespace {
-
-// How long slow start may hold a caller that finds `out` attempts on their way
-// and a window of `window`: 0.3 s, and more for those further back, so that a
-// server that is merely slow gets them spread out. Never above 0.5 s.
-absl::Duration Hold(int64_t out, int64_t window) {
-  return absl::Seconds(
-      std::min(0.5, 0.3 + 0.04 * std::log2(static_cast<double>(out + 1) /
-                                           static_cast<double>(window))));
-}
-
-}  // namespace
-
 void ValidateEndpoint(const EndpointOptions& options, absl::string_view path,
                       std::vector<std::string>* faults) {
   ValidateBreaker(options.breaker, absl::StrCat(path, ".breaker"), faults);
@@ -58,14 +45,14 @@ Endpoint::Endpoint(const EndpointOptions& options, MonotonicTime now)
       queue_(static_cast<size_t>(options.max_waiters)),
       max_out_(MostOut(options)),
       pacing_(options.pacing) {
-  pacer_.SetPacing(pacing_);
+  pacer_.SetPacing(options.pacing);
 }
 
 MonotonicTime Endpoint::NotBefore(MonotonicTime now) const {
   MonotonicTime t = Later(now, pacer_.gate_until());
   // Not AdmitTime: while a probe is out, its report may come at any moment.
   if (breaker_.state() == CircuitBreaker::State::kOpen) {
-    t = Later(t, breaker_.open_until());
+    t = Later(t, OpenUntil());
   }
   return t;
 }
@@ -79,16 +66,17 @@ Endpoint::Answer Endpoint::Ask(const Ticket& ticket,
   const bool first = queue_.IsFirst(ticket);
   const bool open = breaker_.state() != CircuitBreaker::State::kClosed;
   if (first) {
-    MonotonicTime earliest =
-        Later(breaker_.AdmitTime(now), pacer_.Earliest(now));
-    const int64_t window = kFirstWindow + answers_;
-    if (pacing_ && !open && answers_ < kKnownAnswers && out_ >= window) {
-      earliest =
-          Later(earliest, queue_.Since(ticket, now) + Hold(out_, window));
+    const auto patience = when_open == WhenOpen::kWait
+                              ? Patience()
+                              : CircuitBreaker::Patience::kNone;
+    MonotonicTime earliest = TurnOf(ticket, now);
+    if (when_open == WhenOpen::kFail) {
+      earliest = Later(earliest, breaker_.AdmitTime(now));
     }
     // No place is free: woken when one is.
     if (out_ >= max_out_) earliest = MonotonicTime::Infinite();
-    if (earliest <= now && breaker_.Acquire(now, &answer.permit.breaker)) {
+    if (earliest <= now &&
+        breaker_.Acquire(now, &answer.permit.breaker, patience)) {
       Leave(ticket, wakes);
       answer.permit.pacer = pacer_.OnSend(now);
       ++out_;
@@ -138,21 +126,40 @@ bool Endpoint::Pace(const Permit& permit, const Outcome& outcome,
     case ErrorKind::kThrottled:
     case ErrorKind::kQuotaExhausted:
       // A throttled answer speaks for its quota; this server took the call.
-      return pacer_.OnAdmitted(permit.pacer, now);
+      shed_run_ = 0;
+      return pacer_.OnAdmitted(permit.pacer, std::nullopt, Others(), now);
     case ErrorKind::kTransient:
-      if (outcome.pushback.has_value()) {
-        const MonotonicTime before = pacer_.Earliest(now);
+      if (outcome.pushback.has_value() || IsShedding(outcome, now)) {
         if (pacer_.OnRefused(permit.pacer, outcome.pushback, now)) {
           queue_.CollectDoomed(pacer_.gate_until(), wakes);
         }
         // The gate may open before the lease of the caller that was refused.
-        return pacer_.Earliest(now) < before;
+        return true;
+      }
+      if (outcome.processed != Processed::kNo) {
+        return pacer_.OnFault(permit.pacer);
       }
       break;
     case ErrorKind::kCancelled:
       break;
   }
   return pacer_.OnNeutral(permit.pacer);
+}
+
+bool Endpoint::IsShedding(const Outcome& outcome, MonotonicTime now) {
+  if (!outcome.shed) return false;
+  if (last_shed_ + kShedMemory < now) {
+    shed_run_ = 0;
+    sheds_ = false;
+  }
+  last_shed_ = now;
+  if (shed_run_++ == 0) shed_since_ = now;
+  if (shed_run_ >= kShedRun && now - shed_since_ >= kShedTime) sheds_ = true;
+  if (sheds_ && pacer_.limit().surprises() >= kShedSurprises) {
+    sheds_ = false;
+    pacer_.Forget();
+  }
+  return sheds_;
 }
 
 void Endpoint::OnAnswerHead(const Permit& permit, const Outcome& outcome,
@@ -173,16 +180,12 @@ void Endpoint::OnAttemptDone(const Permit& permit, const Outcome& outcome,
   } else if (!permit.free && MayChange(outcome)) {
     budget_.OnFailure();
   }
-  if (result == CircuitBreaker::Result::kSuccess ||
-      result == CircuitBreaker::Result::kThrottled) {
-    answers_ = std::min(answers_ + 1, kKnownAnswers);
-  }
   if (breaker_.Report(permit.breaker, result, now, random, permit.pacer.sent)) {
     if (breaker_.state() == CircuitBreaker::State::kOpen) {
-      queue_.CollectDoomed(breaker_.open_until(), wakes);
+      queue_.CollectDoomed(OpenUntil(), wakes);
     } else {
       // Closed again. Everybody waited for this moment: one after the other.
-      pacer_.StartRamp();
+      pacer_.StartSlowly(Others(), now);
     }
   }
   // A place became free, a probe came back, or the breaker moved: all of these
@@ -204,7 +207,7 @@ void Endpoint::ForceBreaker(CircuitBreaker::Forced forced, MonotonicTime now,
     queue_.CollectDoomed(MonotonicTime::Infinite(), wakes);
     return;
   }
-  if (!queue_.empty()) pacer_.StartRamp();
+  if (!queue_.empty()) pacer_.StartSlowly(Others(), now);
   queue_.CollectHead(wakes);
 }
 
@@ -216,7 +219,8 @@ void Endpoint::Reconfigure(const EndpointOptions& options, MonotonicTime now,
   hedge_budget_.Reconfigure(options.hedge_budget, now);
   pacing_ = options.pacing;
   pacer_.SetPacing(pacing_);
-  if (breaker_.Reconfigure(options.breaker, now)) pacer_.StartRamp();
+  if (breaker_.Reconfigure(options.breaker, now))
+    pacer_.StartSlowly(Others(), now);
   budget_.Reconfigure(options.budget);
   queue_.CollectHead(wakes);
 }
@@ -236,7 +240,7 @@ Endpoint::Snapshot Endpoint::SnapshotAt(MonotonicTime now) const {
   s.slow = breaker_.window().slow();
   s.run = breaker_.run();
   if (pacer_.IsGated(now)) s.gate = pacer_.gate_until();
-  s.pace = pacer_.rate();
+  s.pace = pacer_.RateAt(now);
   s.budget = static_cast<double>(budget_.milli_level()) /
              static_cast<double>(budget_.milli_full());
   return s;

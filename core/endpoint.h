@@ -6,11 +6,17 @@
 // opens up again one probe goes; when it has closed, callers leave spaced, not
 // all at once (core/pacer.h).
 //
-// Slow start. Of an endpoint that has answered less than kKnownAnswers times,
-// nobody knows whether it is there at all: at most kFirstWindow attempts, and
-// one more for each answer, are out at a time; the others wait for them, for
-// at most half a second in all. An outage that is there at the start costs a
-// few sends instead of one per caller.
+// Slow start (core/send_window.h). Of an endpoint that has hardly ever answered,
+// nobody knows whether it is there at all: a few attempts are out at a time, the
+// others wait for them, for at most half a second. An outage that is there at the
+// start costs a few sends instead of one per caller.
+//
+// Shedding. A 503, or UNAVAILABLE, may be what a server says when it has too much to
+// do, or a fault like any other. After kShedRun of them in a row, with no good answer
+// in between and the last of them kShedTime after the first (a connection that breaks
+// under a hundred streams is no overload), they count as refusals: callers wait, and
+// leave at the rate that it has shown it can take. That ends when none has come for kShedMemory, or when they
+// come where the server should be well able to take a call: then they are faults.
 //
 // Concurrency. With max_concurrency, at most so many attempts are out at a time;
 // who comes further waits for the end of one. Nobody holds a place while waiting,
@@ -146,9 +152,8 @@ class Endpoint {
   // core/open_lane.h: whether there is nothing to decide, on these terms; and what
   // passed meanwhile.
   bool IsCalm() const {
-    return queue_.empty() && max_out_ == kAny &&
-           (answers_ >= kKnownAnswers || !pacing_) && breaker_.IsCalm() &&
-           budget_.IsFull() && pacer_.IsCalm(now_);
+    return queue_.empty() && max_out_ == kAny && shed_run_ == 0 &&
+           breaker_.IsCalm() && budget_.IsFull() && pacer_.IsCalm(now_);
   }
   LaneTerms Terms() const {
     return {pacer_.last(), breaker_.generation(),
@@ -157,7 +162,6 @@ class Endpoint {
   void CountCalm(const LanePassed& passed) {
     pacer_.CountCalm(passed.last, passed.done);
     breaker_.ReportCalm(passed.done);
-    answers_ = std::min(answers_ + passed.done, kKnownAnswers);
     out_ += passed.sent - passed.done;
   }
 
@@ -180,13 +184,26 @@ class Endpoint {
   };
   Snapshot SnapshotAt(MonotonicTime now) const;
 
-  static constexpr int64_t kFirstWindow = 3;
-  static constexpr int64_t kKnownAnswers = 20;
+  // When pacer and breaker let the first of the queue leave. REQUIRES: it is.
+  MonotonicTime TurnOf(const Ticket& head, MonotonicTime now) const {
+    // Since it came: what it waited elsewhere counts, too.
+    return Later(breaker_.AdmitTime(now, Patience()),
+                 pacer_.Earliest(now, head.arrived, out_));
+  }
+
+  static constexpr int kShedRun = 3;
+  static constexpr absl::Duration kShedTime = absl::Milliseconds(100);
+  static constexpr absl::Duration kShedMemory = absl::Seconds(60);
+  // So many surprises in a row (LearnedLimit::surprises).
+  static constexpr int kShedSurprises = 4;
 
  private:
   static constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
 
   MonotonicTime Forward(MonotonicTime now) { return now_ = Later(now_, now); }
+  Pacer::Others Others() const {
+    return {out_, static_cast<int64_t>(queue_.size())};
+  }
   static int64_t MostOut(const EndpointOptions& options) {
     return options.max_concurrency > 0 ? options.max_concurrency : kAny;
   }
@@ -194,6 +211,15 @@ class Endpoint {
   // may leave earlier than before.
   bool Pace(const Permit& permit, const Outcome& outcome, MonotonicTime now,
             WakeList* wakes);
+  // Of those who wait.
+  CircuitBreaker::Patience Patience() const {
+    return pacing_ ? CircuitBreaker::Patience::kWaits
+                   : CircuitBreaker::Patience::kNone;
+  }
+  // As pacer().gate_until(), for the breaker.
+  MonotonicTime OpenUntil() const { return breaker_.open_until(Patience()); }
+  // Whether this failure is the server's way to ask for less.
+  bool IsShedding(const Outcome& outcome, MonotonicTime now);
 
   CircuitBreaker breaker_;
   Pacer pacer_;
@@ -203,8 +229,12 @@ class Endpoint {
   MonotonicTime now_ = MonotonicTime::InfinitePast();
   int64_t max_out_;  // of permits
   bool pacing_;
-  int64_t out_ = 0;      // permits that are out
-  int64_t answers_ = 0;  // answers of any kind but a failure, to kKnownAnswers
+  int64_t out_ = 0;  // permits that are out
+  // Answers in a row that may be shedding, and whether they are taken for it.
+  int shed_run_ = 0;
+  bool sheds_ = false;
+  MonotonicTime shed_since_;
+  MonotonicTime last_shed_ = MonotonicTime::InfinitePast();
 };
 
 }  // namespace forbear

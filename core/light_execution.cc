@@ -47,7 +47,8 @@ SharedState* Yes() {
 LightExecution::HeadDecision LightExecution::OnAnswerHead(
     int n, const Outcome& outcome, MonotonicTime now) {
   if (stage_ == Stage::kSent && n == 1 && !head_ &&
-      outcome.kind == ErrorKind::kOk && shared_->TryGoodHead(permit_, now)) {
+      outcome.kind == ErrorKind::kOk && !outcome.stand &&
+      shared_->TryGoodHead(permit_, now)) {
     head_ = now;
     return HeadDecision::kCommit;
   }

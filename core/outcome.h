@@ -59,6 +59,19 @@ enum class DelaySource : uint8_t {
   kHedge,       // the delay of a hedge, while an attempt is out
 };
 
+// Where a limit stands, as an answer tells it: `remaining` of `limit` requests are
+// left, and all of them are there again in `reset`.
+struct LimitStand {
+  int64_t limit = 0;
+  int64_t remaining = 0;
+  absl::Duration reset;
+
+  friend bool operator==(const LimitStand& a, const LimitStand& b) {
+    return a.limit == b.limit && a.remaining == b.remaining &&
+           a.reset == b.reset;
+  }
+};
+
 struct Outcome {
   ErrorKind kind = ErrorKind::kOk;
   Processed processed = Processed::kUnknown;
@@ -76,6 +89,10 @@ struct Outcome {
   // retry_forbidden it counts for nothing.
   bool retry_wanted = false;
 
+  // The server says that it cannot now (503, UNAVAILABLE), rather than that
+  // something broke: it may be asking for less.
+  bool shed = false;
+
   // The attempt ended because its own time was over.
   bool timed_out = false;
 
@@ -88,6 +105,9 @@ struct Outcome {
   // answer's head arrived. Never negative. Absent: it did not say.
   std::optional<absl::Duration> pushback;
   DelaySource pushback_source = DelaySource::kNone;
+
+  // Where the limit of requests stands, if the answer tells it.
+  std::optional<LimitStand> stand;
 
   // What it took of the limits, as far as its answer says (core/rate_limiter.h).
   Usage usage;

@@ -2,18 +2,23 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace forbear {
 namespace {
 
-// Our own wait when a refusal announces none: 0.25 s, doubled with each barren
-// episode up to 4 s. One caller per key pays it, not every caller.
+// Our own wait where none was announced, after so many refusals without a success:
+// 0.25 s, 0.5 s, 1 s, 1 s … One caller per key pays it, not every caller: a second's
+// pause finds the end of an outage within a second, for a send a second. What lasts
+// is asked less often.
 absl::Duration OwnWait(int barren) {
-  return absl::Milliseconds(250) * (1 << std::min(barren - 1, 4));
+  if (barren > 16) return absl::Seconds(4);
+  if (barren > 8) return absl::Seconds(2);
+  return absl::Milliseconds(250) * (1 << std::min(barren - 1, 2));
 }
 
-// An announced wait ends on the server's clock, which is not ours, and its
-// timer may be coarse: leave a little later, never earlier.
+// An announced wait ends on the server's clock, which is not ours, and its timer may
+// be coarse: leave a little later, never earlier.
 absl::Duration WithMargin(absl::Duration wait) {
   return wait + wait / 500 + absl::Milliseconds(3);
 }
@@ -21,76 +26,117 @@ absl::Duration WithMargin(absl::Duration wait) {
 // How long to wait for the answer of a confirming caller before another goes.
 constexpr absl::Duration kConfirmLease = absl::Seconds(1);
 
-// In kTrack the pace starts a little below the learned rate and creeps upward,
-// to find out when the limit has been raised.
-constexpr double kBelow = 0.97;
-constexpr double kCreepSeconds = 30.0;  // to double
+// So many refusals of confirming callers in a row are an outage, not a limit.
+constexpr int kOutage = 3;
+// What was taken for an outage may be a limit that is far below: twice in a row only
+// if it worked for so many times as long in between.
+constexpr double kWorked = 10.0;
 
-constexpr double kSlowest = 1e-4;  // one send in about three hours
+// After a refusal that taught nothing: few at first, but more than one.
+constexpr double kWindowAgain = 2, kGrowthAgain = 0.34;
+// After an outage, whoever comes back may be weak, and everybody waits for it.
+constexpr double kWindowHealed = 1, kGrowthHealed = 0.18;
+// While it searches for the first time.
+constexpr double kGrowthSearch = 0.3;
+
+// Who comes more rarely than once in so many waits (of a second at least) has emptied
+// no bucket: a rate that is measured then is the callers'.
+constexpr double kRare = 4.0;
+
+// A wait of so many seconds lets a bucket fill up.
+constexpr double kFills = 0.5;
+
+// A key that admitted so few, and then refused, may just have had a moment: once.
+constexpr int64_t kBrief = 5;
+
+// The plateau: so many times what the last lesson took, or the wait that a refusal
+// costs, in seconds.
+constexpr double kLessons = 4, kWaits = 5, kShortestPlateau = 1,
+                 kLongestPlateau = 12;
 
 }  // namespace
 
-MonotonicTime Pacer::NotBefore(MonotonicTime now) const {
-  const MonotonicTime t = Later(now, gate_.until());
-  return mode_ == Mode::kFree ? t : Later(t, next_);
+bool Pacer::IsWindowed() const {
+  return paces_ && !told_.known() &&
+         (pace_.mode() == Pace::Mode::kFree ||
+          (pace_.mode() == Pace::Mode::kSearch && !limit_.known()));
 }
 
-MonotonicTime Pacer::Earliest(MonotonicTime now) const {
-  MonotonicTime t = NotBefore(now);
-  if (confirming_ && confirms_out_ > 0) {
-    t = Later(t, last_confirm_ + kConfirmLease * confirms_out_);
+MonotonicTime Pacer::NotBefore(MonotonicTime now) const {
+  const MonotonicTime t = Later(now, gate_.until());
+  if (told_.known()) return told_.Earliest(t, sent_);
+  return Later(t, pace_.spaced() ? pace_.next() : spread_.next());
+}
+
+MonotonicTime Pacer::Earliest(MonotonicTime now, MonotonicTime since,
+                              int64_t out) const {
+  const MonotonicTime t = NotBefore(now);
+  if (confirming_) {
+    return confirms_out_ == 0
+               ? t
+               : Later(t, last_confirm_ + kConfirmLease * confirms_out_);
   }
-  return t;
+  if (!IsWindowed() || since >= opened_ ||
+      static_cast<double>(out) < window_.size()) {
+    return t;
+  }
+  const MonotonicTime base = Later(Later(since, gate_.until()), window_since_);
+  return Later(t, base + window_.Hold(out));
 }
 
 Pacer::Permit Pacer::OnSend(MonotonicTime now) {
   Permit permit;
-  permit.number = ++sent_;
+  permit.number = sent_ + 1;
   permit.sent = now;
-  permit.next_before = next_;
-  permit.rate_before = mode_ == Mode::kFree ? 0 : rate_;
-  permit.idle_before = idle_;
-  if (sent_ == 1) spell_start_ = first_send_ = now;
+  if (pace_.mode() != Pace::Mode::kFree || told_.known() ||
+      !spread_.is_over()) {
+    before_ = {permit.number, spread_, pace_, spell_, told_};
+  }
+  ++sent_;
   if (confirming_) {
     ++confirms_out_;
     last_confirm_ = now;
   }
-  if (mode_ != Mode::kFree) {
-    const double interval = 1.0 / rate_;
-    const absl::Duration late = now - Later(next_, gate_.until());
-    // Who confirms waited for others; Learn() looks at that.
-    if (!confirming_ &&
-        late > absl::Seconds(interval) + absl::Milliseconds(5)) {
-      idle_ += late;
-    }
-    next_ = now + absl::Seconds(interval);
-    // The pace grows with the sends that use it, not with idle time.
-    const double doubling =
-        mode_ == Mode::kRamp ? absl::ToDoubleSeconds(kDoubling) : kCreepSeconds;
-    rate_ *= std::exp2(std::min(1.0, interval / doubling));
-    if (rate_ > kFree) {
-      mode_ = Mode::kFree;
-      rate_ = kFirstRate;
-    }
+  if (lesson_due_) {
+    if (!first_confirm_.has_value()) first_confirm_ = now;
   } else {
-    paced_ = false;
+    spell_.OnSend(now);
+  }
+  if (told_.known()) {
+    told_.OnSend(now, permit.number);
+  } else if (!lesson_due_) {
+    // Sent in this spell: admitted, or on their way.
+    const auto sent = static_cast<double>(sent_ - 1 - episode_);
+    spread_.OnSend(now);
+    pace_.OnSend(now, gate_.until(), sent, limit_, &spell_);
+    // No limit was found.
+    if (pace_.spaced() && pace_.RateAt(now, limit_) > kFree) Forget();
   }
   return permit;
 }
 
 void Pacer::OnReturned(const Permit& permit) {
-  // If others have left since, the slot stays used: to give it back now would
-  // let two callers leave at once.
-  if (permit.number == sent_) {
-    next_ = permit.next_before;
-    idle_ = permit.idle_before;
-    // What did not leave taught nothing either. (A pace that this send made
-    // free stays free: it was at its end.)
-    if (mode_ != Mode::kFree && permit.rate_before > 0) {
-      rate_ = permit.rate_before;
-    }
+  // If others have left since, the turn stays used: to give it back now would let
+  // two callers leave at once.
+  if (permit.number == sent_ && permit.number == before_.number) {
+    spread_ = before_.spread;
+    pace_ = before_.pace;
+    told_ = before_.told;
+    const int64_t admitted = spell_.admitted;
+    spell_ = before_.spell;
+    spell_.admitted = admitted;
   }
+  before_.number = 0;
   OnNeutral(permit);
+}
+
+absl::Duration Pacer::GateFor(std::optional<absl::Duration> wait) const {
+  const absl::Duration own = OwnWait(barren_);
+  // "Retry-After: 0" allows it, and does not ask for it: our own wait applies.
+  if (!wait.has_value() || *wait <= absl::ZeroDuration()) return own;
+  // Waits that keep being too short are honoured, and lengthened.
+  return std::max(WithMargin(*wait),
+                  barren_ >= kOutage ? own / 2 : absl::ZeroDuration());
 }
 
 bool Pacer::OnRefused(const Permit& permit, std::optional<absl::Duration> wait,
@@ -99,27 +145,47 @@ bool Pacer::OnRefused(const Permit& permit, std::optional<absl::Duration> wait,
   if (permit.number <= episode_) {
     // Left before the gate was shut: the same episode.
     if (wait) gate_.Shut(now + WithMargin(*wait), now);
-    refused_sent_ = Later(refused_sent_, permit.sent);
+    last_refused_ = Later(last_refused_, permit.sent);
     return gate_.until() > before;
   }
   ++barren_;
-  absl::Duration gate = OwnWait(barren_);
-  // "Retry-After: 0" allows it, and does not ask for it: our own wait applies.
-  if (wait && *wait > absl::ZeroDuration()) {
-    // Waits that keep being too short are honoured, and lengthened.
-    gate = std::max(WithMargin(*wait),
-                    barren_ >= 3 ? gate / 2 : absl::ZeroDuration());
-  }
+  const absl::Duration gate = GateFor(wait);
+  if (paces_) BeginEpisode(permit, gate, now);
   gate_.Shut(now + gate, now);
   episode_ = sent_;
-  confirming_ = paces_;
-  confirms_out_ = 0;
-  lesson_due_ = paces_;
-  refused_sent_ = Later(permit.sent, spell_start_);
+  before_.number = 0;
   return gate_.until() > before;
 }
 
-bool Pacer::OnAdmitted(const Permit& permit, MonotonicTime now) {
+void Pacer::BeginEpisode(const Permit& permit, absl::Duration gate,
+                         MonotonicTime now) {
+  most_barren_ = std::max(most_barren_, barren_);
+  announced_ = absl::ToDoubleSeconds(gate);
+  if (!lesson_due_) {
+    first_refused_ = permit.sent;
+    refused_level_ = limit_.known() ? pace_.LevelAt(permit.sent, limit_) : 0;
+    refused_pace_ = pace_.spaced() ? pace_.RateAt(permit.sent, limit_)
+                                   : std::numeric_limits<double>::infinity();
+  }
+  if (told_.known() && !told_.OnRefused(sent_, now)) {
+    limit_.Adopt(told_.rate(), told_.limit());
+    if (limit_.known()) pace_.Track(now, kShortestPlateau, 0, now);
+  }
+  last_refused_ = permit.sent;
+  lesson_due_ = true;
+  confirming_ = true;
+  confirms_out_ = 0;
+  first_confirm_.reset();
+  pace_.OnGate();
+  spread_.End();
+  window_ = SendWindow(1, kGrowthSearch);
+  opened_ = MonotonicTime::Infinite();
+}
+
+bool Pacer::OnAdmitted(const Permit& permit,
+                       const std::optional<LimitStand>& stand,
+                       const Others& others, MonotonicTime now) {
+  const bool held = IsWindowed() || told_.known();
   bool sooner = gate_.OnSuccess(permit.sent, now);
   if (permit.number > episode_) {
     barren_ = 0;
@@ -127,98 +193,193 @@ bool Pacer::OnAdmitted(const Permit& permit, MonotonicTime now) {
       confirming_ = false;
       confirms_out_ = 0;
       sooner = true;
-      // Only now are the stragglers of the episode in, and counted.
-      if (lesson_due_) Learn(permit.sent, now);
     }
+    // Only now are the stragglers of the episode in, and counted.
+    if (lesson_due_) Settle(others, now);
   }
-  ++admitted_;
-  return sooner;
+  ++spell_.admitted;
+  if (!paces_) return sooner;
+  told_.OnAdmitted(stand, permit.number, permit.sent, sent_, now);
+  // What left before it began to heal says nothing about what it can take now.
+  if (permit.sent < window_since_) return true;
+  window_.OnSuccess(others.out);
+  if (opened_.is_infinite() && !lesson_due_ &&
+      pace_.mode() == Pace::Mode::kFree && ++successes_ >= known_at_) {
+    opened_ = now;
+  }
+  return sooner || held || told_.known();
 }
 
 bool Pacer::OnFault(const Permit& permit) {
-  ++admitted_;
+  ++spell_.admitted;
   return OnNeutral(permit);
 }
 
 bool Pacer::OnNeutral(const Permit& permit) {
-  if (!confirming_ || permit.number <= episode_ || confirms_out_ == 0) {
-    return false;
-  }
+  if (!confirming_) return IsWindowed();
+  if (permit.number <= episode_ || confirms_out_ == 0) return false;
   --confirms_out_;
   return true;
 }
 
-void Pacer::Learn(MonotonicTime confirmed_sent, MonotonicTime now) {
-  lesson_due_ = false;
-  const auto n = static_cast<double>(admitted_);
-  const double whole = absl::ToDoubleSeconds(refused_sent_ - spell_start_);
-  const double active = absl::ToDoubleSeconds(refused_sent_ - first_send_);
-  if (!paced_) {
-    // The first spell, or one that began after a limit was forgotten. It began
-    // with a full bucket: n = B + R·whole. All that is known of R is that n
-    // calls in the time up to now were not too many.
-    bucket_ = std::max(1.0, n);
-    const double until_now =
-        absl::ToDoubleSeconds(confirmed_sent - spell_start_);
-    rate_ = std::max(kFirstRate, until_now > 0 ? n / until_now : 0.0);
-    mode_ = Mode::kRamp;
-  } else if (n < 1 || idle_ > (refused_sent_ - spell_start_) / 4) {
-    rate_ = std::max(kSlowest, rate_ * 0.7);
-  } else {
-    double measured = n / whole;
-    if (active > 0.2 && n > bucket_) {
-      measured = std::max(measured, (n - bucket_) / active);
-    }
-    rate_ = std::max(kSlowest, kBelow * measured);
-    mode_ = Mode::kTrack;
+Pacer::Episode Pacer::Judge() {
+  const double worked_for = SecondsBetween(*spell_.start, first_refused_);
+  const double barren_for = SecondsBetween(first_refused_, last_refused_);
+  const bool free = pace_.mode() == Pace::Mode::kFree;
+  const bool was_outage = std::exchange(was_outage_, false);
+  if (most_barren_ >= kOutage && (limit_.known() || !free) &&
+      !(was_outage && worked_for < kWorked * barren_for)) {
+    was_outage_ = true;
+    return Episode::kOutage;
   }
-  if (rate_ > kFree) {
-    mode_ = Mode::kFree;
-    rate_ = kFirstRate;
+  const auto n = static_cast<double>(spell_.admitted);
+  const double length = SecondsBetween(*spell_.start, last_refused_);
+  if (n < 1 || kRare * n * std::max(announced_, 1.0) < length) {
+    return Episode::kBlip;
   }
-  // Callers could not leave before now: that they did not is not idleness.
-  next_ = Later(next_, Later(now, confirmed_sent + absl::Seconds(1.0 / rate_)));
-  // A new spell: the bucket was empty when the refused send left.
-  spell_start_ = refused_sent_;
-  first_send_ = confirmed_sent;
-  admitted_ = 0;
-  // Nobody came when the gate had opened: the bucket may have been full since
-  // long ago, and the silence says nothing about its rate.
-  idle_ = std::max(absl::ZeroDuration(), confirmed_sent - gate_.until());
-  paced_ = mode_ != Mode::kFree;
+  if (limit_.known()) return Episode::kLesson;
+  if (free && n <= kBrief && !std::exchange(was_brief_, true)) {
+    return Episode::kBlip;
+  }
+  // Nobody came for so long that the bucket may have been full at the end of it.
+  const bool was_away = spell_.away > absl::Seconds(1 + 5 * announced_);
+  return free || was_away ? Episode::kFirst : Episode::kLesson;
 }
 
-void Pacer::StartRamp() {
-  if (paces_ && mode_ == Mode::kFree) {
-    mode_ = Mode::kRamp;
-    rate_ = kFirstRate;
+void Pacer::AfterBlip(const Others& others, MonotonicTime now) {
+  limit_.Break();
+  if (limit_.known()) {
+    if (spell_.admitted < 1) limit_.Doubt();
+  } else if (most_barren_ >= kOutage) {
+    Restart(kWindowHealed, kGrowthHealed, first_confirm_.value_or(now));
+  } else {
+    Restart(kWindowAgain, kGrowthAgain, first_confirm_.value_or(now));
+    spread_.Begin(others.waiting, absl::Seconds(announced_), now);
   }
+}
+
+void Pacer::AfterFirst() {
+  const auto n = static_cast<double>(spell_.admitted);
+  const MonotonicTime begin = Earlier(*spell_.first, last_refused_);
+  const double length = std::max(SecondsBetween(begin, last_refused_), 1e-3);
+  limit_.OnFirst(n, length);
+  // As much as it admitted, in the time that it asks for; but not faster than it
+  // admitted that.
+  const double wait =
+      std::max(SecondsBetween(last_refused_, gate_.until()), 0.01);
+  Pace::Growth growth;
+  growth.sends = std::max(growth.sends, 2 * n);
+  growth.seconds = std::max(growth.seconds, wait / 4);
+  // Half of it at once, for the bucket has filled up meanwhile; but no more than came
+  // in such a time. (A wait to the next token does not fill a bucket.)
+  const int64_t volley =
+      wait < kFills
+          ? 0
+          : static_cast<int64_t>(n / 2 * std::min(1.0, wait / length));
+  pace_.Search(n / std::max(wait, std::min(length, 1.0)), growth, volley);
+}
+
+void Pacer::AfterLesson() {
+  LearnedLimit::Lesson lesson;
+  lesson.spell = spell_;
+  lesson.end = last_refused_;
+  lesson.pace = refused_pace_;
+  lesson.level = refused_level_;
+  lesson.tracked = pace_.mode() == Pace::Mode::kTrack;
+  limit_.Learn(lesson);
+}
+
+void Pacer::Settle(const Others& others, MonotonicTime now) {
+  lesson_due_ = false;
+  const MonotonicTime first = first_confirm_.value_or(now);
+  spell_.OnSend(first);  // if nothing was
+  // A hang that ended as a refusal may have left before the spell.
+  last_refused_ = Later(last_refused_, *spell_.start);
+  const Episode episode = Judge();
+  switch (episode) {
+    case Episode::kOutage:
+      limit_.Break();
+      if (!limit_.known()) {
+        pace_.AllowVolley(static_cast<int64_t>(limit_.first_admitted() / 2));
+      }
+      break;
+    case Episode::kBlip:
+      AfterBlip(others, now);
+      break;
+    case Episode::kFirst:
+      AfterFirst();
+      break;
+    case Episode::kLesson:
+      AfterLesson();
+      break;
+  }
+  const bool outage = episode == Episode::kOutage;
+  most_barren_ = 0;
+  if (limit_.known()) {
+    pace_.Track(gate_.until(),
+                std::clamp(std::max(kLessons * limit_.measured_over(),
+                                    kWaits * announced_),
+                           kShortestPlateau, kLongestPlateau),
+                outage ? limit_.burst() : 0, outage ? first : last_refused_);
+  }
+  // A new spell. The bucket was empty when the last refused one left, or it has
+  // filled up in an outage, or nothing is known of it.
+  Spell next;
+  next.first = first;
+  next.away = std::max(absl::ZeroDuration(), first - gate_.until());
+  next.start =
+      outage || pace_.mode() == Pace::Mode::kFree ? first : last_refused_;
+  spell_ = next;
+  pace_.Resume(first, now, limit_);
+}
+
+void Pacer::Restart(double window, double growth, MonotonicTime now) {
+  pace_.Free();
+  window_ = SendWindow(window, growth);
+  window_since_ = now;
+  successes_ = 0;
+  known_at_ = kKnownAgain;
+  opened_ = MonotonicTime::Infinite();
+}
+
+void Pacer::StartSlowly(const Others& others, MonotonicTime now) {
+  if (!paces_ || pace_.mode() != Pace::Mode::kFree) return;
+  Restart(kWindowHealed, kGrowthHealed, now);
+  spread_.Begin(others.waiting, absl::InfiniteDuration(),
+                MonotonicTime::InfinitePast());
 }
 
 void Pacer::SetPacing(bool paces) {
   paces_ = paces;
-  if (!paces_) Unlearn();
+  if (!paces_) Forget();
 }
 
 void Pacer::Clear() {
   gate_.Clear();
   barren_ = 0;
-  Unlearn();
+  Forget();
 }
 
-void Pacer::Unlearn() {
+void Pacer::Forget() {
   confirming_ = false;
   confirms_out_ = 0;
-  mode_ = Mode::kFree;
-  rate_ = kFirstRate;
-  next_ = MonotonicTime::InfinitePast();
   lesson_due_ = false;
-  paced_ = false;
+  most_barren_ = 0;
+  was_outage_ = was_brief_ = false;
+  spread_.End();
+  pace_ = Pace();
+  limit_ = LearnedLimit();
+  spell_ = Spell();
+  told_.Forget();
+  window_ = SendWindow();
+  // It was known, or an operator says so.
+  opened_ = MonotonicTime::InfinitePast();
+  before_.number = 0;
 }
 
-std::optional<double> Pacer::rate() const {
-  if (mode_ == Mode::kFree) return std::nullopt;
-  return rate_;
+std::optional<double> Pacer::RateAt(MonotonicTime now) const {
+  if (!pace_.spaced()) return std::nullopt;
+  return pace_.RateAt(now, limit_);
 }
 
 }  // namespace forbear

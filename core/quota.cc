@@ -64,7 +64,9 @@ Quota::Answer Quota::Ask(const Ticket& ticket,
   now = Forward(now);
   Answer answer;
   const bool first = queue_.IsFirst(ticket);
-  if (first && pacer_.Earliest(now) <= now &&
+  const MonotonicTime turn =
+      first ? TurnOf(ticket, now) : MonotonicTime::Infinite();
+  if (first && turn <= now &&
       (limits_ == nullptr ||
        limits_->limiter.Acquire(cost, now, &answer.permit.limiter))) {
     Leave(ticket, wakes);
@@ -76,8 +78,7 @@ Quota::Answer Quota::Ask(const Ticket& ticket,
       pacer_.IsGated(now) ? DelaySource::kGate : DelaySource::kQueue;
   // Who is not first cannot know its time, but it is not before the gate.
   answer.until = first ? pacer_.NotBefore(now) : pacer_.gate_until();
-  MonotonicTime ask_at =
-      first ? pacer_.Earliest(now) : MonotonicTime::Infinite();
+  MonotonicTime ask_at = turn;
   if (limits_ != nullptr) {
     const MonotonicTime limited = LimitedUntil(ticket, cost, first, now);
     if (limited > Later(now, first ? ask_at : answer.until)) {
@@ -110,6 +111,10 @@ Quota::Answer Quota::Ask(const Ticket& ticket,
   // Only the head has a time; the others are woken when they become the head.
   answer.until = ask_at;
   return answer;
+}
+
+MonotonicTime Quota::TurnOf(const Ticket& head, MonotonicTime now) const {
+  return pacer_.Earliest(now, queue_.Since(head, now), out_);
 }
 
 MonotonicTime Quota::LimitedUntil(const Ticket& ticket, const Cost& cost,
@@ -151,12 +156,17 @@ void Quota::OnAnswer(const Permit& permit, const Outcome& outcome,
   switch (outcome.kind) {
     case ErrorKind::kOk:
     case ErrorKind::kPermanent:
-      sooner = IsSilent(outcome) ? pacer_.OnNeutral(permit.pacer)
-                                 : pacer_.OnAdmitted(permit.pacer, now);
+      sooner =
+          IsSilent(outcome)
+              ? pacer_.OnNeutral(permit.pacer)
+              : pacer_.OnAdmitted(permit.pacer, outcome.stand, Others(), now);
       break;
     case ErrorKind::kThrottled:
     case ErrorKind::kQuotaExhausted:
-      sooner = OnRefused(permit, outcome, now, wakes);
+      OnRefused(permit, outcome, now, wakes);
+      // The gate may open before the lease of the caller that was refused, or
+      // before its place in the window would have been free.
+      sooner = true;
       break;
     case ErrorKind::kTransient:
       sooner = outcome.processed == Processed::kNo
@@ -199,21 +209,17 @@ MonotonicTime Quota::NotBefore(const Cost& cost, MonotonicTime now,
   return t;
 }
 
-bool Quota::OnRefused(const Permit& permit, const Outcome& outcome,
+void Quota::OnRefused(const Permit& permit, const Outcome& outcome,
                       MonotonicTime now, WakeList* wakes) {
-  const MonotonicTime before = pacer_.Earliest(now);
   if (pacer_.OnRefused(permit.pacer, outcome.pushback, now)) {
     queue_.CollectDoomed(pacer_.gate_until(), wakes);
   }
-  // The gate may open before the lease of the caller that was refused.
-  return pacer_.Earliest(now) < before;
 }
 
 void Quota::OnRefusedLater(const Permit& permit, const Outcome& outcome,
                            MonotonicTime now, WakeList* wakes) {
-  if (OnRefused(permit, outcome, Forward(now), wakes)) {
-    queue_.CollectHead(wakes);
-  }
+  OnRefused(permit, outcome, Forward(now), wakes);
+  queue_.CollectHead(wakes);
 }
 
 void Quota::ClearGate(WakeList* wakes) {
@@ -249,7 +255,7 @@ Quota::Snapshot Quota::SnapshotAt(MonotonicTime now) const {
   s.waiting = static_cast<int64_t>(queue_.size());
   s.out = out_;
   if (pacer_.IsGated(now)) s.gate = pacer_.gate_until();
-  s.pace = pacer_.rate();
+  s.pace = pacer_.RateAt(now);
   if (limits_ != nullptr) {
     const RateLimiter& limiter = limits_->limiter;
     for (size_t i = 0; i < limiter.size(); ++i) {

@@ -128,6 +128,9 @@ class Quota {
   void Reconfigure(const QuotaOptions& options, MonotonicTime now,
                    WakeList* wakes);
 
+  // When the pacer lets the first of the queue leave. REQUIRES: it is.
+  MonotonicTime TurnOf(const Ticket& head, MonotonicTime now) const;
+
   const Pacer& pacer() const { return pacer_; }
   const WaitQueue& queue() const { return queue_; }
   // Null while there are no limits.
@@ -167,6 +170,9 @@ class Quota {
 
  private:
   MonotonicTime Forward(MonotonicTime now) { return now_ = Later(now_, now); }
+  Pacer::Others Others() const {
+    return {out_, static_cast<int64_t>(queue_.size())};
+  }
 
   // The limits, and what those in the queue will take.
   struct Limits {
@@ -179,8 +185,7 @@ class Quota {
     Ticket last{MonotonicTime::InfinitePast(), 0};
   };
 
-  // True if callers may leave earlier than before.
-  bool OnRefused(const Permit& permit, const Outcome& outcome,
+  void OnRefused(const Permit& permit, const Outcome& outcome,
                  MonotonicTime now, WakeList* wakes);
   // When the limits let this caller go, as far as is known; `first` in the queue
   // or not.

@@ -73,10 +73,8 @@ inline AttemptPermit PermitOf(const LanePermit& lane) {
   AttemptPermit permit;
   permit.quota.pacer.number = lane.of_quota;
   permit.quota.pacer.sent = lane.sent;
-  permit.quota.pacer.next_before = MonotonicTime::InfinitePast();
   permit.endpoint.pacer.number = lane.of_endpoint;
   permit.endpoint.pacer.sent = lane.sent;
-  permit.endpoint.pacer.next_before = MonotonicTime::InfinitePast();
   permit.endpoint.breaker.generation = lane.generation;
   return permit;
 }
@@ -341,7 +339,7 @@ class BasicSharedState final : public SharedState {
     permit->head_kind = outcome.kind;
     permit->head_pushback = outcome.pushback;
     const bool good = outcome.kind == ErrorKind::kOk;
-    if (!good || !quota_->lane().Done()) {
+    if (!good || outcome.stand || !quota_->lane().Done()) {
       (*quota_)->OnAnswer(permit->quota, outcome, now, wakes);
     }
     // A good head only counts here, and may as well do so at the end.
@@ -358,7 +356,7 @@ class BasicSharedState final : public SharedState {
     const bool good = outcome.kind == ErrorKind::kOk;
     // Without limits, what it used settles nothing.
     const bool quota_knows =
-        good &&
+        good && !outcome.stand &&
         (permit->head_seen ? quota_->lane().is_open() : quota_->lane().Done());
     if (!quota_knows)
       OnAttemptDoneAtQuota(permit, outcome, now, wakes, &result);

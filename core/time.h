@@ -106,6 +106,13 @@ class MonotonicTime {
   int64_t nanos_ = 0;
 };
 
+// How long after `from` `to` is, in seconds; bounded to +-1e9 (30 years), so that sums
+// and quotients of a few stay finite.
+inline double SecondsBetween(MonotonicTime from, MonotonicTime to) {
+  const double seconds = absl::ToDoubleSeconds(to - from);
+  return seconds < -1e9 ? -1e9 : seconds > 1e9 ? 1e9 : seconds;
+}
+
 // The later (earlier) of two times.
 constexpr MonotonicTime Later(MonotonicTime a, MonotonicTime b) {
   return a < b ? b : a;

@@ -82,6 +82,10 @@ class WaitQueue {
   void SetMaxWaiters(size_t max_waiters) { max_waiters_ = max_waiters; }
 
   bool empty() const { return waiters_.empty(); }
+  // Null if it is empty.
+  const Ticket* first() const {
+    return waiters_.empty() ? nullptr : &waiters_.begin()->first;
+  }
   size_t size() const { return waiters_.size(); }
 
   // When this ticket was added; `now` if it is not in.

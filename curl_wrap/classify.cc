@@ -53,6 +53,8 @@ Outcome Classify(const AttemptFacts& facts) {
     outcome.retry_wanted = facts.answer.retry_wanted;
     outcome.pushback = facts.answer.pushback;
     outcome.pushback_source = facts.answer.pushback_source;
+    outcome.shed = facts.answer.shed;
+    outcome.stand = facts.answer.stand;
     // Half an answer is none, unless it is a refusal.
     heard = whole || MayChange(outcome);
   }

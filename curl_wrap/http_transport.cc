@@ -423,6 +423,7 @@ bool HttpTransport::IsLastHead() const {
 // --- What it means. ---
 
 bool HttpTransport::Decide() {
+  if (status_ < 400) ReadLimits();
   const AttemptFacts facts = Facts(/*with_body=*/false);
   at_head_ = facts.answer;
   Outcome outcome = Classify(facts);
@@ -458,6 +459,15 @@ bool HttpTransport::Decide() {
   return Stream();
 }
 
+void HttpTransport::ReadLimits() {
+  const HeaderFields fields = Fields();
+  AnswerFacts answer;
+  answer.status = status_;
+  answer.headers = fields;
+  answer.now = head_time_;
+  at_head_.stand = ReadStand(answer, *readers_.profile);
+}
+
 bool HttpTransport::DecideEarly() {
   if (!reported_) {
     Outcome outcome = Classify(Facts(/*with_body=*/true));
@@ -480,7 +490,10 @@ AttemptFacts HttpTransport::Facts(bool with_body) const {
   AttemptFacts facts;
   facts.status = status_;
   facts.sent = true;
-  if (status_ < 400) return facts;
+  if (status_ < 400) {
+    facts.answer.stand = at_head_.stand;
+    return facts;
+  }
   if (mode_ == Mode::kStream || mode_ == Mode::kDiscard) {
     facts.answer = at_head_;
     return facts;

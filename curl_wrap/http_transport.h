@@ -156,6 +156,8 @@ class HttpTransport final : public BlockingTransport {
   // of what is held of the body.
   AttemptFacts Facts(bool with_body) const;
   HeaderFields Fields() const;
+  // What a good answer's head says of limits.
+  void ReadLimits();
   // The application's own look at the answer.
   void AskClassifier(Outcome* outcome) const;
   bool ReportDone(const Outcome& outcome);

@@ -73,6 +73,8 @@ Outcome Classify(const RpcResult& result, CodeSet retryable) {
                       : outcome.kind == ErrorKind::kThrottled
                           ? Processed::kNo
                           : Processed::kUnknown;
+  outcome.shed = outcome.kind == ErrorKind::kTransient &&
+                 result.code == grpc::StatusCode::UNAVAILABLE;
   // What this side made of it, or the caller ended, is nothing of the server's.
   const bool servers_own = !outcome.timed_out && !MadeHere(result) &&
                            outcome.kind != ErrorKind::kCancelled;

@@ -344,6 +344,9 @@ AnswerMeaning ClassifyAnswer(const AnswerFacts& facts,
     if (rule->processed) meaning.processed = *rule->processed;
     meaning.retry_forbidden =
         IsFailure(meaning) && rule->retry == RetryAdvice::kNever;
+    meaning.shed = meaning.kind == ErrorKind::kTransient &&
+                   (rule->answer_class == AnswerClass::kOverloaded ||
+                    rule->answer_class == AnswerClass::kNotReady);
   } else {
     const bool ok =
         facts.grpc_code ? *facts.grpc_code == 0 : facts.status < 400;
@@ -414,6 +417,22 @@ std::vector<AnnouncedLimit> ReadLimits(const AnswerFacts& facts,
     limits.push_back(std::move(limit));
   }
   return limits;
+}
+
+std::optional<LimitStand> ReadStand(const AnswerFacts& facts,
+                                    const VendorProfile& profile) {
+  const auto tells = [&](const HeaderField& field) {
+    return MayTellOfLimit(field.name) ||
+           std::any_of(profile.limits.begin(), profile.limits.end(),
+                       [&](const LimitRule& rule) {
+                         return absl::EqualsIgnoreCase(field.name,
+                                                       rule.remaining);
+                       });
+  };
+  if (std::none_of(facts.headers.begin(), facts.headers.end(), tells)) {
+    return std::nullopt;
+  }
+  return StandOfRequests(ReadLimits(facts, profile));
 }
 
 std::string DescribeRule(const AnswerMeaning& meaning) {

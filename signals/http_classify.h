@@ -82,6 +82,10 @@ struct AnswerMeaning {
   bool retry_wanted = false;
   std::optional<absl::Duration> pushback;
   DelaySource pushback_source = DelaySource::kNone;
+  // Overloaded, or not ready: whoever asks for less may be served (Outcome::shed).
+  bool shed = false;
+  // Of a good answer; not read by ClassifyAnswer (ReadStand).
+  std::optional<LimitStand> stand;
 
   // For people, and for tables. Empty: no rule fits.
   absl::string_view profile;
@@ -103,6 +107,10 @@ bool ReadsBodyOf(int status, const VendorProfile& profile,
 // any in the profile, by those that everybody uses (rate_limit_headers.h).
 std::vector<AnnouncedLimit> ReadLimits(const AnswerFacts& facts,
                                        const VendorProfile& profile);
+
+// Of these the limit of requests, for the pace (core/told_limit.h).
+std::optional<LimitStand> ReadStand(const AnswerFacts& facts,
+                                    const VendorProfile& profile);
 
 // "openai/out-of-credit: quota_exhausted, never", or "no rule". For logs.
 std::string DescribeRule(const AnswerMeaning& meaning);

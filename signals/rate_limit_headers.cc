@@ -339,4 +339,32 @@ std::optional<absl::Duration> WaitForExhausted(
   return wait;
 }
 
+bool MayTellOfLimit(absl::string_view name) {
+  constexpr absl::string_view kWord = "ratelimit";
+  return std::search(
+             name.begin(), name.end(), kWord.begin(), kWord.end(),
+             [](char a, char b) {
+               return absl::ascii_tolower(static_cast<unsigned char>(a)) == b;
+             }) != name.end();
+}
+
+std::optional<LimitStand> StandOfRequests(
+    absl::Span<const AnnouncedLimit> limits) {
+  std::optional<LimitStand> least;
+  for (const AnnouncedLimit& limit : limits) {
+    const bool of_requests = limit.unit.empty()
+                                 ? !absl::StrContains(limit.name, "token")
+                                 : limit.unit == "requests";
+    if (!of_requests || !limit.limit || !limit.remaining || !limit.reset) {
+      continue;
+    }
+    if (least && least->remaining <= *limit.remaining) continue;
+    least.emplace();
+    least->limit = *limit.limit;
+    least->remaining = *limit.remaining;
+    least->reset = *limit.reset;
+  }
+  return least;
+}
+
 }  // namespace forbear

@@ -38,8 +38,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "core/outcome.h"
 #include "signals/delay_text.h"
 #include "signals/header_field.h"
 
@@ -73,6 +75,15 @@ std::vector<AnnouncedLimit> ReadRateLimitHeaders(
 
 // The longest reset of those of which nothing is left; nothing if there is none.
 std::optional<absl::Duration> WaitForExhausted(
+    absl::Span<const AnnouncedLimit> limits);
+
+// Whether a header of this name may tell of a limit: a quick look, before all of them
+// are read.
+bool MayTellOfLimit(absl::string_view name);
+
+// Of the limits of requests that say how many there are, how many are left and until
+// when, the one of which least is left; nothing if there is none.
+std::optional<LimitStand> StandOfRequests(
     absl::Span<const AnnouncedLimit> limits);
 
 }  // namespace forbear

@@ -141,8 +141,7 @@ TEST(EndpointTest, SlowStartHoldsAtMostHalfASecondAndNobodyOfAKnownServer) {
 
 TEST(EndpointTest, AKnownServerHasNoSlowStart) {
   Endpoint e(EndpointOptions{}, At(0));
-  for (uint64_t i = 1; i <= static_cast<uint64_t>(Endpoint::kKnownAnswers);
-       ++i) {
+  for (uint64_t i = 1; i <= static_cast<uint64_t>(Pacer::kKnown); ++i) {
     Done(&e, Ask(&e, i, 0), testing::OkOutcome(), 0);
   }
   for (uint64_t i = 100; i < 1100; ++i) {
@@ -232,7 +231,7 @@ TEST(EndpointTest, AnOperatorHoldsTheBreaker) {
   // Closed, whatever comes: those who waited leave, spaced.
   e.ForceBreaker(Forced::kClosed, At(100), &wakes);
   EXPECT_EQ(wakes.size(), 1u);
-  EXPECT_TRUE(e.SnapshotAt(At(100)).pace.has_value());
+  EXPECT_FALSE(e.pacer().IsCalm(At(100)));
   for (uint64_t i = 8; i < 40; ++i) {
     const double t = static_cast<double>(100 + i);
     const Endpoint::Answer a = Ask(&e, i, t);
@@ -507,8 +506,9 @@ Lost DownInTheMiddle(Outage::How how, int run_failures) {
               600);
     // Then only probes.
     EXPECT_LE(sim.SendsBetween(absl::Seconds(4), absl::Seconds(5)), 15);
-    // 300 of them waited. They leave in seconds, but not in one instant.
-    EXPECT_LE(sim.FullestBin(absl::Milliseconds(100), absl::Seconds(5)), 40);
+    // 300 of them waited. They leave in seconds, not in one instant; the last of them
+    // at once, when two hundred have been well.
+    EXPECT_LE(sim.FullestBin(absl::Milliseconds(100), absl::Seconds(5)), 100);
     EXPECT_LE(sim.LastEnd(), absl::Seconds(25));
     lost.calls = std::max(lost.calls, 600 - sim.Ended(StopReason::kSuccess));
     lost.sends = std::max(lost.sends,
@@ -680,7 +680,7 @@ TEST(EndpointTest, AFailureOnThisSideConfirmsNothing) {
     outcome.kind = ErrorKind::kPermanent;
     outcome.processed = answered ? Processed::kUnknown : Processed::kNo;
     Done(&e, confirm, outcome, 2.1);
-    EXPECT_EQ(e.pacer().rate().has_value(), answered);
+    EXPECT_EQ(e.pacer().confirming(), !answered);
   }
 }
 

@@ -448,12 +448,12 @@ TEST(ExtremesTest, GateAndPacerAtTheEndsOfTime) {
     for (int i = 0; i < 100; ++i) {
       const Pacer::Permit permit = pacer.OnSend(now);
       pacer.OnRefused(permit, absl::Hours(24), now);
-      pacer.OnAdmitted(permit, MonotonicTime::InfinitePast());
+      pacer.OnAdmitted(permit, std::nullopt, {}, MonotonicTime::InfinitePast());
       pacer.OnFault(permit);
-      EXPECT_GE(pacer.Earliest(now), now);
-      if (pacer.rate()) {
-        EXPECT_GT(*pacer.rate(), 0);
-        EXPECT_LT(*pacer.rate(), 1e9);
+      EXPECT_GE(pacer.Earliest(now, now, 0), now);
+      if (const std::optional<double> rate = pacer.RateAt(now)) {
+        EXPECT_GT(*rate, 0);
+        EXPECT_LT(*rate, 1e9);
       }
     }
   }

@@ -417,12 +417,13 @@ TEST(OddNumbersTest, ThePacersInvariantsHold) {
       const double move = dice.Unit();
       if (move < 0.1) now = Later(now, dice.Of(Times()));
       if (move > 0.7) now = Later(now, now + dice.Of(Durations()));
-      const MonotonicTime earliest = pacer.Earliest(now);
+      const MonotonicTime earliest = pacer.Earliest(
+          now, dice.Of(Times()), static_cast<int64_t>(out.size()));
       ASSERT_GE(earliest, now);
       ASSERT_GE(earliest, pacer.gate_until());
-      if (pacer.rate()) {
-        ASSERT_TRUE(std::isfinite(*pacer.rate()));
-        ASSERT_GT(*pacer.rate(), 0);
+      if (const std::optional<double> rate = pacer.RateAt(now)) {
+        ASSERT_TRUE(std::isfinite(*rate));
+        ASSERT_GT(*rate, 0);
       }
       if (earliest <= now) out.push_back(pacer.OnSend(now));
       if (out.empty()) continue;
@@ -438,7 +439,14 @@ TEST(OddNumbersTest, ThePacersInvariantsHold) {
           ASSERT_GE(pacer.gate_until(), now + *wait);
         }
       } else if (what < 0.7) {
-        pacer.OnAdmitted(permit, now);
+        std::optional<LimitStand> stand;
+        if (dice.Chance(0.5)) {
+          stand.emplace();
+          stand->limit = dice.Of(kIntegers);
+          stand->remaining = dice.Of(kIntegers);
+          stand->reset = dice.Of(Durations());
+        }
+        pacer.OnAdmitted(permit, stand, {dice.Of(kIntegers), 1}, now);
       } else if (what < 0.8) {
         pacer.OnFault(permit);
       } else if (what < 0.9) {

@@ -45,7 +45,7 @@ struct Loop {
   void Run(MonotonicTime end, int64_t demand = int64_t{1} << 40) {
     while (now < end) {
       while (demand > 0 && static_cast<int>(pending_.size()) < width &&
-             pacer.Earliest(now) <= now) {
+             Turn() <= now) {
         --demand;
         const Pacer::Permit permit = pacer.OnSend(now);
         sends.push_back(now);
@@ -58,7 +58,7 @@ struct Loop {
       }
       MonotonicTime next = pending_.empty() ? end : pending_.begin()->first;
       if (demand > 0 && static_cast<int>(pending_.size()) < width) {
-        next = Earlier(next, pacer.Earliest(now));
+        next = Earlier(next, Turn());
       }
       now = Earlier(end, Later(next, now));
       while (!pending_.empty() && pending_.begin()->first <= now) {
@@ -75,7 +75,15 @@ struct Loop {
     Outcome outcome;
   };
 
+  // The callers stand in a row, and have done so since one of them came back.
+  MonotonicTime Turn() const {
+    return pacer.Earliest(now, since_, static_cast<int64_t>(pending_.size()));
+  }
+
   void Hear(const Pending& p) {
+    since_ = now;
+    const auto out = static_cast<int64_t>(pending_.size());
+    const Pacer::Others others = {out, width - out};
     if (p.outcome.kind == ErrorKind::kThrottled) {
       if (waves.empty() || now - last_refusal_ > absl::Milliseconds(200)) {
         waves.push_back(0);
@@ -86,16 +94,52 @@ struct Loop {
       return;
     }
     ++admitted;
-    const std::optional<double> before = pacer.rate();
-    pacer.OnAdmitted(p.permit, now);
-    const std::optional<double> after = pacer.rate();
-    if (after && after != before) lessons.push_back(*after);
+    const double before = pacer.limit().rate();
+    pacer.OnAdmitted(p.permit, std::nullopt, others, now);
+    const double after = pacer.limit().rate();
+    if (after != before) lessons.push_back(after);
   }
 
   std::multimap<MonotonicTime, Pending> pending_;
+  MonotonicTime since_;
   MonotonicTime last_refusal_;
   uint64_t chances_ = 0;
 };
+
+// Of somebody who has just come and finds nobody else.
+MonotonicTime Alone(const Pacer& pacer, MonotonicTime now) {
+  return pacer.Earliest(now, now, 0);
+}
+bool Admit(Pacer* pacer, const Pacer::Permit& permit, MonotonicTime now,
+           Pacer::Others others = {}) {
+  return pacer->OnAdmitted(permit, std::nullopt, others, now);
+}
+
+// Past slow start.
+Pacer Known(MonotonicTime now) {
+  Pacer p;
+  for (int64_t i = 0; i < Pacer::kKnown; ++i) Admit(&p, p.OnSend(now), now);
+  return p;
+}
+
+// A limit that was learned: two spells of `n` sends, `gap` apart, on a server that
+// asks for a second.
+Pacer Taught(MonotonicTime* now, int n, absl::Duration gap) {
+  Pacer p;
+  *now = At(0);
+  for (int spell = 0; spell < 2; ++spell) {
+    for (int i = 0; i < n; ++i) {
+      *now = Later(*now + gap, Alone(p, *now));
+      Admit(&p, p.OnSend(*now), *now);
+    }
+    *now = Later(*now + gap, Alone(p, *now));
+    p.OnRefused(p.OnSend(*now), absl::Seconds(1), *now);
+    *now = Alone(p, *now);
+    Admit(&p, p.OnSend(*now), *now);
+  }
+  EXPECT_TRUE(p.limit().known());
+  return p;
+}
 
 int64_t Fullest(const std::vector<MonotonicTime>& sends, MonotonicTime from,
                 absl::Duration width) {
@@ -113,23 +157,54 @@ int64_t Fullest(const std::vector<MonotonicTime>& sends, MonotonicTime from,
   return most;
 }
 
-TEST(PacerTest, LetsEverybodyGoUntilSomebodyIsRefused) {
-  Pacer p;
-  for (int i = 0; i < 1000; ++i) {
-    ASSERT_EQ(p.Earliest(At(1)), At(1));
-    const Pacer::Permit m = p.OnSend(At(1));
-    EXPECT_FALSE(p.OnAdmitted(m, At(1.1)));
+TEST(PacerTest, AKeyThatIsKnownHoldsNobody) {
+  Pacer p = Known(At(0));
+  EXPECT_TRUE(p.IsCalm(At(1)));
+  for (int64_t i = 0; i < 1000; ++i) {
+    ASSERT_EQ(p.Earliest(At(1), At(1), i), At(1));
+    p.OnSend(At(1));
   }
-  EXPECT_FALSE(p.rate().has_value());
+  EXPECT_FALSE(p.RateAt(At(1)).has_value());
 }
 
-TEST(PacerTest, OneRefusalShutsConfirmsAndThenSpaces) {
+TEST(PacerTest, SlowStartHoldsForHalfASecondAtMost) {
   Pacer p;
+  for (int64_t out = 0; out < 1000; ++out) {
+    const MonotonicTime t = p.Earliest(At(1), At(1), out);
+    if (out < 3) {
+      ASSERT_EQ(t, At(1)) << out;
+    } else {
+      ASSERT_GE(t, At(1.3)) << out;
+      ASSERT_LE(t, At(1.5)) << out;
+    }
+    EXPECT_EQ(p.NotBefore(At(1)), At(1));
+    // Who has waited so long goes.
+    ASSERT_EQ(p.Earliest(At(2), At(1.4), out), At(2));
+    p.OnSend(At(1));
+  }
+}
+
+TEST(PacerTest, SlowStartEndsForThoseWhoComeAfterIt) {
+  Pacer p;
+  EXPECT_FALSE(p.IsCalm(At(0)));
+  for (int64_t i = 1; i <= Pacer::kKnown; ++i) {
+    EXPECT_GT(p.Earliest(At(i), At(i), 50), At(i));
+    Admit(&p, p.OnSend(At(i)), At(i));
+  }
+  const auto end = At(static_cast<double>(Pacer::kKnown));
+  EXPECT_TRUE(p.IsCalm(end));
+  EXPECT_EQ(p.Earliest(At(21), At(20), 50), At(21));
+  // Who came before is held as before: all at once would be a wave.
+  EXPECT_GT(p.Earliest(At(20.1), At(19.99), 50), At(20.1));
+}
+
+TEST(PacerTest, OneRefusalShutsConfirmsAndLearns) {
+  Pacer p = Known(At(-1));
   std::vector<Pacer::Permit> m;
   for (int i = 0; i < 3; ++i) m.push_back(p.OnSend(At(0)));
   EXPECT_TRUE(p.OnRefused(m[0], absl::Seconds(2), At(0.1)));
-  EXPECT_GE(p.Earliest(At(0.1)), At(2.1));
-  EXPECT_LE(p.Earliest(At(0.1)), At(2.12));  // 0.2 % and 3 ms
+  EXPECT_GE(Alone(p, At(0.1)), At(2.1));
+  EXPECT_LE(Alone(p, At(0.1)), At(2.12));  // 0.2 % and 3 ms
   // A straggler with a longer wait extends it; one with a shorter changes nothing.
   EXPECT_TRUE(p.OnRefused(m[1], absl::Seconds(3), At(0.2)));
   EXPECT_FALSE(p.OnRefused(m[2], absl::Seconds(1), At(0.2)));
@@ -137,37 +212,49 @@ TEST(PacerTest, OneRefusalShutsConfirmsAndThenSpaces) {
   EXPECT_GE(open, At(3.2));
   // One goes; the others wait for it, a second at the most.
   const Pacer::Permit confirm = p.OnSend(open);
-  EXPECT_EQ(p.Earliest(open), open + absl::Seconds(1));
+  EXPECT_TRUE(p.confirming());
+  EXPECT_EQ(p.Earliest(open, At(0), 1), open + absl::Seconds(1));
   EXPECT_EQ(p.NotBefore(open), open);  // its answer may make it sooner
-  EXPECT_TRUE(p.OnAdmitted(confirm, open + absl::Milliseconds(20)));
-  // Now spaced.
-  ASSERT_TRUE(p.rate().has_value());
+  EXPECT_TRUE(Admit(&p, confirm, open + absl::Milliseconds(20)));
+  EXPECT_FALSE(p.confirming());
+  // The spell admitted 20: half of that at once, and then spaced.
   MonotonicTime now = open + absl::Milliseconds(20);
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_EQ(Alone(p, now), now) << i;
+    Admit(&p, p.OnSend(now), now);
+  }
+  ASSERT_TRUE(p.RateAt(now).has_value());
   for (int i = 0; i < 20; ++i) {
-    now = Later(now, p.Earliest(now));
-    p.OnSend(now);
-    EXPECT_GT(p.Earliest(now), now);
+    EXPECT_GT(Alone(p, now), now);
+    now = Alone(p, now);
+    Admit(&p, p.OnSend(now), now);
   }
 }
 
+// 0.25 s, 0.5 s, 1 s, 1 s …: the end of an outage is found within a second. What
+// goes on for long is asked less often.
 TEST(PacerTest, WithoutAnAnnouncedWaitItsOwnGrows) {
   Pacer p;
   MonotonicTime now = At(0);
-  for (double expected : {0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0}) {
-    now = Later(now, p.Earliest(now));
-    const Pacer::Permit m = p.OnSend(now);
-    p.OnRefused(m, std::nullopt, now);
-    EXPECT_NEAR(absl::ToDoubleSeconds(p.gate_until() - now), expected, 1e-9);
+  for (int n = 1; n <= 20; ++n) {
+    const double expected = n == 1    ? 0.25
+                            : n == 2  ? 0.5
+                            : n <= 8  ? 1
+                            : n <= 16 ? 2
+                                      : 4;
+    now = Alone(p, now);
+    p.OnRefused(p.OnSend(now), std::nullopt, now);
+    EXPECT_NEAR(absl::ToDoubleSeconds(p.gate_until() - now), expected, 1e-9)
+        << n;
   }
 }
 
 TEST(PacerTest, TooShortWaitsAreHonouredAndLengthened) {
   Pacer p;
   MonotonicTime now = At(0);
-  for (double expected : {0.004002, 0.004002, 0.5, 1.0, 2.0, 2.0}) {
-    now = Later(now, p.Earliest(now));
-    const Pacer::Permit m = p.OnSend(now);
-    p.OnRefused(m, absl::Milliseconds(1), now);
+  for (double expected : {0.004002, 0.004002, 0.5, 0.5, 0.5}) {
+    now = Alone(p, now);
+    p.OnRefused(p.OnSend(now), absl::Milliseconds(1), now);
     EXPECT_NEAR(absl::ToDoubleSeconds(p.gate_until() - now), expected, 1e-9);
   }
 }
@@ -177,7 +264,7 @@ TEST(PacerTest, AWaitOfNothingIsNoLeaveToComeAtOnce) {
   Pacer p;
   MonotonicTime now = At(0);
   for (double expected : {0.25, 0.5, 1.0}) {
-    now = Later(now, p.Earliest(now));
+    now = Alone(p, now);
     p.OnRefused(p.OnSend(now), absl::ZeroDuration(), now);
     EXPECT_NEAR(absl::ToDoubleSeconds(p.gate_until() - now), expected, 1e-9);
   }
@@ -186,11 +273,11 @@ TEST(PacerTest, AWaitOfNothingIsNoLeaveToComeAtOnce) {
 TEST(PacerTest, LostConfirmingCallerCostsALease) {
   Pacer p;
   p.OnRefused(p.OnSend(At(0)), absl::Seconds(1), At(0));
-  MonotonicTime now = p.Earliest(At(0));
+  MonotonicTime now = Alone(p, At(0));
   MonotonicTime last = now;
   for (int i = 1; i <= 5; ++i) {
     p.OnSend(now);  // and is never heard of again
-    const MonotonicTime next = p.Earliest(now);
+    const MonotonicTime next = Alone(p, now);
     EXPECT_GT(next, now);
     EXPECT_LE(next - now, absl::Seconds(i));
     last = now;
@@ -199,46 +286,84 @@ TEST(PacerTest, LostConfirmingCallerCostsALease) {
   EXPECT_GT(now, last);
   // One that says nothing gives its place back at once.
   const Pacer::Permit m = p.OnSend(now);
-  const MonotonicTime lease = p.Earliest(now);
+  const MonotonicTime lease = Alone(p, now);
   EXPECT_TRUE(p.OnNeutral(m));
-  EXPECT_LT(p.Earliest(now), lease);
+  EXPECT_LT(Alone(p, now), lease);
 }
 
 TEST(PacerTest, GateOpensOnlyForASuccessThatStartedAfterIt) {
-  Pacer p;
+  Pacer p = Known(At(0));
   const Pacer::Permit old = p.OnSend(At(0));
   const Pacer::Permit refused = p.OnSend(At(0));
   p.OnRefused(refused, absl::Seconds(10), At(1));
-  EXPECT_FALSE(p.OnAdmitted(old, At(2)));
-  EXPECT_GE(p.Earliest(At(2)), At(11));
+  Admit(&p, old, At(2));
+  EXPECT_TRUE(p.confirming());
+  EXPECT_GE(Alone(p, At(2)), At(11));
 }
 
+// A thousand callers who find the endpoint shut: each asks, and gives its turn
+// back.
 TEST(PacerTest, WhatWasReturnedLeavesNoTrace) {
-  // A pace of 10 per second, then a thousand callers who find the endpoint
-  // shut: each asks, and gives its turn back.
-  Pacer p;
-  p.OnRefused(p.OnSend(At(0)), absl::Seconds(1), At(0));
-  MonotonicTime now = p.Earliest(At(0));
-  p.OnAdmitted(p.OnSend(now), now);
-  now = now + absl::Seconds(1);
-  ASSERT_TRUE(p.rate().has_value());
-  const double rate = *p.rate();
-  const MonotonicTime earliest = p.Earliest(now);
+  MonotonicTime now;
+  Pacer p = Taught(&now, 30, absl::Milliseconds(30));
+  now = now + absl::Seconds(3);
+  ASSERT_TRUE(p.RateAt(now).has_value());
+  const std::optional<double> rate = p.RateAt(now);
+  const MonotonicTime earliest = Alone(p, now);
   for (int i = 0; i < 1000; ++i) p.OnReturned(p.OnSend(now));
-  ASSERT_TRUE(p.rate().has_value());
-  EXPECT_EQ(*p.rate(), rate);
-  EXPECT_EQ(p.Earliest(now), earliest);
+  EXPECT_EQ(p.RateAt(now), rate);
+  EXPECT_EQ(Alone(p, now), earliest);
 }
 
 TEST(PacerTest, ClearLetsEverybodyGoNow) {
   Pacer p;
   p.OnRefused(p.OnSend(At(0)), absl::Hours(10), At(0));
-  EXPECT_GE(p.Earliest(At(1)), At(36000));
+  EXPECT_GE(Alone(p, At(1)), At(36000));
   p.Clear();
-  for (int i = 0; i < 10; ++i) {
-    ASSERT_EQ(p.Earliest(At(1)), At(1));
+  for (int64_t i = 0; i < 10; ++i) {
+    ASSERT_EQ(p.Earliest(At(1), At(0), i), At(1));
     p.OnSend(At(1));
   }
+}
+
+TEST(PacerTest, WithoutPacingOnlyGatesAreKept) {
+  Pacer p;
+  p.SetPacing(false);
+  EXPECT_TRUE(Alone(p, At(0)) == At(0));
+  const Pacer::Permit a = p.OnSend(At(0));
+  EXPECT_EQ(p.Earliest(At(0), At(0), 100), At(0));
+  p.OnRefused(a, absl::Seconds(1), At(0));
+  const MonotonicTime open = Alone(p, At(0));
+  EXPECT_GE(open, At(1));
+  for (int64_t i = 0; i < 10; ++i) {
+    ASSERT_EQ(p.Earliest(open, At(0), i), open);
+    Admit(&p, p.OnSend(open), open);
+  }
+  EXPECT_FALSE(p.limit().known());
+}
+
+// Good answers tell all: nothing has to be refused.
+TEST(PacerTest, ATellingServerIsNotAskedForMoreThanItHas) {
+  Pacer p;
+  testing::TokenBucket bucket;
+  bucket.rate = 20;
+  bucket.burst = 10;
+  MonotonicTime now = At(0);
+  for (int i = 0; i < 400; ++i) {
+    now = Later(now + absl::Milliseconds(1), Alone(p, now));
+    const Pacer::Permit m = p.OnSend(now);
+    testing::SimSend send;
+    send.time = now;
+    ASSERT_EQ(bucket(send).outcome.kind, ErrorKind::kOk) << i;
+    LimitStand stand;
+    stand.limit = 10;
+    stand.remaining = static_cast<int64_t>(bucket.level);
+    stand.reset = absl::Seconds((10 - bucket.level) / 20);
+    p.OnAdmitted(m, stand, {}, now);
+  }
+  EXPECT_TRUE(p.told().known());
+  EXPECT_NEAR(p.told().rate(), 20, 1.5);
+  EXPECT_LT(now, At(1.06 * 390 / 20));
 }
 
 // Whatever happens in whatever order, also what cannot: heads that come twice,
@@ -261,20 +386,27 @@ TEST(PacerTest, InvariantsUnderRandomEvents) {
       if (move < 0.5) {
         now = now + absl::Milliseconds(50) * unit();
       } else if (move < 0.55) {
-        now = Later(now, p.Earliest(now));
+        now = Later(now, Alone(p, now));
       } else if (move < 0.56) {
         now = now + absl::Hours(10) * unit();
       }  // else it stands still
-      const MonotonicTime earliest = p.Earliest(now);
+      const MonotonicTime since = now - absl::Seconds(1) * unit();
+      const MonotonicTime earliest =
+          p.Earliest(now, since, static_cast<int64_t>(out.size()));
       ASSERT_GE(earliest, p.gate_until());
       ASSERT_GE(earliest, now);
       ASSERT_GE(earliest, wall);
       ASSERT_LE(p.NotBefore(now), earliest);
       ASSERT_FALSE(earliest.is_infinite());
-      if (p.rate()) {
-        ASSERT_TRUE(std::isfinite(*p.rate()));
-        ASSERT_GT(*p.rate(), 0);
-        ASSERT_LE(*p.rate(), Pacer::kFree);
+      if (const std::optional<double> rate = p.RateAt(now)) {
+        ASSERT_TRUE(std::isfinite(*rate));
+        ASSERT_GT(*rate, 0);
+      }
+      if (p.limit().known()) {
+        ASSERT_TRUE(std::isfinite(p.limit().rate()));
+        ASSERT_TRUE(std::isfinite(p.limit().doubt()));
+        ASSERT_GT(p.limit().doubt(), 0);
+        ASSERT_GE(p.limit().burst(), 1);
       }
       const double what = unit();
       if (what < 0.45) {
@@ -288,7 +420,14 @@ TEST(PacerTest, InvariantsUnderRandomEvents) {
       if (unit() < 0.9) out.erase(out.begin() + static_cast<ptrdiff_t>(which));
       const MonotonicTime gate = p.gate_until();
       if (what < 0.65) {
-        p.OnAdmitted(m, now);
+        std::optional<LimitStand> stand;
+        if (unit() < 0.2) {
+          stand.emplace();
+          stand->limit = static_cast<int64_t>(unit() * 100) - 3;
+          stand->remaining = static_cast<int64_t>(unit() * 110) - 5;
+          stand->reset = absl::Seconds(unit() * 5 - 0.1);
+        }
+        p.OnAdmitted(m, stand, {static_cast<int64_t>(out.size()), 3}, now);
         if (m.sent > wall_set) wall = MonotonicTime::InfinitePast();
         if (m.sent <= wall_set) {
           ASSERT_GE(p.gate_until(), gate);
@@ -314,22 +453,22 @@ TEST(PacerTest, InvariantsUnderRandomEvents) {
         p.OnReturned(m);
         ASSERT_EQ(p.gate_until(), gate);
       } else {
-        p.StartRamp();
+        p.StartSlowly({}, now);
       }
     }
   }
   std::printf("%lld events\n", static_cast<long long>(events));
 }
 
-// The lesson from two refusals, on exact buckets. Stated tolerance: a bucket
-// that is not emptied within one answer's time (R · latency ≤ B) and holds at
-// least 5 teaches from its second refusal at least half of R, from its fourth
-// at least 0.75 R; and no lesson is above what was measured, which in a short
-// spell one or two tokens may put at 1.25 R.
+// On exact buckets, with waits to the next token. A lesson says at most 1.6 R, or, if
+// answers overtake each other for long, 2.4 R, and two or three calls more; but for the
+// first ones, which may take a bucket for full that was not. A bucket
+// that is not emptied within one answer's time (R · latency <= B) and holds at least 3
+// is used to six tenths at least, all others to two tenths.
 TEST(PacerTest, LearnsTheRateOfAnExactBucket) {
   int buckets = 0;
   for (double rate : {0.5, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 300.0}) {
-    for (double burst : {1.0, 2.0, 5.0, 10.0, 30.0, 100.0}) {
+    for (double burst : {1.0, 3.0, 5.0, 10.0, 30.0, 100.0}) {
       for (double latency : {0.005, 0.05, 0.1}) {
         for (double jitter : {0.0, 0.5}) {
           SCOPED_TRACE(absl::StrCat("R ", rate, " B ", burst, " latency ",
@@ -340,24 +479,21 @@ TEST(PacerTest, LearnsTheRateOfAnExactBucket) {
           loop.bucket.burst = burst;
           loop.bucket.latency = absl::Seconds(latency);
           loop.jitter = jitter;
-          const double seconds = std::max(40.0, 20 / rate);
+          const double seconds = std::max(40.0, 40 / rate);
           loop.Run(At(1 + seconds));
-          // The first lesson only says where to start looking from.
-          for (size_t i = 1; i < loop.lessons.size(); ++i) {
-            EXPECT_LE(loop.lessons[i], 1.25 * rate) << "lesson " << i;
+          for (size_t i = 0; i < loop.lessons.size(); ++i) {
+            if (i < 3) continue;
+            const double most = 1.6 + 16 * latency * jitter;
+            EXPECT_LE(loop.lessons[i], most * rate + 3) << "lesson " << i;
           }
           const double share =
               static_cast<double>(loop.admitted) / (burst + rate * seconds);
           EXPECT_LE(share, 1.0001);
-          EXPECT_GE(share, 0.35);
-          if (rate * latency > burst || burst < 5) continue;
-          if (loop.lessons.size() > 1) {
-            EXPECT_GE(loop.lessons[1], 0.5 * rate);
-          }
-          for (size_t i = 3; i < loop.lessons.size(); ++i) {
-            EXPECT_GE(loop.lessons[i], 0.75 * rate) << "lesson " << i;
-          }
-          EXPECT_GE(share, 0.7);
+          EXPECT_GE(share, 0.18);
+          if (rate * latency > burst || burst < 3) continue;
+          EXPECT_GE(share, 0.6);
+          if (loop.lessons.size() < 2) continue;
+          EXPECT_NEAR(loop.lessons.back(), rate, 0.35 * rate);
         }
       }
     }
@@ -410,9 +546,6 @@ TEST(PacerTest, AHourOfSilenceIsNoLesson) {
       loop.Run(back + absl::Seconds(20));
       // Ideal: 20 + 200.
       EXPECT_GE(loop.admitted - before, 130);
-      if (loop.pacer.rate()) {
-        EXPECT_GE(*loop.pacer.rate(), 5);
-      }
     }
   }
 }
@@ -427,10 +560,12 @@ TEST(PacerTest, FiftyCallersAfterAWaitOfTwoSeconds) {
   MonotonicTime now = At(0.01);
   std::multimap<MonotonicTime, Pacer::Permit> pending;
   while (sends.size() < 50) {
-    const MonotonicTime earliest = p.Earliest(now);
+    const auto out = static_cast<int64_t>(pending.size());
+    const MonotonicTime earliest = p.Earliest(now, At(0.01), out);
     if (!pending.empty() && pending.begin()->first < earliest) {
       now = pending.begin()->first;
-      p.OnAdmitted(pending.begin()->second, now);
+      const auto waiting = static_cast<int64_t>(50 - sends.size());
+      Admit(&p, pending.begin()->second, now, {out - 1, waiting});
       pending.erase(pending.begin());
       continue;
     }
@@ -449,95 +584,102 @@ TEST(PacerTest, AnEndFromBeforeTheEpisodeFreesNoSlot) {
   const Pacer::Permit a = p.OnSend(At(0));
   const Pacer::Permit b = p.OnSend(At(0));
   p.OnRefused(a, absl::Seconds(1), At(0.1));
-  const MonotonicTime now = p.Earliest(At(0.1));
+  const MonotonicTime now = Alone(p, At(0.1));
   const Pacer::Permit confirm = p.OnSend(now);
-  const MonotonicTime lease = p.Earliest(now);
+  const MonotonicTime lease = Alone(p, now);
   ASSERT_GT(lease, now);
   EXPECT_FALSE(p.OnNeutral(b));
-  EXPECT_EQ(p.Earliest(now), lease);
+  EXPECT_EQ(Alone(p, now), lease);
   EXPECT_TRUE(p.OnNeutral(confirm));
-  EXPECT_EQ(p.Earliest(now), now);
+  EXPECT_EQ(Alone(p, now), now);
 }
 
 // To give a turn back when others have left since would let two leave at once.
 TEST(PacerTest, ATurnIsGivenBackOnlyWhileItIsTheLast) {
   for (const bool others : {false, true}) {
-    Pacer p;
-    p.StartRamp();
-    const Pacer::Permit a = p.OnSend(At(0));
-    MonotonicTime now = At(0);
+    MonotonicTime now;
+    Pacer p = Taught(&now, 30, absl::Milliseconds(30));
+    now = Alone(p, now);
+    const Pacer::Permit a = p.OnSend(now);
     if (others) {
-      now = p.Earliest(now);
+      now = Alone(p, now);
       p.OnSend(now);
     }
-    const MonotonicTime next = p.Earliest(now);
+    const MonotonicTime next = Alone(p, now);
     ASSERT_GT(next, now);
     p.OnReturned(a);
-    EXPECT_EQ(p.Earliest(now), others ? next : now);
+    EXPECT_EQ(Alone(p, now), others ? next : now);
   }
 }
 
-// A pace of about one send in a quarter of an hour, from two refusals that
-// asked for so much.
-Pacer Slow(MonotonicTime* now) {
-  Pacer p;
-  *now = At(0);
-  for (int i = 0; i < 2; ++i) {
-    *now = p.Earliest(*now);
-    p.OnRefused(p.OnSend(*now), absl::Seconds(1000), *now);
-    *now = p.Earliest(*now);
-    p.OnAdmitted(p.OnSend(*now), *now);
+TEST(PacerTest, AnOutageOfWhatIsKnownTeachesNothing) {
+  MonotonicTime now;
+  Pacer p = Taught(&now, 30, absl::Milliseconds(30));
+  const double rate = p.limit().rate();
+  for (int i = 0; i < 200; ++i) {
+    now = Alone(p, now);
+    Admit(&p, p.OnSend(now), now);
   }
-  EXPECT_LT(p.rate().value_or(1), 0.002);
-  return p;
+  for (int i = 0; i < 6; ++i) {
+    now = Alone(p, now);
+    p.OnRefused(p.OnSend(now), std::nullopt, now);
+  }
+  now = Alone(p, now);
+  Admit(&p, p.OnSend(now), now);
+  EXPECT_EQ(p.limit().rate(), rate);
 }
 
-TEST(PacerTest, ASlowPaceDoublesAtMostWithASend) {
+TEST(PacerTest, AfterAnOutageFewLeaveAtFirst) {
+  Pacer p = Known(At(0));
+  p.StartSlowly({}, At(10));
+  EXPECT_FALSE(p.IsCalm(At(10)));
+  EXPECT_EQ(p.Earliest(At(10), At(1), 0), At(10));
+  EXPECT_GT(p.Earliest(At(10), At(1), 1), At(10.2));
+  int successes = 0;
+  for (; !p.IsCalm(At(10)); ++successes) {
+    ASSERT_LT(successes, 1000);
+    Admit(&p, p.OnSend(At(10)), At(10));
+  }
+  EXPECT_EQ(successes, Pacer::kKnownAgain);
+}
+
+TEST(PacerTest, SlowStartDoesNotQuickenAPaceThatWasLearned) {
   MonotonicTime now;
-  Pacer p = Slow(&now);
-  const double before = p.rate().value_or(0);
-  now = p.Earliest(now);
-  p.OnSend(now);
-  ASSERT_TRUE(p.rate().has_value());
-  EXPECT_GT(*p.rate(), before);
-  EXPECT_LE(*p.rate(), 2.001 * before);
+  Pacer p = Taught(&now, 30, absl::Milliseconds(30));
+  const std::optional<double> before = p.RateAt(now);
+  ASSERT_TRUE(before.has_value());
+  p.StartSlowly({}, now);
+  EXPECT_EQ(p.RateAt(now), before);
 }
 
-TEST(PacerTest, ARampDoesNotQuickenAPaceThatWasLearned) {
-  MonotonicTime now;
-  Pacer p = Slow(&now);
-  const std::optional<double> before = p.rate();
-  p.StartRamp();
-  EXPECT_EQ(p.rate(), before);
-}
-
+// A search that nobody refuses has found out that there is no limit.
 TEST(PacerTest, APaceThatNobodyRefusesEnds) {
-  Pacer p;
-  p.StartRamp();
-  MonotonicTime now = At(0);
+  Pacer p = Known(At(0));
+  p.OnRefused(p.OnSend(At(0)), absl::Milliseconds(100), At(0));
+  MonotonicTime now = Alone(p, At(0));
   int sends = 0;
-  for (; p.rate() && sends < 20000; ++sends) {
-    now = p.Earliest(now);
-    p.OnAdmitted(p.OnSend(now), now);
-  }
-  EXPECT_FALSE(p.rate().has_value());
-  EXPECT_GT(sends, 1000);
-  EXPECT_LT(sends, 5000);
+  do {
+    now = Alone(p, now);
+    Admit(&p, p.OnSend(now), now);
+    ASSERT_LT(++sends, 5000);
+  } while (!p.IsCalm(now));
+  EXPECT_GT(sends, 20);
 }
 
 TEST(PacerTest, ClearingForgetsEverything) {
   MonotonicTime now;
-  Pacer p = Slow(&now);
+  Pacer p = Taught(&now, 30, absl::Milliseconds(30));
   for (int i = 0; i < 4; ++i) {
-    now = p.Earliest(now);
+    now = Alone(p, now);
     p.OnRefused(p.OnSend(now), std::nullopt, now);
   }
-  EXPECT_GT(p.gate_until() - now, absl::Seconds(1));
+  EXPECT_GE(p.gate_until() - now, absl::Seconds(1));
   p.Clear();
-  EXPECT_FALSE(p.rate().has_value());
-  EXPECT_EQ(p.Earliest(now), now);
+  EXPECT_FALSE(p.RateAt(now).has_value());
+  EXPECT_FALSE(p.limit().known());
+  EXPECT_EQ(Alone(p, now), now);
   p.OnSend(now);
-  EXPECT_EQ(p.Earliest(now), now);
+  EXPECT_EQ(Alone(p, now), now);
   // The first refusal is a first one again.
   p.OnRefused(p.OnSend(now), std::nullopt, now);
   EXPECT_EQ(p.gate_until() - now, absl::Milliseconds(250));

@@ -84,7 +84,7 @@ TEST_F(QuotaTest, OneThrottledAnswerStopsAllAndOneGoesFirst) {
   EXPECT_EQ(lease.until, At(3.2));
   quota_.OnAnswer(go.permit, testing::OkOutcome(), At(2.3), &wakes_);
   EXPECT_EQ(Woken(), "3");
-  EXPECT_TRUE(quota_.pacer().rate().has_value());
+  EXPECT_FALSE(quota_.pacer().confirming());
 }
 
 TEST_F(QuotaTest, RefusedConfirmingCallerTellsTheHead) {
@@ -398,9 +398,11 @@ TEST_F(QuotaLimitsTest, ARetryThatKeepsItsPlaceCountsItself) {
 
 TEST_F(QuotaLimitsTest, ReconfigureKeepsWaitersAndLevels) {
   const Quota::Answer a = AskFor(1, 500, 0);
-  AskFor(2, 500, 0);
+  const Quota::Answer b = AskFor(2, 500, 0);
   AskFor(3, 0, 0);
   AskFor(4, 0, 0);
+  quota_.OnAnswer(b.permit, testing::OkOutcome(), At(0), &wakes_);
+  EXPECT_EQ(Woken(), "3");
   QuotaOptions o = Options();
   o.limits[0].amount = 6000;
   o.limits[0].burst = 200;
@@ -565,7 +567,8 @@ double RateAfter(const Outcome& outcome) {
   MonotonicTime now = At(0);
   uint64_t id = 0;
   const auto send = [&] {
-    now = Later(now, quota.pacer().Earliest(now));
+    now = Later(now + absl::Milliseconds(20),
+                quota.pacer().Earliest(now, now, 0));
     const Quota::Answer a =
         quota.Ask({now, ++id}, nullptr, now, MonotonicTime::Infinite(), &wakes);
     EXPECT_EQ(a.verdict, Verdict::kGo);
@@ -582,7 +585,7 @@ double RateAfter(const Outcome& outcome) {
                    &wakes);
     quota.OnAnswer(send(), testing::OkOutcome(), now, &wakes);
   }
-  return quota.pacer().rate().value_or(0);
+  return quota.pacer().limit().rate();
 }
 
 // A fault behind the limiter used the limit up; what never arrived did not.
@@ -595,14 +598,23 @@ TEST(QuotaRateTest, WhatCountsAsAdmitted) {
 }
 
 TEST_F(QuotaTest, AHeadWhoseTurnComesBehindItsLimitEndsAtOnce) {
+  for (int i = 0; i < 10; ++i) {
+    quota_.OnAnswer(Ask(100 + i, 0).permit, testing::OkOutcome(), At(0),
+                    &wakes_);
+  }
   const Quota::Answer a = Ask(1, 0);
   quota_.OnAnswer(a.permit, testing::ThrottledOutcome(absl::Seconds(1)), At(0),
                   &wakes_);
   const Quota::Answer confirm = Ask(2, 1.1);
   ASSERT_EQ(confirm.verdict, Verdict::kGo);
   quota_.OnAnswer(confirm.permit, testing::OkOutcome(), At(1.2), &wakes_);
-  ASSERT_EQ(Ask(4, 1.2).verdict, Verdict::kGo);
-  const MonotonicTime turn = quota_.pacer().Earliest(At(1.2));
+  // Half of what was admitted may leave at once.
+  for (int i = 0; i < 5; ++i) {
+    const Quota::Answer go = Ask(10 + i, 1.2);
+    ASSERT_EQ(go.verdict, Verdict::kGo);
+    quota_.OnAnswer(go.permit, testing::OkOutcome(), At(1.2), &wakes_);
+  }
+  const MonotonicTime turn = quota_.pacer().Earliest(At(1.2), At(1.2), 0);
   ASSERT_GT(turn, At(1.2));
   const Quota::Answer late =
       quota_.Ask({At(0), 3}, Waiter(3), At(1.2), turn, &wakes_);

@@ -153,9 +153,11 @@ TEST_F(SharedStateTest, LocalFailuresAreNoAnswers) {
     // One is refused; whoever comes next confirms, for all of them.
     call(Of(ErrorKind::kThrottled, absl::Seconds(1)), 0);
     call(outcome, 2);
-    EXPECT_EQ(quota.alone().pacer().rate().has_value(), answered);
-    // Slow start goes on: three may be out, and one more per answer.
-    for (int i = 0; i < 20; ++i) call(outcome, 10 + i);
+    EXPECT_EQ(quota.alone().pacer().confirming(), !answered);
+    // Slow start begins again, and is over after so many answers.
+    for (int64_t i = 0; i < Pacer::kKnownAgain; ++i) {
+      call(outcome, 10 + 0.1 * static_cast<double>(i));
+    }
     int out = 0;
     for (; out < 30; ++out) {
       WaitPlace place;

@@ -25,6 +25,7 @@ class TargetsTest : public ::testing::Test {
     server_->Script({Reply::Of(503, "down")});
     options_.retry.backoff.initial = absl::Milliseconds(1);
     options_.endpoint.breaker.enabled = false;
+    options_.endpoint.pacing = false;
   }
 
   TargetPolicy* Add(const std::string& name) {

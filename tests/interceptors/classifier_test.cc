@@ -40,6 +40,7 @@ class ClassifierTest : public ::testing::TestWithParam<Api> {
                                          RpcOptions options = {}) {
     ClientOptions client_options;
     client_options.endpoint.breaker.enabled = false;
+    client_options.endpoint.pacing = false;
     client_options.endpoint.budget.enabled = false;
     client_options.classify_rpc = std::move(classifier);
     return CreateChannel(server_->address(), grpc::InsecureChannelCredentials(),

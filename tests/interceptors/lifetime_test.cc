@@ -34,6 +34,7 @@ std::shared_ptr<Client> Fast() {
   ClientOptions options;
   options.retry.backoff.initial = absl::Milliseconds(2);
   options.endpoint.breaker.enabled = false;
+  options.endpoint.pacing = false;
   options.endpoint.budget.enabled = false;
   return *Client::Create(options);
 }

@@ -37,6 +37,7 @@ class TargetsTest : public ::testing::Test {
     server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE, "down")});
     options_.retry.backoff.initial = absl::Milliseconds(1);
     options_.endpoint.breaker.enabled = false;
+    options_.endpoint.pacing = false;
   }
 
   TargetPolicy* Add(const std::string& name) {

@@ -133,6 +133,13 @@ CallRecord RandomRecord(uint64_t seed) {
     o.retry_forbidden = dice.Chance(0.5);
     o.retry_wanted = dice.Chance(0.5);
     o.timed_out = dice.Chance(0.5);
+    o.shed = dice.Chance(0.5);
+    if (dice.Chance(0.5)) {
+      o.stand.emplace();
+      o.stand->limit = dice.Number();
+      o.stand->remaining = dice.Number();
+      o.stand->reset = dice.Duration();
+    }
     o.repeatable = dice.Chance(0.5);
     if (dice.Chance(0.5)) o.pushback = dice.Duration();
     o.pushback_source = dice.Source();
@@ -214,9 +221,10 @@ TEST(RecordConvertTest, RoundTripLosesNothing) {
                                 not_before_source, budget, budget_cost] =
       attempts[0];
   [[maybe_unused]] const auto& [kind, processed, committed, retry_forbidden,
-                                retry_wanted, timed_out, repeatable, pushback,
-                                pushback_source, usage, status, transport_error,
-                                bytes_sent, bytes_received] = outcome;
+                                retry_wanted, shed, timed_out, repeatable,
+                                pushback, pushback_source, stand, usage, status,
+                                transport_error, bytes_sent, bytes_received] =
+      outcome;
   [[maybe_unused]] const auto& [at, verdict, until, source, holder, reason,
                                 about_hedge] = dispatches[0];
   [[maybe_unused]] const auto& [what, of_attempt, event_at] = events[0];

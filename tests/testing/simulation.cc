@@ -173,7 +173,6 @@ class Simulation::Counted final : public SharedState {
         outcome.kind == ErrorKind::kPermanent ||
         outcome.kind == ErrorKind::kThrottled ||
         outcome.kind == ErrorKind::kQuotaExhausted) {
-      ++simulation_->answers_[endpoint_];
     }
     return real_->OnAttemptDone(permit, outcome, now, random, wakes);
   }
@@ -232,7 +231,6 @@ Simulation::Simulation(const SimOptions& options)
   quota_walls_.resize(options.quotas);
   endpoint_walls_.resize(options.endpoints);
   out_.resize(options.endpoints);
-  answers_.resize(options.endpoints);
 }
 
 Simulation::~Simulation() {
@@ -279,7 +277,6 @@ int Simulation::Forget() {
     if (e.use_count() > 1 || !e->alone().IsIdle(now_)) continue;
     if (out_[i] != 0) Broken("an endpoint is forgotten with attempts out");
     e = NewEndpoint();
-    answers_[i] = 0;
     ++forgotten;
   }
   return forgotten;
@@ -554,7 +551,9 @@ void Simulation::CheckDoomed(const char* which, const WaitQueue& queue,
 void Simulation::CheckRest() {
   for (const auto& q : quotas_) {
     CheckDoomed("quota", q->alone().queue(), q->alone().pacer().gate_until());
-    MonotonicTime earliest = q->alone().pacer().Earliest(now_);
+    const Ticket* const first = q->alone().queue().first();
+    if (first == nullptr) continue;
+    MonotonicTime earliest = q->alone().TurnOf(*first, now_);
     if (const RateLimiter* const limiter = q->alone().limiter()) {
       WakeList head;
       q->alone().queue().CollectHead(&head);
@@ -570,15 +569,13 @@ void Simulation::CheckRest() {
     const Endpoint& e = endpoints_[i]->alone();
     CheckDoomed("endpoint", e.queue(), e.pacer().gate_until());
     if (e.breaker().state() == CircuitBreaker::State::kOpen) {
-      CheckDoomed("endpoint", e.queue(), e.breaker().open_until());
+      CheckDoomed("endpoint", e.queue(), e.NotBefore(now_));
     }
-    const bool held = e.breaker().state() == CircuitBreaker::State::kClosed &&
-                      answers_[i] < Endpoint::kKnownAnswers &&
-                      out_[i] >= Endpoint::kFirstWindow + answers_[i];
     const int places = endpoint_options_.max_concurrency;
-    if (held || (places > 0 && out_[i] >= places)) continue;
-    CheckHead("endpoint", e.queue(),
-              Later(e.breaker().AdmitTime(now_), e.pacer().Earliest(now_)));
+    if (places > 0 && out_[i] >= places) continue;
+    const Ticket* const first = e.queue().first();
+    if (first == nullptr) continue;
+    CheckHead("endpoint", e.queue(), e.TurnOf(*first, now_));
   }
 }
 
