@@ -147,19 +147,34 @@ bool Endpoint::Pace(const Permit& permit, const Outcome& outcome,
 }
 
 bool Endpoint::IsShedding(const Outcome& outcome, MonotonicTime now) {
-  if (!outcome.shed) return false;
+  if (!outcome.shed || now < faults_until_) return false;
   if (last_shed_ + kShedMemory < now) {
     shed_run_ = 0;
     sheds_ = false;
+    shed_rate_ = 0;
   }
   last_shed_ = now;
   if (shed_run_++ == 0) shed_since_ = now;
-  if (shed_run_ >= kShedRun && now - shed_since_ >= kShedTime) sheds_ = true;
-  if (sheds_ && pacer_.limit().surprises() >= kShedSurprises) {
+  if (shed_run_ >= kShedRun && now - shed_since_ >= kShedTime && !sheds_) {
+    sheds_ = true;
+    sheds_since_ = now;
+  }
+  const bool faults = sheds_ && AreFaults();
+  if (faults) faults_until_ = now + kShedMemory;
+  if (faults || (sheds_ && now - sheds_since_ > kShedTrust)) {
     sheds_ = false;
+    shed_run_ = 0;
+    shed_rate_ = 0;
     pacer_.Forget();
   }
   return sheds_;
+}
+
+bool Endpoint::AreFaults() {
+  const double rate = pacer_.limit().rate();
+  shed_rate_ = std::max(shed_rate_, rate);
+  return (pacer_.limit().known() && rate < kFaultsPart * shed_rate_) ||
+         pacer_.limit().surprises() >= kShedSurprises;
 }
 
 void Endpoint::OnAnswerHead(const Permit& permit, const Outcome& outcome,

@@ -15,8 +15,10 @@
 // do, or a fault like any other. After kShedRun of them in a row, with no good answer
 // in between and the last of them kShedTime after the first (a connection that breaks
 // under a hundred streams is no overload), they count as refusals: callers wait, and
-// leave at the rate that it has shown it can take. That ends when none has come for kShedMemory, or when they
-// come where the server should be well able to take a call: then they are faults.
+// leave at the rate that it has shown it can take. That ends when none has come for
+// kShedMemory; or for as long when they come however slowly callers leave: then they
+// are faults. (A random 503 in twenty makes every lesson say less than the last.)
+// What has been taken for shedding for kShedTrust has to show it once more.
 //
 // Concurrency. With max_concurrency, at most so many attempts are out at a time;
 // who comes further waits for the end of one. Nobody holds a place while waiting,
@@ -194,8 +196,12 @@ class Endpoint {
   static constexpr int kShedRun = 3;
   static constexpr absl::Duration kShedTime = absl::Milliseconds(100);
   static constexpr absl::Duration kShedMemory = absl::Seconds(60);
-  // So many surprises in a row (LearnedLimit::surprises).
+  // Then it has to be shown again.
+  static constexpr absl::Duration kShedTrust = absl::Seconds(30);
+  // So many surprises in a row (LearnedLimit::surprises), or a lesson that says less
+  // than this part of the best one.
   static constexpr int kShedSurprises = 4;
+  static constexpr double kFaultsPart = 0.35;
 
  private:
   static constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
@@ -220,6 +226,7 @@ class Endpoint {
   MonotonicTime OpenUntil() const { return breaker_.open_until(Patience()); }
   // Whether this failure is the server's way to ask for less.
   bool IsShedding(const Outcome& outcome, MonotonicTime now);
+  bool AreFaults();
 
   CircuitBreaker breaker_;
   Pacer pacer_;
@@ -233,7 +240,11 @@ class Endpoint {
   // Answers in a row that may be shedding, and whether they are taken for it.
   int shed_run_ = 0;
   bool sheds_ = false;
-  MonotonicTime shed_since_;
+  MonotonicTime shed_since_;   // the first of the run
+  MonotonicTime sheds_since_;  // since they are taken for it
+  double shed_rate_ = 0;       // the best that was learned since
+  // Until then they are faults.
+  MonotonicTime faults_until_ = MonotonicTime::InfinitePast();
   MonotonicTime last_shed_ = MonotonicTime::InfinitePast();
 };
 

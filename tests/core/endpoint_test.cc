@@ -4,6 +4,7 @@
 #include "core/endpoint.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <limits>
@@ -146,6 +147,138 @@ TEST(EndpointTest, AKnownServerHasNoSlowStart) {
   }
   for (uint64_t i = 100; i < 1100; ++i) {
     ASSERT_EQ(Ask(&e, i, 0).verdict, Verdict::kGo) << i;
+  }
+}
+
+// 503s, one each 50 ms, of an endpoint that is known and whose breaker is off.
+struct Shedding {
+  static EndpointOptions Options() {
+    EndpointOptions o;
+    o.breaker.enabled = false;
+    return o;
+  }
+  Endpoint e{Options(), At(0)};
+  uint64_t id = 0;
+  double now = 0;
+
+  Shedding() {
+    for (int64_t i = 0; i < Pacer::kKnown; ++i) Good();
+  }
+  bool Gated() const { return e.pacer().IsGated(At(now)); }
+  void Good() { Done(&e, Ask(&e, ++id, now), testing::OkOutcome(), now); }
+  void Shed(double after = 0.05) {
+    now = std::max(
+        now + after,
+        absl::ToDoubleSeconds(Later(e.pacer().gate_until(), At(0)) - At(0)));
+    Outcome o = Failed();
+    o.shed = true;
+    Done(&e, Ask(&e, ++id, now), o, now);
+  }
+};
+
+TEST(EndpointTest, ThreeIn100MillisecondsAreARefusal) {
+  Shedding run;
+  run.Shed();
+  run.Shed();
+  EXPECT_FALSE(run.Gated());
+  run.Shed();
+  ASSERT_TRUE(run.Gated());
+  EXPECT_EQ(run.e.pacer().gate_until(), At(run.now + 0.25));
+  EXPECT_FALSE(run.e.IsCalm());
+  // From now on each of them is.
+  for (int i = 0; i < 10; ++i) {
+    run.now += 1;
+    run.Good();
+  }
+  run.Shed();
+  EXPECT_TRUE(run.Gated());
+}
+
+TEST(EndpointTest, ABrokenConnectionIsNoRefusal) {
+  Shedding run;
+  for (int i = 0; i < 100; ++i) run.Shed(0.0009);
+  EXPECT_FALSE(run.Gated());
+  EXPECT_FALSE(run.e.IsCalm());  // the next one might make it one
+}
+
+TEST(EndpointTest, GoodAnswersInBetweenMakeThemFaults) {
+  Shedding run;
+  for (int i = 0; i < 100; ++i) {
+    run.Shed();
+    run.Shed();
+    run.Good();
+    ASSERT_FALSE(run.Gated());
+  }
+  EXPECT_TRUE(run.e.IsCalm());
+}
+
+TEST(EndpointTest, AMinuteWithoutEndsIt) {
+  Shedding run;
+  for (int i = 0; i < 3; ++i) run.Shed();
+  ASSERT_TRUE(run.Gated());
+  run.now += 1;
+  run.Good();
+  run.Shed(20);
+  ASSERT_TRUE(run.Gated());
+  run.now += 1;
+  run.Good();
+  run.Shed(61);
+  EXPECT_FALSE(run.Gated());
+}
+
+// One in twenty at random, after a run that was taken for a limit: it must not slow
+// everybody down for good.
+TEST(EndpointTest, RandomFaultsAreFoundOut) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    Shedding run;
+    for (int i = 0; i < 3; ++i) run.Shed();
+    uint64_t drawn = 0;
+    int sent = 0;
+    while (run.now < 120) {
+      run.now += 0.002;
+      const Endpoint::Answer a = Ask(&run.e, ++run.id, run.now);
+      if (a.verdict != Verdict::kGo) {
+        WakeList wakes;
+        run.e.Leave({At(0), run.id}, &wakes);
+        continue;
+      }
+      ++sent;
+      Outcome o = testing::OkOutcome();
+      if (UnitRandom(seed, drawn++) < 0.05) {
+        o = Failed();
+        o.shed = true;
+      }
+      Done(&run.e, a, o, run.now);
+    }
+    EXPECT_GT(sent, 15000) << "of 60000, seed " << seed;
+  }
+}
+
+TEST(EndpointTest, WhoWaitsForAnOpenBreakerWaitsForASecondAtMost) {
+  for (const bool pacing : {true, false}) {
+    EndpointOptions o;
+    o.pacing = pacing;
+    Endpoint e(o, At(0));
+    Break(&e, 0);
+    double now = 0;
+    uint64_t id = 10;
+    for (int i = 0; i < 8; ++i) {
+      const Endpoint::Answer wait = Ask(&e, ++id, now);
+      ASSERT_EQ(wait.verdict, Verdict::kWait);
+      const double until = absl::ToDoubleSeconds(wait.until - At(0));
+      EXPECT_LE(until - now, pacing ? 1.0 : 10.0);
+      EXPECT_NEAR(until - now,
+                  std::min(pacing ? 1.0 : 10.0, 0.25 * std::exp2(i)), 1e-6);
+      now = until;
+      // Who does not wait is refused until the breaker's own time is over.
+      if (i == 7) {
+        EXPECT_EQ(Ask(&e, 1000, now, 1000, WhenOpen::kFail).verdict,
+                  Verdict::kRefuse);
+      }
+      const Endpoint::Answer probe = Ask(&e, id, now);
+      ASSERT_EQ(probe.verdict, Verdict::kGo);
+      Done(&e, probe, Failed(), now);
+    }
   }
 }
 

@@ -385,5 +385,46 @@ TEST(HttpClassifyTest, AsHeaderSignals) {
   }
 }
 
+TEST(HttpClassifyTest, OverloadedAndNotReadyMayBeShedding) {
+  EXPECT_TRUE(Read(503, {}).shed);
+  EXPECT_TRUE(Read(529, {}).shed);
+  for (const int status : {200, 400, 404, 408, 429, 500, 502, 504}) {
+    EXPECT_FALSE(Read(status, {}).shed) << status;
+  }
+}
+
+TEST(HttpClassifyTest, WhereTheLimitOfRequestsStands) {
+  const auto stand = [](const char* profile_id, const Headers& headers) {
+    AnswerFacts facts;
+    facts.status = 200;
+    facts.headers = headers;
+    facts.now = absl::FromUnixSeconds(1795348800);
+    const VendorProfile* profile = &ProfileSet::BuiltIn()->generic();
+    for (const auto& entry : ProfileSet::BuiltIn()->entries()) {
+      if (entry.profile.id == profile_id) profile = &entry.profile;
+    }
+    return ReadStand(facts, *profile);
+  };
+  EXPECT_FALSE(stand("generic", {}).has_value());
+  EXPECT_FALSE(stand("generic", {{"content-type", "text/plain"}}).has_value());
+  const Headers plain = {{"X-RateLimit-Limit", "10"},
+                         {"X-RateLimit-Remaining", "4"},
+                         {"X-RateLimit-Reset", "2"}};
+  const std::optional<LimitStand> generic = stand("generic", plain);
+  ASSERT_TRUE(generic.has_value());
+  EXPECT_EQ(generic->remaining, 4);
+  EXPECT_EQ(generic->reset, absl::Seconds(2));
+  const std::optional<LimitStand> openai =
+      stand("openai", {{"x-ratelimit-limit-requests", "60"},
+                       {"x-ratelimit-remaining-requests", "59"},
+                       {"x-ratelimit-reset-requests", "1s"},
+                       {"x-ratelimit-limit-tokens", "150000"},
+                       {"x-ratelimit-remaining-tokens", "0"},
+                       {"x-ratelimit-reset-tokens", "6m0s"}});
+  ASSERT_TRUE(openai.has_value());
+  EXPECT_EQ(openai->limit, 60);
+  EXPECT_EQ(openai->reset, absl::Seconds(1));
+}
+
 }  // namespace
 }  // namespace forbear

@@ -530,5 +530,63 @@ TEST(RateLimitHeadersTest, FamiliesAreLimitsOfTheirOwn) {
             ": 5 of - left for -, window -; : 0 of - left for 7s, window -");
 }
 
+std::optional<LimitStand> StandOf(const Fields& fields) {
+  return StandOfRequests(Read(fields));
+}
+
+TEST(StandOfRequestsTest, TheOneWithLeastLeft) {
+  const std::optional<LimitStand> stand =
+      StandOf({{"x-ratelimit-limit-requests", "100"},
+               {"x-ratelimit-remaining-requests", "30"},
+               {"x-ratelimit-reset-requests", "7s"},
+               {"x-ratelimit-limit-tokens", "1000"},
+               {"x-ratelimit-remaining-tokens", "3"},
+               {"x-ratelimit-reset-tokens", "1s"},
+               {"ratelimit-limit", "50"},
+               {"ratelimit-remaining", "20"},
+               {"ratelimit-reset", "3"}});
+  ASSERT_TRUE(stand.has_value());
+  EXPECT_EQ(stand->limit, 50);
+  EXPECT_EQ(stand->remaining, 20);
+  EXPECT_EQ(stand->reset, absl::Seconds(3));
+}
+
+TEST(StandOfRequestsTest, AllOfItMustBeThere) {
+  const Fields all = {{"x-ratelimit-limit", "10"},
+                      {"x-ratelimit-remaining", "4"},
+                      {"x-ratelimit-reset", "2"}};
+  EXPECT_TRUE(StandOf(all).has_value());
+  for (size_t i = 0; i < all.size(); ++i) {
+    Fields less = all;
+    less.erase(less.begin() + static_cast<ptrdiff_t>(i));
+    EXPECT_FALSE(StandOf(less).has_value()) << i;
+  }
+  EXPECT_FALSE(StandOf({}).has_value());
+}
+
+TEST(StandOfRequestsTest, TokensAreNotRequests) {
+  EXPECT_FALSE(StandOf({{"x-ratelimit-limit-tokens", "1000"},
+                        {"x-ratelimit-remaining-tokens", "3"},
+                        {"x-ratelimit-reset-tokens", "1s"}})
+                   .has_value());
+  AnnouncedLimit limit;
+  limit.limit = limit.remaining = 5;
+  limit.reset = absl::Seconds(1);
+  limit.unit = "content-bytes";
+  EXPECT_FALSE(StandOfRequests({limit}).has_value());
+  limit.unit = "requests";
+  EXPECT_TRUE(StandOfRequests({limit}).has_value());
+}
+
+TEST(StandOfRequestsTest, WhichNamesMayTell) {
+  for (const char* name : {"ratelimit", "RateLimit-Policy", "X-RateLimit-Reset",
+                           "anthropic-ratelimit-requests-limit"}) {
+    EXPECT_TRUE(MayTellOfLimit(name)) << name;
+  }
+  for (const char* name : {"", "rate-limit", "retry-after", "ratelimi"}) {
+    EXPECT_FALSE(MayTellOfLimit(name)) << name;
+  }
+}
+
 }  // namespace
 }  // namespace forbear
