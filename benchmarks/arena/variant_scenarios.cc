@@ -72,9 +72,9 @@ auto IsDown(Outage::Kind kind) {
 
 std::vector<Variant> Variants() {
   using Kind = LimitModel::Kind;
-  constexpr char kYes[] = "yes";
-  constexpr char kNo[] = "no";
-  constexpr char kNotTold[] = "not told";
+  static constexpr char kYes[] = "yes";
+  static constexpr char kNo[] = "no";
+  static constexpr char kNotTold[] = "not told";
   return {
       {"wait-short", "waits are told at a fifth of their length", kNo,
        Lies(0.2)},
