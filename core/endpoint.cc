@@ -127,7 +127,7 @@ bool Endpoint::Pace(const Permit& permit, const Outcome& outcome,
     case ErrorKind::kQuotaExhausted:
       // A throttled answer speaks for its quota; this server took the call.
       shed_run_ = 0;
-      return pacer_.OnAdmitted(permit.pacer, std::nullopt, Others(), now);
+      return pacer_.OnAdmitted(permit.pacer, Others(), now);
     case ErrorKind::kTransient:
       if (outcome.pushback.has_value() || IsShedding(outcome, now)) {
         if (pacer_.OnRefused(permit.pacer, outcome.pushback, now)) {

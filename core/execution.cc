@@ -249,6 +249,12 @@ Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
   return hedges_ ? OnHeadAmongHedges(n, outcome, decision, now) : decision;
 }
 
+void Execution::OnLimitTold(int n, const LimitStand& stand, MonotonicTime now) {
+  const InFlight* const attempt = Find(n);
+  if (attempt == nullptr || !attempt->permit.head_seen) return;
+  shared_->OnLimitTold(attempt->permit, stand, now, &wakes_);
+}
+
 Execution::HeadDecision Execution::DecideHead(const Outcome& outcome,
                                               MonotonicTime now) const {
   RetryFacts facts = FactsFor(outcome);

@@ -129,6 +129,9 @@ class Execution {
   // The head of attempt n's answer is there: status line and headers. Optional,
   // at most once per attempt, before its OnAttemptDone.
   HeadDecision OnAnswerHead(int n, Outcome outcome, MonotonicTime now);
+  // Where the limit of requests stands, as a good answer's head tells it: after
+  // OnAnswerHead.
+  void OnLimitTold(int n, const LimitStand& stand, MonotonicTime now);
 
   // Attempt n has ended, or its driver has seen enough of it.
   void OnAttemptDone(int n, const Outcome& outcome, MonotonicTime now);

@@ -47,13 +47,21 @@ SharedState* Yes() {
 LightExecution::HeadDecision LightExecution::OnAnswerHead(
     int n, const Outcome& outcome, MonotonicTime now) {
   if (stage_ == Stage::kSent && n == 1 && !head_ &&
-      outcome.kind == ErrorKind::kOk && !outcome.stand &&
-      shared_->TryGoodHead(permit_, now)) {
+      outcome.kind == ErrorKind::kOk && shared_->TryGoodHead(permit_, now)) {
     head_ = now;
     return HeadDecision::kCommit;
   }
   if (is_over()) return HeadDecision::kCommit;
   return Whole()->OnAnswerHead(n, outcome, now);
+}
+
+void LightExecution::OnLimitTold(int n, const LimitStand& stand,
+                                 MonotonicTime now) {
+  if (stage_ == Stage::kUnfolded) {
+    whole_->OnLimitTold(n, stand, now);
+  } else if (stage_ == Stage::kSent && n == 1 && head_) {
+    shared_->OnLimitTold(PermitOf(permit_), stand, now, &wakes_);
+  }
 }
 
 void LightExecution::AddWakes(WakeList wakes) {

@@ -95,10 +95,11 @@ class LightExecution {
     if (!is_out() && !is_over()) Whole()->Begin(now);
   }
   HeadDecision OnAnswerHead(int n, const Outcome& outcome, MonotonicTime now);
+  void OnLimitTold(int n, const LimitStand& stand, MonotonicTime now);
   ABSL_ATTRIBUTE_ALWAYS_INLINE void OnAttemptDone(int n, const Outcome& outcome,
                                                   MonotonicTime now) {
     if (stage_ == Stage::kSent && n == 1 && outcome.kind == ErrorKind::kOk &&
-        !outcome.pushback && !outcome.stand &&
+        !outcome.pushback &&
         shared_->TryGoodEnd(permit_, head_.has_value(), now, &wakes_)) {
       stage_ = Stage::kEnding;
       outcome_.emplace(outcome);

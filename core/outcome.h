@@ -65,11 +65,6 @@ struct LimitStand {
   int64_t limit = 0;
   int64_t remaining = 0;
   absl::Duration reset;
-
-  friend bool operator==(const LimitStand& a, const LimitStand& b) {
-    return a.limit == b.limit && a.remaining == b.remaining &&
-           a.reset == b.reset;
-  }
 };
 
 struct Outcome {
@@ -105,9 +100,6 @@ struct Outcome {
   // answer's head arrived. Never negative. Absent: it did not say.
   std::optional<absl::Duration> pushback;
   DelaySource pushback_source = DelaySource::kNone;
-
-  // Where the limit of requests stands, if the answer tells it.
-  std::optional<LimitStand> stand;
 
   // What it took of the limits, as far as its answer says (core/rate_limiter.h).
   Usage usage;

@@ -182,9 +182,8 @@ void Pacer::BeginEpisode(const Permit& permit, absl::Duration gate,
   opened_ = MonotonicTime::Infinite();
 }
 
-bool Pacer::OnAdmitted(const Permit& permit,
-                       const std::optional<LimitStand>& stand,
-                       const Others& others, MonotonicTime now) {
+bool Pacer::OnAdmitted(const Permit& permit, const Others& others,
+                       MonotonicTime now) {
   const bool held = IsWindowed() || told_.known();
   bool sooner = gate_.OnSuccess(permit.sent, now);
   if (permit.number > episode_) {
@@ -199,7 +198,7 @@ bool Pacer::OnAdmitted(const Permit& permit,
   }
   ++spell_.admitted;
   if (!paces_) return sooner;
-  told_.OnAdmitted(stand, permit.number, permit.sent, sent_, now);
+  told_.OnAdmitted(permit.number);
   // What left before it began to heal says nothing about what it can take now.
   if (permit.sent < window_since_) return true;
   window_.OnSuccess(others.out);
@@ -208,6 +207,12 @@ bool Pacer::OnAdmitted(const Permit& permit,
     opened_ = now;
   }
   return sooner || held || told_.known();
+}
+
+void Pacer::OnTold(const Permit& permit, const LimitStand& stand,
+                   MonotonicTime now) {
+  if (!paces_) return;
+  told_.OnTold(stand, permit.number, permit.sent, sent_, now);
 }
 
 bool Pacer::OnFault(const Permit& permit) {

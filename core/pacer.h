@@ -34,7 +34,7 @@
 //   Pacer pacer;
 //   if (pacer.Earliest(now, since, out) <= now) permit = pacer.OnSend(now);
 //   …the answer: one of
-//   pacer.OnRefused(permit, wait, now); pacer.OnAdmitted(permit, stand, others, now); …
+//   pacer.OnRefused(permit, wait, now); pacer.OnAdmitted(permit, others, now); …
 //
 // Slow start. Of a key that has had kKnown successes and no refusal, nothing is held
 // back any more but who waits already. Before that nobody is held for more than
@@ -113,10 +113,13 @@ class Pacer {
   bool OnRefused(const Permit& permit, std::optional<absl::Duration> wait,
                  MonotonicTime now);
 
-  // An answer that passed the server's limiter, with what it tells of it. True if
-  // callers may leave earlier than Earliest() said before.
-  bool OnAdmitted(const Permit& permit, const std::optional<LimitStand>& stand,
-                  const Others& others, MonotonicTime now);
+  // An answer that passed the server's limiter. True if callers may leave earlier
+  // than Earliest() said before.
+  bool OnAdmitted(const Permit& permit, const Others& others,
+                  MonotonicTime now);
+
+  // What that answer tells of the limit.
+  void OnTold(const Permit& permit, const LimitStand& stand, MonotonicTime now);
 
   // A failure behind the limiter (a 500, a reset after the request was read): it
   // used up what the limiter gives, and confirms nothing. True as above.

@@ -156,10 +156,9 @@ void Quota::OnAnswer(const Permit& permit, const Outcome& outcome,
   switch (outcome.kind) {
     case ErrorKind::kOk:
     case ErrorKind::kPermanent:
-      sooner =
-          IsSilent(outcome)
-              ? pacer_.OnNeutral(permit.pacer)
-              : pacer_.OnAdmitted(permit.pacer, outcome.stand, Others(), now);
+      sooner = IsSilent(outcome)
+                   ? pacer_.OnNeutral(permit.pacer)
+                   : pacer_.OnAdmitted(permit.pacer, Others(), now);
       break;
     case ErrorKind::kThrottled:
     case ErrorKind::kQuotaExhausted:
@@ -181,6 +180,12 @@ void Quota::OnAnswer(const Permit& permit, const Outcome& outcome,
     sooner = limits_->limiter.Return(permit.limiter, now) || sooner;
   }
   if (sooner) queue_.CollectHead(wakes);
+}
+
+void Quota::OnTold(const Permit& permit, const LimitStand& stand,
+                   MonotonicTime now, WakeList* wakes) {
+  pacer_.OnTold(permit.pacer, stand, Forward(now));
+  queue_.CollectHead(wakes);
 }
 
 void Quota::Settle(const Permit& permit, const Usage& usage, MonotonicTime now,

@@ -103,6 +103,10 @@ class Quota {
   void OnAnswer(const Permit& permit, const Outcome& outcome, MonotonicTime now,
                 WakeList* wakes);
 
+  // Where the limit stands, if that answer tells it: after OnAnswer.
+  void OnTold(const Permit& permit, const LimitStand& stand, MonotonicTime now,
+              WakeList* wakes);
+
   // What the attempt really took, if the answer says so: after OnAnswer, at
   // most once per permit.
   void Settle(const Permit& permit, const Usage& usage, MonotonicTime now,

@@ -145,6 +145,12 @@ class SharedState {
   virtual void OnAnswerHead(AttemptPermit* permit, const Outcome& outcome,
                             MonotonicTime now, WakeList* wakes) = 0;
 
+  // A good answer's head tells where the limit of requests stands: after
+  // OnAnswerHead.
+  virtual void OnLimitTold(const AttemptPermit& /*permit*/,
+                           const LimitStand& /*stand*/, MonotonicTime /*now*/,
+                           WakeList* /*wakes*/) {}
+
   // An attempt has ended: its permit goes back. Returns the time before which
   // nothing will be sent as far as the states know, and why.
   struct NotBefore {
@@ -339,13 +345,18 @@ class BasicSharedState final : public SharedState {
     permit->head_kind = outcome.kind;
     permit->head_pushback = outcome.pushback;
     const bool good = outcome.kind == ErrorKind::kOk;
-    if (!good || outcome.stand || !quota_->lane().Done()) {
+    if (!good || !quota_->lane().Done()) {
       (*quota_)->OnAnswer(permit->quota, outcome, now, wakes);
     }
     // A good head only counts here, and may as well do so at the end.
     if (good && endpoint_->lane().is_open()) return;
     permit->endpoint_head_seen = true;
     (*endpoint_)->OnAnswerHead(permit->endpoint, outcome, now, wakes);
+  }
+
+  void OnLimitTold(const AttemptPermit& permit, const LimitStand& stand,
+                   MonotonicTime now, WakeList* wakes) override {
+    (*quota_)->OnTold(permit.quota, stand, now, wakes);
   }
 
   NotBefore OnAttemptDone(AttemptPermit* permit, const Outcome& outcome,
@@ -356,7 +367,7 @@ class BasicSharedState final : public SharedState {
     const bool good = outcome.kind == ErrorKind::kOk;
     // Without limits, what it used settles nothing.
     const bool quota_knows =
-        good && !outcome.stand &&
+        good &&
         (permit->head_seen ? quota_->lane().is_open() : quota_->lane().Done());
     if (!quota_knows)
       OnAttemptDoneAtQuota(permit, outcome, now, wakes, &result);

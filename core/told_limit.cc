@@ -86,23 +86,25 @@ void ToldLimit::Narrow(double debt, double reset, double coarse) {
   }
 }
 
-void ToldLimit::OnAdmitted(const std::optional<LimitStand>& stand,
-                           uint64_t number, MonotonicTime left, uint64_t sent,
-                           MonotonicTime now) {
+void ToldLimit::OnAdmitted(uint64_t number) {
   share_ = std::min(1.0, share_ + 0.02);
   if (strikes_ > 0 && number % 16 == 0) --strikes_;
+}
+
+void ToldLimit::OnTold(const LimitStand& stand, uint64_t number,
+                       MonotonicTime left, uint64_t sent, MonotonicTime now) {
   // An answer that was overtaken tells of the past.
-  if (!stand.has_value() || now < distrusted_until_ || number < number_) return;
-  const auto limit = static_cast<double>(stand->limit);
-  const auto remaining = static_cast<double>(stand->remaining);
+  if (now < distrusted_until_ || number < number_) return;
+  const auto limit = static_cast<double>(stand.limit);
+  const auto remaining = static_cast<double>(stand.remaining);
   const double debt = limit - remaining;
-  const double reset = absl::ToDoubleSeconds(stand->reset);
+  const double reset = absl::ToDoubleSeconds(stand.reset);
   if (limit < 1 || remaining < 0 || debt < 1 || !(reset > 0) ||
       std::isinf(reset)) {
     return;
   }
   const double coarse = CoarsenessOf(reset);
-  const MonotonicTime reset_at = now + stand->reset;
+  const MonotonicTime reset_at = now + stand.reset;
   JudgeWindow(limit, debt, reset, coarse, reset_at);
   Narrow(debt, reset, coarse);
   const double since = static_cast<double>(sent - number);

@@ -13,7 +13,8 @@
 // every good answer a little larger; after three refusals in a short time the server
 // is not believed for a minute.
 //
-//   told.OnTold({.limit = 10, .remaining = 4, .reset = …}, sent, …);
+//   told.OnAdmitted(number);
+//   told.OnTold(stand, number, …);         // limit 10, remaining 4, reset 0.3 s
 //   if (told.known()) t = told.Earliest(t);
 //   told.OnSend(now, number);
 //
@@ -23,7 +24,6 @@
 
 #include <cstdint>
 #include <limits>
-#include <optional>
 
 #include "absl/time/time.h"
 #include "core/outcome.h"
@@ -42,9 +42,13 @@ class ToldLimit {
   // The send `number` leaves. REQUIRES: known().
   void OnSend(MonotonicTime now, uint64_t number);
 
-  // A good answer to the send `number`, which left at `left`; `sent`: the last one.
-  void OnAdmitted(const std::optional<LimitStand>& stand, uint64_t number,
-                  MonotonicTime left, uint64_t sent, MonotonicTime now);
+  // A good answer to the send `number`.
+  void OnAdmitted(uint64_t number);
+
+  // What the answer to the send `number`, which left at `left`, tells; `sent`: the
+  // last one.
+  void OnTold(const LimitStand& stand, uint64_t number, MonotonicTime left,
+              uint64_t sent, MonotonicTime now);
 
   // A refusal that begins an episode. REQUIRES: known(). False: it is no longer
   // believed; rate() and limit() may serve as a first guess.

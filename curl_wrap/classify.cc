@@ -54,7 +54,6 @@ Outcome Classify(const AttemptFacts& facts) {
     outcome.pushback = facts.answer.pushback;
     outcome.pushback_source = facts.answer.pushback_source;
     outcome.shed = facts.answer.shed;
-    outcome.stand = facts.answer.stand;
     // Half an answer is none, unless it is a refusal.
     heard = whole || MayChange(outcome);
   }

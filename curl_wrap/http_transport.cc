@@ -423,7 +423,6 @@ bool HttpTransport::IsLastHead() const {
 // --- What it means. ---
 
 bool HttpTransport::Decide() {
-  if (status_ < 400) ReadLimits();
   const AttemptFacts facts = Facts(/*with_body=*/false);
   at_head_ = facts.answer;
   Outcome outcome = Classify(facts);
@@ -442,6 +441,7 @@ bool HttpTransport::Decide() {
   }
   const Execution::HeadDecision decision =
       call_->OnAnswerHead(number_, outcome);
+  if (status_ < 400) TellLimits();
   call_->TakeAftermath().Deliver();
   if (IsFailure(outcome)) {
     hold_until_ = MonotonicNow() + limits_.max_hold;
@@ -459,13 +459,15 @@ bool HttpTransport::Decide() {
   return Stream();
 }
 
-void HttpTransport::ReadLimits() {
+void HttpTransport::TellLimits() {
   const HeaderFields fields = Fields();
   AnswerFacts answer;
   answer.status = status_;
   answer.headers = fields;
   answer.now = head_time_;
-  at_head_.stand = ReadStand(answer, *readers_.profile);
+  if (const auto stand = ReadStand(answer, *readers_.profile)) {
+    call_->OnLimitTold(number_, *stand);
+  }
 }
 
 bool HttpTransport::DecideEarly() {
@@ -490,10 +492,7 @@ AttemptFacts HttpTransport::Facts(bool with_body) const {
   AttemptFacts facts;
   facts.status = status_;
   facts.sent = true;
-  if (status_ < 400) {
-    facts.answer.stand = at_head_.stand;
-    return facts;
-  }
+  if (status_ < 400) return facts;
   if (mode_ == Mode::kStream || mode_ == Mode::kDiscard) {
     facts.answer = at_head_;
     return facts;

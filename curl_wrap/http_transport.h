@@ -157,7 +157,7 @@ class HttpTransport final : public BlockingTransport {
   AttemptFacts Facts(bool with_body) const;
   HeaderFields Fields() const;
   // What a good answer's head says of limits.
-  void ReadLimits();
+  void TellLimits();
   // The application's own look at the answer.
   void AskClassifier(Outcome* outcome) const;
   bool ReportDone(const Outcome& outcome);

@@ -174,11 +174,6 @@ void AttemptToProto(const AttemptRecord& from, const CallRecord& call,
   if (o.retry_wanted) to->set_retry_wanted(true);
   if (o.timed_out) to->set_timed_out(true);
   if (o.shed) to->set_shed(true);
-  if (o.stand) {
-    to->mutable_stand()->set_limit(o.stand->limit);
-    to->mutable_stand()->set_remaining(o.stand->remaining);
-    SetDuration(o.stand->reset, to->mutable_stand()->mutable_reset());
-  }
   if (o.repeatable) to->set_repeatable(true);
   if (!from.replayable) to->set_not_replayable(true);
   if (o.bytes_sent != 0) to->set_bytes_sent(o.bytes_sent);
@@ -364,12 +359,6 @@ AttemptRecord AttemptFromProto(const v1::Attempt& from, const CallRecord& call,
   o.retry_wanted = from.retry_wanted();
   o.timed_out = from.timed_out();
   o.shed = from.shed();
-  if (from.has_stand()) {
-    o.stand.emplace();
-    o.stand->limit = from.stand().limit();
-    o.stand->remaining = from.stand().remaining();
-    o.stand->reset = reader->Duration("stand.reset", from.stand().reset());
-  }
   o.repeatable = from.repeatable();
   to.replayable = !from.not_replayable();
   o.bytes_sent = from.bytes_sent();

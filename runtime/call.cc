@@ -89,6 +89,10 @@ CallSpec Call::Spec() const {
   return spec;
 }
 
+void Call::OnLimitTold(int n, const LimitStand& stand) {
+  execution_.OnLimitTold(n, stand, MonotonicNow());
+}
+
 Execution::HeadDecision Call::OnAnswerHead(int n, const Outcome& outcome) {
   return execution_.OnAnswerHead(n, outcome, MonotonicNow());
 }

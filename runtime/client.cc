@@ -229,7 +229,7 @@ void Client::LookAtWall(MonotonicTime now) {
 absl::Status Client::Reload(Settings settings) {
   std::shared_ptr<const ProfileSet> profiles;
   absl::Status valid = Validate(settings, options_.profile_set,
-                                      "forbear::Settings: ", &profiles);
+                                "forbear::Settings: ", &profiles);
   if (!valid.ok()) return valid;
   WakeList wakes;
   {

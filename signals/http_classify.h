@@ -84,8 +84,6 @@ struct AnswerMeaning {
   DelaySource pushback_source = DelaySource::kNone;
   // Overloaded, or not ready: whoever asks for less may be served (Outcome::shed).
   bool shed = false;
-  // Of a good answer; not read by ClassifyAnswer (ReadStand).
-  std::optional<LimitStand> stand;
 
   // For people, and for tables. Empty: no rule fits.
   absl::string_view profile;

@@ -448,7 +448,7 @@ TEST(ExtremesTest, GateAndPacerAtTheEndsOfTime) {
     for (int i = 0; i < 100; ++i) {
       const Pacer::Permit permit = pacer.OnSend(now);
       pacer.OnRefused(permit, absl::Hours(24), now);
-      pacer.OnAdmitted(permit, std::nullopt, {}, MonotonicTime::InfinitePast());
+      pacer.OnAdmitted(permit, {}, MonotonicTime::InfinitePast());
       pacer.OnFault(permit);
       EXPECT_GE(pacer.Earliest(now, now, 0), now);
       if (const std::optional<double> rate = pacer.RateAt(now)) {

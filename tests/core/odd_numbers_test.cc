@@ -446,7 +446,8 @@ TEST(OddNumbersTest, ThePacersInvariantsHold) {
           stand->remaining = dice.Of(kIntegers);
           stand->reset = dice.Of(Durations());
         }
-        pacer.OnAdmitted(permit, stand, {dice.Of(kIntegers), 1}, now);
+        pacer.OnAdmitted(permit, {dice.Of(kIntegers), 1}, now);
+        if (stand) pacer.OnTold(permit, *stand, now);
       } else if (what < 0.8) {
         pacer.OnFault(permit);
       } else if (what < 0.9) {

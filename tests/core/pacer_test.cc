@@ -95,7 +95,7 @@ struct Loop {
     }
     ++admitted;
     const double before = pacer.limit().rate();
-    pacer.OnAdmitted(p.permit, std::nullopt, others, now);
+    pacer.OnAdmitted(p.permit, others, now);
     const double after = pacer.limit().rate();
     if (after != before) lessons.push_back(after);
   }
@@ -112,7 +112,7 @@ MonotonicTime Alone(const Pacer& pacer, MonotonicTime now) {
 }
 bool Admit(Pacer* pacer, const Pacer::Permit& permit, MonotonicTime now,
            Pacer::Others others = {}) {
-  return pacer->OnAdmitted(permit, std::nullopt, others, now);
+  return pacer->OnAdmitted(permit, others, now);
 }
 
 // Past slow start.
@@ -359,7 +359,8 @@ TEST(PacerTest, ATellingServerIsNotAskedForMoreThanItHas) {
     stand.limit = 10;
     stand.remaining = static_cast<int64_t>(bucket.level);
     stand.reset = absl::Seconds((10 - bucket.level) / 20);
-    p.OnAdmitted(m, stand, {}, now);
+    p.OnAdmitted(m, {}, now);
+    p.OnTold(m, stand, now);
   }
   EXPECT_TRUE(p.told().known());
   EXPECT_NEAR(p.told().rate(), 20, 1.5);
@@ -427,7 +428,8 @@ TEST(PacerTest, InvariantsUnderRandomEvents) {
           stand->remaining = static_cast<int64_t>(unit() * 110) - 5;
           stand->reset = absl::Seconds(unit() * 5 - 0.1);
         }
-        p.OnAdmitted(m, stand, {static_cast<int64_t>(out.size()), 3}, now);
+        p.OnAdmitted(m, {static_cast<int64_t>(out.size()), 3}, now);
+        if (stand) p.OnTold(m, *stand, now);
         if (m.sent > wall_set) wall = MonotonicTime::InfinitePast();
         if (m.sent <= wall_set) {
           ASSERT_GE(p.gate_until(), gate);

@@ -66,7 +66,7 @@ TEST(ToldLimitTest, ABucketIsBelievedAndNeverOverrun) {
       else
         ++sent;
       ASSERT_TRUE(bucket.Take(absl::ToDoubleSeconds(now - At(0)))) << i;
-      told.OnAdmitted(bucket.Tell(), sent, now, sent, now);
+      told.OnTold(bucket.Tell(), sent, now, sent, now);
     }
     ASSERT_TRUE(told.known());
     EXPECT_LE(told.rate(), 1.001 * rate);
@@ -77,13 +77,13 @@ TEST(ToldLimitTest, ABucketIsBelievedAndNeverOverrun) {
 
 TEST(ToldLimitTest, NotBeforeItsAnswersAgreeWellEnough) {
   ToldLimit told;
-  told.OnAdmitted(Stand(10, 9, 0.05), 1, At(0), 1, At(0));
+  told.OnTold(Stand(10, 9, 0.05), 1, At(0), 1, At(0));
   EXPECT_FALSE(told.known());  // 0 … 20 a second
-  told.OnAdmitted(Stand(10, 6, 0.2), 2, At(0), 2, At(0));
+  told.OnTold(Stand(10, 6, 0.2), 2, At(0), 2, At(0));
   EXPECT_TRUE(told.known());  // 15 … 20
   EXPECT_NEAR(told.rate(), 15, 0.01);
   // The next says something else altogether.
-  told.OnAdmitted(Stand(10, 6, 20), 3, At(1), 3, At(1));
+  told.OnTold(Stand(10, 6, 20), 3, At(1), 3, At(1));
   EXPECT_TRUE(told.known());
   EXPECT_NEAR(told.rate(), 0.15, 0.01);
 }
@@ -94,7 +94,7 @@ TEST(ToldLimitTest, OfAWindowOnlyWhatRemainsCounts) {
   uint64_t sent = 0;
   for (int i = 1; i <= 4; ++i) {
     ++sent;
-    told.OnAdmitted(Stand(10, 10 - i, 30 - i), sent, At(i), sent, At(i));
+    told.OnTold(Stand(10, 10 - i, 30 - i), sent, At(i), sent, At(i));
   }
   ASSERT_TRUE(told.known());
   MonotonicTime now = At(5);
@@ -122,22 +122,21 @@ TEST(ToldLimitTest, WhatIsNoSenseSaysNothing) {
         Stand(10, 20, 1), Stand(10, 3, 0), Stand(10, 3, -7)}) {
     ToldLimit told;
     for (uint64_t i = 1; i <= 5; ++i) {
-      told.OnAdmitted(stand, i, At(0), i, At(0));
+      told.OnTold(stand, i, At(0), i, At(0));
     }
     EXPECT_FALSE(told.known());
   }
   ToldLimit told;
   LimitStand forever = Stand(10, 3, 1);
   forever.reset = absl::InfiniteDuration();
-  told.OnAdmitted(forever, 1, At(0), 1, At(0));
-  told.OnAdmitted(std::nullopt, 2, At(0), 2, At(0));
+  told.OnTold(forever, 1, At(0), 1, At(0));
   EXPECT_FALSE(told.known());
 }
 
 ToldLimit Known() {
   ToldLimit told;
-  told.OnAdmitted(Stand(10, 5, 0.25), 1, At(0), 1, At(0));
-  told.OnAdmitted(Stand(10, 2, 0.4), 2, At(0), 2, At(0));
+  told.OnTold(Stand(10, 5, 0.25), 1, At(0), 1, At(0));
+  told.OnTold(Stand(10, 2, 0.4), 2, At(0), 2, At(0));
   EXPECT_TRUE(told.known());
   return told;
 }
@@ -154,11 +153,11 @@ TEST(ToldLimitTest, ARefusalMakesOurShareSmallerAndTheThirdEndsIt) {
   EXPECT_GT(told.rate(), 0);  // a first guess
   // Not believed for a minute.
   for (uint64_t i = 5; i < 10; ++i) {
-    told.OnAdmitted(Stand(10, 5, 0.25), i, At(3), i, At(3));
+    told.OnTold(Stand(10, 5, 0.25), i, At(3), i, At(3));
   }
   EXPECT_FALSE(told.known());
   for (uint64_t i = 10; i < 15; ++i) {
-    told.OnAdmitted(Stand(10, 5, 0.25), i, At(63), i, At(63));
+    told.OnTold(Stand(10, 5, 0.25), i, At(63), i, At(63));
   }
   EXPECT_TRUE(told.known());
 }
@@ -170,7 +169,7 @@ TEST(ToldLimitTest, StrikesAreForgottenWithGoodAnswers) {
     EXPECT_TRUE(told.OnRefused(number, At(i))) << i;
     for (int k = 0; k < 20; ++k) {
       ++number;
-      told.OnAdmitted(std::nullopt, number, At(i), number, At(i));
+      told.OnAdmitted(number);
     }
   }
 }
@@ -179,7 +178,7 @@ TEST(ToldLimitTest, StrikesAreForgottenWithGoodAnswers) {
 TEST(ToldLimitTest, AnOlderAnswerChangesNothing) {
   ToldLimit told = Known();
   const MonotonicTime before = told.Earliest(At(0), 2);
-  told.OnAdmitted(Stand(10, 9, 0.05), 1, At(0), 2, At(0));
+  told.OnTold(Stand(10, 9, 0.05), 1, At(0), 2, At(0));
   EXPECT_EQ(told.Earliest(At(0), 2), before);
 }
 

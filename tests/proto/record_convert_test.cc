@@ -134,12 +134,6 @@ CallRecord RandomRecord(uint64_t seed) {
     o.retry_wanted = dice.Chance(0.5);
     o.timed_out = dice.Chance(0.5);
     o.shed = dice.Chance(0.5);
-    if (dice.Chance(0.5)) {
-      o.stand.emplace();
-      o.stand->limit = dice.Number();
-      o.stand->remaining = dice.Number();
-      o.stand->reset = dice.Duration();
-    }
     o.repeatable = dice.Chance(0.5);
     if (dice.Chance(0.5)) o.pushback = dice.Duration();
     o.pushback_source = dice.Source();
@@ -222,7 +216,7 @@ TEST(RecordConvertTest, RoundTripLosesNothing) {
       attempts[0];
   [[maybe_unused]] const auto& [kind, processed, committed, retry_forbidden,
                                 retry_wanted, shed, timed_out, repeatable,
-                                pushback, pushback_source, stand, usage, status,
+                                pushback, pushback_source, usage, status,
                                 transport_error, bytes_sent, bytes_received] =
       outcome;
   [[maybe_unused]] const auto& [at, verdict, until, source, holder, reason,
