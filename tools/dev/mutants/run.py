@@ -38,7 +38,10 @@ def run_one(path, mutant, cpu_seconds, reached=None):
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:
         env["TEST_TMPDIR"] = folder
-        with subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=output,
+        # Where Bazel runs a test: those that read files of this repository find them there.
+        runfiles = path + ".runfiles/forbear"
+        where = runfiles if os.path.isdir(runfiles) else folder
+        with subprocess.Popen(command, cwd=where, env=env, stdin=subprocess.DEVNULL, stdout=output,
                               stderr=subprocess.STDOUT) as process:
             try:
                 code = process.wait(timeout=120 + 30 * cpu_seconds)
