@@ -57,7 +57,7 @@ constexpr double kLessons = 4, kWaits = 5, kShortestPlateau = 1,
 }  // namespace
 
 bool Pacer::IsWindowed() const {
-  return paces_ && !told_.known() &&
+  return !told_.known() &&
          (pace_.mode() == Pace::Mode::kFree ||
           (pace_.mode() == Pace::Mode::kSearch && !limit_.known()));
 }
@@ -118,7 +118,7 @@ Pacer::Permit Pacer::OnSend(MonotonicTime now) {
 void Pacer::OnReturned(const Permit& permit) {
   // If others have left since, the turn stays used: to give it back now would let
   // two callers leave at once.
-  if (permit.number == sent_ && permit.number == before_.number) {
+  if (permit.number == before_.number) {
     spread_ = before_.spread;
     pace_ = before_.pace;
     told_ = before_.told;

@@ -131,8 +131,8 @@ class Pacer {
   // Whether Earliest() is now for everybody who comes now, and a send and its
   // OnAdmitted change nothing but two counts (core/open_lane.h).
   bool IsCalm(MonotonicTime now) const {
-    return !opened_.is_infinite() && !confirming_ && !lesson_due_ &&
-           barren_ == 0 && !told_.known() && spread_.is_over() && sent_ > 0 &&
+    return !opened_.is_infinite() && !lesson_due_ && barren_ == 0 &&
+           !told_.known() && spread_.is_over() && sent_ > 0 &&
            !gate_.IsShut(now);
   }
   // Sends up to the number `last` have left, and so many more were admitted, all

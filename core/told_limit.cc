@@ -109,11 +109,11 @@ void ToldLimit::OnTold(const LimitStand& stand, uint64_t number,
   Narrow(debt, reset, coarse);
   const double since = static_cast<double>(sent - number);
   if (!known_) {
-    known_ = window_ || (slowest_ > 0 && fastest_ <= kTight * slowest_);
+    known_ = window_ || fastest_ <= kTight * slowest_;
     level_ = remaining - since;
     level_at_ = now;
   } else if (!window_) {
-    known_ = slowest_ > 0 && fastest_ <= kLoose * slowest_;
+    known_ = fastest_ <= kLoose * slowest_;
   }
   length_ = std::max(0.9 * length_, reset);
   limit_ = limit;

@@ -196,8 +196,10 @@ TEST(EndpointTest, ThreeIn100MillisecondsAreARefusal) {
 
 TEST(EndpointTest, ABrokenConnectionIsNoRefusal) {
   Shedding run;
-  for (int i = 0; i < 100; ++i) run.Shed(0.0009);
-  EXPECT_FALSE(run.Gated());
+  for (int i = 0; i < 100; ++i) {
+    run.Shed(0.0009);
+    ASSERT_FALSE(run.Gated());
+  }
   EXPECT_FALSE(run.e.IsCalm());  // the next one might make it one
 }
 
@@ -226,9 +228,33 @@ TEST(EndpointTest, AMinuteWithoutEndsIt) {
   EXPECT_FALSE(run.Gated());
 }
 
+TEST(EndpointTest, ARunIsForgottenInAMinute) {
+  Shedding run;
+  run.Shed();
+  run.Shed();
+  run.Shed(61);
+  EXPECT_FALSE(run.Gated());
+}
+
+TEST(EndpointTest, WhoWaitedForAnOperatorLeavesSlowly) {
+  Endpoint e(EndpointOptions{}, At(0));
+  for (uint64_t i = 1; i <= 20; ++i) {
+    Done(&e, Ask(&e, i, 0), testing::OkOutcome(), 0);
+  }
+  ASSERT_TRUE(e.pacer().IsCalm(At(0)));
+  WakeList wakes;
+  e.ForceBreaker(CircuitBreaker::Forced::kOpen, At(0), &wakes);
+  e.ForceBreaker(CircuitBreaker::Forced::kAuto, At(0), &wakes);
+  ASSERT_EQ(Ask(&e, 1000, 0).verdict, Verdict::kGo);  // the probe
+  ASSERT_EQ(Ask(&e, 1001, 0).verdict, Verdict::kWait);
+  e.ForceBreaker(CircuitBreaker::Forced::kClosed, At(0), &wakes);
+  EXPECT_FALSE(e.pacer().IsCalm(At(1)));
+}
+
 // One in twenty at random, after a run that was taken for a limit: it must not slow
 // everybody down for good.
 TEST(EndpointTest, RandomFaultsAreFoundOut) {
+  int all = 0;
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     Shedding run;
     for (int i = 0; i < 3; ++i) run.Shed();
@@ -251,7 +277,11 @@ TEST(EndpointTest, RandomFaultsAreFoundOut) {
       Done(&run.e, a, o, run.now);
     }
     EXPECT_GT(sent, 15000) << "of 60000, seed " << seed;
+    all += sent;
   }
+  const double part = all / (20 * 60000.0);
+  std::printf("%.3f of all were sent\n", part);
+  EXPECT_GT(part, 0.88);
 }
 
 TEST(EndpointTest, WhoWaitsForAnOpenBreakerWaitsForASecondAtMost) {

@@ -109,6 +109,17 @@ TEST(LearnedLimitTest, TheEndOfASearchCounts) {
   EXPECT_NEAR(limit.rate(), 24, 0.6);
 }
 
+// So few may all have been stored.
+TEST(LearnedLimitTest, AFewCallsAtTheEndOfASearchDoNot) {
+  LearnedLimit limit;
+  limit.OnFirst(12, 0.1);
+  Lesson lesson = Of(120, 0, 1, 10);
+  lesson.tracked = false;
+  lesson.spell.NoteRate(5, 102, At(9.9));
+  limit.Learn(lesson);
+  EXPECT_LT(limit.rate(), 20);
+}
+
 TEST(LearnedLimitTest, RefusedAgainAndAgainAfterNextToNothing) {
   LearnedLimit limit = Known();
   double before = limit.rate();

@@ -645,6 +645,53 @@ TEST(PacerTest, AfterAnOutageFewLeaveAtFirst) {
   EXPECT_EQ(successes, Pacer::kKnownAgain);
 }
 
+TEST(PacerTest, WhatLeftBeforeItBeganToHealCountsForNothing) {
+  Pacer p = Known(At(0));
+  std::vector<Pacer::Permit> out;
+  for (int64_t i = 0; i < Pacer::kKnownAgain; ++i)
+    out.push_back(p.OnSend(At(9)));
+  p.StartSlowly({}, At(10));
+  for (const Pacer::Permit& permit : out) Admit(&p, permit, At(11));
+  EXPECT_FALSE(p.IsCalm(At(11)));
+  EXPECT_GT(p.Earliest(At(11), At(11), 1), At(11));
+}
+
+// A few calls, and then a refusal: once, that is no limit.
+TEST(PacerTest, ABlipIsNoLimit) {
+  Pacer p;
+  MonotonicTime now = At(0);
+  for (const bool first : {true, false}) {
+    for (int i = 0; i < 4; ++i) {
+      now = Later(now + absl::Milliseconds(10), Alone(p, now));
+      Admit(&p, p.OnSend(now), now);
+    }
+    p.OnRefused(p.OnSend(now), absl::Seconds(1), now);
+    now = Alone(p, now);
+    Admit(&p, p.OnSend(now), now);
+    EXPECT_EQ(p.limit().first_admitted() == 0, first);
+  }
+}
+
+// 200 in two seconds: half of them would be more than came in the half second that
+// the server asks for.
+TEST(PacerTest, NoMoreLeaveAtOnceThanCameInSuchATime) {
+  Pacer p = Known(At(0));
+  MonotonicTime now = At(0);
+  for (int i = 0; i < 200; ++i) {
+    now = now + absl::Milliseconds(10);
+    Admit(&p, p.OnSend(now), now);
+  }
+  p.OnRefused(p.OnSend(now), absl::Milliseconds(520), now);
+  now = Alone(p, now);
+  Admit(&p, p.OnSend(now), now);
+  int volley = 0;
+  while (Alone(p, now) == now) {
+    Admit(&p, p.OnSend(now), now);
+    ASSERT_LT(++volley, 60);
+  }
+  EXPECT_GE(volley, 20);
+}
+
 TEST(PacerTest, SlowStartDoesNotQuickenAPaceThatWasLearned) {
   MonotonicTime now;
   Pacer p = Taught(&now, 30, absl::Milliseconds(30));

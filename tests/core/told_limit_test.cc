@@ -76,6 +76,9 @@ TEST(ToldLimitTest, ABucketIsBelievedAndNeverOverrun) {
 }
 
 TEST(ToldLimitTest, NotBeforeItsAnswersAgreeWellEnough) {
+  ToldLimit loose;
+  loose.OnTold(Stand(10, 8, 0.1), 1, At(0), 1, At(0));
+  EXPECT_FALSE(loose.known());  // 10 … 20 a second
   ToldLimit told;
   told.OnTold(Stand(10, 9, 0.05), 1, At(0), 1, At(0));
   EXPECT_FALSE(told.known());  // 0 … 20 a second
@@ -178,8 +181,26 @@ TEST(ToldLimitTest, StrikesAreForgottenWithGoodAnswers) {
 TEST(ToldLimitTest, AnOlderAnswerChangesNothing) {
   ToldLimit told = Known();
   const MonotonicTime before = told.Earliest(At(0), 2);
-  told.OnTold(Stand(10, 9, 0.05), 1, At(0), 2, At(0));
+  told.OnTold(Stand(10, 0, 0.5), 1, At(0), 2, At(0));
   EXPECT_EQ(told.Earliest(At(0), 2), before);
+}
+
+TEST(ToldLimitTest, WhatHasLeftSinceIsCounted) {
+  ToldLimit told = Known();  // two are left
+  EXPECT_EQ(told.Earliest(At(0), 2), At(0));
+  told.OnSend(At(0), 3);
+  EXPECT_GT(told.Earliest(At(0), 3), At(0));
+  told.OnSend(At(0), 4);
+  EXPECT_GT(told.Earliest(At(0), 4), At(0.05));
+}
+
+// A full bucket says nothing about its rate.
+TEST(ToldLimitTest, AFullBucketUnlearnsNothing) {
+  ToldLimit told = Known();
+  const double rate = told.rate();
+  told.OnTold(Stand(10, 10, 1), 3, At(1), 3, At(1));
+  EXPECT_TRUE(told.known());
+  EXPECT_EQ(told.rate(), rate);
 }
 
 TEST(ToldLimitTest, Forgets) {
