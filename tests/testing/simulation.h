@@ -239,8 +239,8 @@ class Simulation {
   };
   std::vector<Wall> quota_walls_;
   std::vector<Wall> endpoint_walls_;
-  std::set<size_t> queued_;       // calls
-  std::vector<int64_t> out_;      // by endpoint
+  std::set<size_t> queued_;   // calls
+  std::vector<int64_t> out_;  // by endpoint
   std::deque<Call> calls_;
   std::vector<SimSend> sends_;
   int64_t wakes_ = 0;
