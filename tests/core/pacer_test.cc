@@ -188,8 +188,9 @@ TEST(PacerTest, SlowStartEndsForThoseWhoComeAfterIt) {
   Pacer p;
   EXPECT_FALSE(p.IsCalm(At(0)));
   for (int64_t i = 1; i <= Pacer::kKnown; ++i) {
-    EXPECT_GT(p.Earliest(At(i), At(i), 50), At(i));
-    Admit(&p, p.OnSend(At(i)), At(i));
+    const MonotonicTime now = At(static_cast<double>(i));
+    EXPECT_GT(p.Earliest(now, now, 50), now);
+    Admit(&p, p.OnSend(now), now);
   }
   const auto end = At(static_cast<double>(Pacer::kKnown));
   EXPECT_TRUE(p.IsCalm(end));
