@@ -243,16 +243,17 @@ TEST(ServiceConfigTest, AllFaultsAtOnce) {
     return absl::StrCat("methodConfig[0].retryPolicy.", field,
                         " is missing; it must be given");
   };
+  const auto no_code = [](int n, absl::string_view name) {
+    return absl::StrCat("methodConfig[0].retryPolicy.retryableStatusCodes[", n,
+                        "] is \"", name,
+                        "\"; it must be a status code but OK, like "
+                        "\"UNAVAILABLE\"");
+  };
   EXPECT_EQ(Read(Policy(R"("retryableStatusCodes": ["FOO", "BAR"])")).faults,
             (std::vector<std::string>{
                 missing("maxAttempts"), missing("initialBackoff"),
                 missing("maxBackoff"), missing("backoffMultiplier"),
-                "methodConfig[0].retryPolicy.retryableStatusCodes[0] is "
-                "\"FOO\"; it must be a status code but OK, like "
-                "\"UNAVAILABLE\"",
-                "methodConfig[0].retryPolicy.retryableStatusCodes[1] is "
-                "\"BAR\"; it must be a status code but OK, like "
-                "\"UNAVAILABLE\""}));
+                no_code(0, "FOO"), no_code(1, "BAR")}));
 }
 
 TEST(ServiceConfigTest, MethodsAndTypes) {
