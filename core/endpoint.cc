@@ -1,7 +1,6 @@
 #include "core/endpoint.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"

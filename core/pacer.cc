@@ -1,7 +1,7 @@
 #include "core/pacer.h"
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
 #include <utility>
 
 namespace forbear {

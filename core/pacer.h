@@ -52,7 +52,6 @@
 #define FORBEAR_CORE_PACER_H_
 
 #include <cstdint>
-#include <limits>
 #include <optional>
 
 #include "absl/time/time.h"
