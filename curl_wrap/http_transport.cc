@@ -14,7 +14,10 @@
 #include "curl_wrap/byte_count.h"
 #include "runtime/clock.h"
 #include "runtime/nesting.h"
+#include "runtime/server_clock.h"
+#include "signals/delay_text.h"
 #include "signals/header_field.h"
+#include "signals/header_signals.h"
 #include "signals/http_classify.h"
 
 namespace forbear::curl {
@@ -441,7 +444,7 @@ bool HttpTransport::Decide() {
   }
   const Execution::HeadDecision decision =
       call_->OnAnswerHead(number_, outcome);
-  if (status_ < 400) TellLimits();
+  if (status_ < 400) ReadGoodHead();
   call_->TakeAftermath().Deliver();
   if (IsFailure(outcome)) {
     hold_until_ = MonotonicNow() + limits_.max_hold;
@@ -459,12 +462,9 @@ bool HttpTransport::Decide() {
   return Stream();
 }
 
-void HttpTransport::TellLimits() {
+void HttpTransport::ReadGoodHead() {
   const HeaderFields fields = Fields();
-  AnswerFacts answer;
-  answer.status = status_;
-  answer.headers = fields;
-  answer.now = head_time_;
+  const AnswerFacts answer = HeadFacts(fields);
   if (const auto stand = ReadStand(answer, *readers_.profile)) {
     call_->OnLimitTold(number_, *stand);
   }
@@ -498,16 +498,25 @@ AttemptFacts HttpTransport::Facts(bool with_body) const {
     return facts;
   }
   const HeaderFields fields = Fields();
-  AnswerFacts answer;
-  answer.status = status_;
-  answer.headers = fields;
-  answer.now = head_time_;
+  AnswerFacts answer = HeadFacts(fields);
   answer.has_body = with_body;
   if (with_body) {
     answer.body = absl::string_view(held_.body).substr(0, kMaxClassified);
   }
   facts.answer = ClassifyAnswer(answer, *readers_.profile, *readers_.generic);
   return facts;
+}
+
+AnswerFacts HttpTransport::HeadFacts(const HeaderFields& fields) const {
+  AnswerFacts answer;
+  answer.status = status_;
+  answer.headers = fields;
+  answer.now = head_time_;
+  ServerClock* const clock = call_->server_clock();
+  const WallTimes times = WallTimesOf(fields, head_time_);
+  if (times.date) clock->OnDate(*times.date, head_time_);
+  answer.server = clock->AtLeast(head_time_);
+  return answer;
 }
 
 HeaderFields HttpTransport::Fields() const {

@@ -156,8 +156,10 @@ class HttpTransport final : public BlockingTransport {
   // of what is held of the body.
   AttemptFacts Facts(bool with_body) const;
   HeaderFields Fields() const;
-  // What a good answer's head says of limits.
-  void TellLimits();
+  // What a good answer's head says of limits and of the server's clock.
+  void ReadGoodHead();
+  // What is to be known beside the body. REQUIRES: `fields` outlive it.
+  AnswerFacts HeadFacts(const HeaderFields& fields) const;
   // The application's own look at the answer.
   void AskClassifier(Outcome* outcome) const;
   bool ReportDone(const Outcome& outcome);

@@ -40,6 +40,7 @@
 #include "core/wait_queue.h"
 #include "runtime/client.h"
 #include "runtime/clock.h"
+#include "runtime/server_clock.h"
 
 namespace forbear {
 
@@ -147,6 +148,8 @@ class Call final : private LightExecution::Source {
     return execution_.phase() == Execution::Phase::kFinished;
   }
   const CallRecord& record() const { return execution_.record(); }
+  // That of the call's server.
+  ServerClock* server_clock() const { return &handle_->endpoint->clock; }
   WaitPlace::Where holder() const { return execution_.holder(); }
 
  private:

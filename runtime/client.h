@@ -65,6 +65,7 @@
 #include "core/wait_queue.h"
 #include "runtime/classifier.h"
 #include "runtime/registry.h"
+#include "runtime/server_clock.h"
 #include "runtime/state_mutex.h"
 #include "signals/profile_set.h"
 #include "signals/vendor_profile.h"
@@ -133,7 +134,11 @@ struct Shared : SharedVersion, Guarded<State, StateMutex> {
 };
 
 using SharedQuota = Shared<Quota>;
-using SharedEndpoint = Shared<Endpoint>;
+struct SharedEndpoint final : Shared<Endpoint> {
+  using Shared::Shared;
+  // The server's.
+  ServerClock clock;
+};
 // Held while there is one. Not beyond the client.
 using QuotaRef = Registry<SharedQuota>::Ref;
 using EndpointRef = Registry<SharedEndpoint>::Ref;

@@ -225,7 +225,14 @@ std::optional<absl::Duration> ReadRetryAfter(absl::string_view text,
   std::optional<int64_t> date;
   // Rounds down: a wait until a date is then longer.
   if (times.date) date = absl::ToUnixSeconds(*times.date);
-  return ParseRetryAfter(text, date, absl::ToUnixSeconds(times.now));
+  std::optional<absl::Duration> wait =
+      ParseRetryAfter(text, date, absl::ToUnixSeconds(times.now));
+  // Unless the server's clock is known better. (A date begins with a day's name.)
+  if (wait && date && absl::ascii_isalpha(text[0])) {
+    *wait -= *times.date - absl::FromUnixSeconds(*date);
+    *wait = std::max(*wait, absl::ZeroDuration());
+  }
+  return wait;
 }
 
 std::optional<absl::Duration> Guess(absl::string_view text,

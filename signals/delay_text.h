@@ -58,7 +58,8 @@ enum class DelayFormat : uint8_t {
 
 // When an answer came, on wall clocks.
 struct WallTimes {
-  // The answer's Date field, if there was a valid one: the server's clock.
+  // The server's clock then, if it is known: the answer's Date field, or what lies
+  // less than a second after it (runtime/server_clock.h).
   std::optional<absl::Time> date;
   // This machine's clock when the answer arrived.
   absl::Time now = absl::UnixEpoch();

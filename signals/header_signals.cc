@@ -26,7 +26,8 @@ constexpr ExplicitField kExplicitFields[] = {
 
 }  // namespace
 
-WallTimes WallTimesOf(absl::Span<const HeaderField> fields, absl::Time now) {
+WallTimes WallTimesOf(absl::Span<const HeaderField> fields, absl::Time now,
+                      std::optional<absl::Time> server) {
   WallTimes times;
   times.now = now;
   for (const HeaderField& field : fields.subspan(0, kMaxLines)) {
@@ -36,6 +37,10 @@ WallTimes WallTimesOf(absl::Span<const HeaderField> fields, absl::Time now) {
     if (!date) continue;
     const absl::Time time = absl::FromUnixSeconds(*date);
     times.date = std::min(times.date.value_or(time), time);
+  }
+  if (server && (!times.date || (*server > *times.date &&
+                                 *server < *times.date + absl::Seconds(1)))) {
+    times.date = server;
   }
   return times;
 }

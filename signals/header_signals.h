@@ -65,8 +65,10 @@ struct HeaderSignals {
 };
 
 // `now`, and the answer's Date if it has a valid one; of several the earliest,
-// which makes waits longer.
-WallTimes WallTimesOf(absl::Span<const HeaderField> fields, absl::Time now);
+// which makes waits longer. `server`: what the server's clock shows at least
+// (runtime/server_clock.h); it counts if the Date does not contradict it.
+WallTimes WallTimesOf(absl::Span<const HeaderField> fields, absl::Time now,
+                      std::optional<absl::Time> server = std::nullopt);
 
 HeaderSignals ReadHeaderSignals(absl::Span<const HeaderField> fields,
                                 const WallTimes& times);

@@ -46,7 +46,7 @@ class Answer {
       : facts_(facts),
         headers_(facts.headers.subspan(0, kMaxLines)),
         json_(facts.has_body ? facts.body : ""),
-        times_(WallTimesOf(headers_, facts.now)) {}
+        times_(WallTimesOf(headers_, facts.now, facts.server)) {}
 
   const WallTimes& times() const { return times_; }
 

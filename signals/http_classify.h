@@ -73,6 +73,9 @@ struct AnswerFacts {
   bool has_body = false;
   // This machine's wall clock when the head arrived.
   absl::Time now = absl::UnixEpoch();
+  // What the server's clock showed then at least, if other answers have told
+  // (runtime/server_clock.h).
+  std::optional<absl::Time> server;
 };
 
 struct AnswerMeaning {

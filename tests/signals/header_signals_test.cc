@@ -135,6 +135,36 @@ TEST(HeaderSignalsTest, DatesCountFromTheAnswersDate) {
             absl::Seconds(7));
 }
 
+// What other answers have shown of the server's clock (runtime/server_clock.h).
+TEST(HeaderSignalsTest, DatesCountFromTheServersClock) {
+  const absl::Time date = absl::FromUnixSeconds(784111777);
+  const absl::Time now = date + absl::Hours(1);
+  const auto wait = [&](const Fields& fields,
+                        std::optional<absl::Time> server) {
+    return ReadHeaderSignals(fields, WallTimesOf(fields, now, server)).wait();
+  };
+  const Fields fields = {{"Date", "Sun, 06 Nov 1994 08:49:37 GMT"},
+                         {"Retry-After", "Sun, 06 Nov 1994 08:49:42 GMT"}};
+  EXPECT_EQ(wait(fields, std::nullopt), absl::Seconds(5));
+  EXPECT_EQ(wait(fields, date + absl::Milliseconds(300)),
+            absl::Milliseconds(4700));
+  // The answer's own Date contradicts it.
+  EXPECT_EQ(wait(fields, date + absl::Seconds(1)), absl::Seconds(5));
+  EXPECT_EQ(wait(fields, date - absl::Milliseconds(1)), absl::Seconds(5));
+  // Without a Date it is better than our own clock.
+  const Fields dateless = {fields[1]};
+  EXPECT_EQ(wait(dateless, date + absl::Milliseconds(300)),
+            absl::Milliseconds(4700));
+  EXPECT_EQ(wait(dateless, std::nullopt), absl::ZeroDuration());
+  // A number of seconds is none of a clock's, and what is over is over.
+  EXPECT_EQ(
+      wait({fields[0], {"Retry-After", "5"}}, date + absl::Milliseconds(300)),
+      absl::Seconds(5));
+  EXPECT_EQ(wait({fields[0], {"Retry-After", fields[0].value}},
+                 date + absl::Milliseconds(300)),
+            absl::ZeroDuration());
+}
+
 TEST(HeaderSignalsTest, Bounds) {
   Fields fields(999, {"X-Other", "1"});
   fields.push_back({"Retry-After", "1"});
