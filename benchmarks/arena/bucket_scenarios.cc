@@ -2,9 +2,11 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "benchmarks/arena/clairvoyant.h"
 #include "benchmarks/arena/scenario.h"
@@ -62,8 +64,8 @@ int CallsWithin(const Scenario& scenario, int wanted) {
   return good;
 }
 
-Scenario DrawBucket(int number) {
-  const uint64_t seed = MixRandom(kSeed, static_cast<uint64_t>(number));
+Scenario DrawBucket(uint64_t seed, int number) {
+  seed = MixRandom(seed, static_cast<uint64_t>(number));
   Scenario scenario = PlainScenario();
   testing::ProviderModel::Options& model = scenario.provider.model;
   // Of a rate, three digits.
@@ -80,28 +82,55 @@ Scenario DrawBucket(int number) {
       scenario.crowd.workers / absl::ToDoubleSeconds(model.latency);
   const int wanted = static_cast<int>(
       std::max(400.0, model.burst + 20 * std::min(model.rate, reach)));
-  scenario.crowd.calls = CallsWithin(scenario, wanted);
+  scenario.crowd.calls = wanted;
   return scenario;
+}
+
+// Makes it announce its waits in that way.
+void Announce(absl::string_view announcement, Scenario* scenario) {
+  const testing::ProviderModel::Options& model = scenario->provider.model;
+  for (const Announcement& known : kAnnouncements) {
+    if (announcement != known.name) continue;
+    scenario->title = absl::StrFormat(
+        "%g/s, holds %g, answers take %g ms, %d workers, %d calls; %s",
+        model.rate, model.burst, absl::ToDoubleMilliseconds(model.latency),
+        scenario->crowd.workers, scenario->crowd.calls, known.words);
+    scenario->provider.wait_style = known.wait_style;
+    scenario->provider.limit_headers = known.limit_headers;
+  }
 }
 
 }  // namespace
 
+Scenario RandomBucket(uint64_t seed, int number,
+                      absl::string_view announcement) {
+  Scenario scenario = DrawBucket(seed, number);
+  Announce(announcement, &scenario);
+  return scenario;
+}
+
+const std::vector<std::string>& Announcements() {
+  static const auto* const kNames = [] {
+    auto* names = new std::vector<std::string>;
+    for (const Announcement& known : kAnnouncements) {
+      names->push_back(known.name);
+    }
+    return names;
+  }();
+  return *kNames;
+}
+
 std::vector<Scenario> BucketScenarios() {
   std::vector<Scenario> all;
   for (int number = 1; number <= kBuckets; ++number) {
-    Scenario scenario = DrawBucket(number);
-    scenario.group = "buckets";
-    const testing::ProviderModel::Options& model = scenario.provider.model;
-    for (const Announcement& announcement : kAnnouncements) {
-      scenario.name =
-          absl::StrFormat("bucket-%02d-%s", number, announcement.name);
-      scenario.title = absl::StrFormat(
-          "%g/s, holds %g, answers take %g ms, %d workers, %d calls; %s",
-          model.rate, model.burst, absl::ToDoubleMilliseconds(model.latency),
-          scenario.crowd.workers, scenario.crowd.calls, announcement.words);
-      scenario.provider.wait_style = announcement.wait_style;
-      scenario.provider.limit_headers = announcement.limit_headers;
-      all.push_back(scenario);
+    Scenario bucket = DrawBucket(kSeed, number);
+    bucket.crowd.calls = CallsWithin(bucket, bucket.crowd.calls);
+    for (const std::string& announcement : Announcements()) {
+      Scenario scenario = bucket;
+      Announce(announcement, &scenario);
+      scenario.group = "buckets";
+      scenario.name = absl::StrFormat("bucket-%02d-%s", number, announcement);
+      all.push_back(std::move(scenario));
     }
   }
   return all;

@@ -23,7 +23,7 @@ std::vector<Scenario> MakeAll() {
     for (Scenario& scenario : group) all.push_back(std::move(scenario));
   }
   for (Scenario& scenario : all) {
-    scenario.ideal = PlayIdeal(scenario.provider.model, scenario.crowd);
+    scenario.ideal = IdealOf(scenario);
   }
   return all;
 }
@@ -77,6 +77,16 @@ const Scenario* FindScenario(absl::string_view name) {
     if (scenario.name == name) return &scenario;
   }
   return nullptr;
+}
+
+Ideal IdealOf(const Scenario& scenario) {
+  return PlayIdeal(scenario.provider.model, scenario.crowd);
+}
+
+bool Binds(const Scenario& scenario) {
+  const ProviderModel::Options& model = scenario.provider.model;
+  return scenario.crowd.workers / absl::ToDoubleSeconds(model.latency) >
+         1.2 * model.rate;
 }
 
 std::string ScenariosJson() {

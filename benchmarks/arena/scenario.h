@@ -8,6 +8,7 @@
 #ifndef FORBEAR_BENCHMARKS_ARENA_SCENARIO_H_
 #define FORBEAR_BENCHMARKS_ARENA_SCENARIO_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,19 @@ const std::vector<Scenario>& AllScenarios();
 
 // Null: there is none.
 const Scenario* FindScenario(absl::string_view name);
+
+// The number-th of the random buckets of this seed, announcing its waits in that way;
+// without its ideal, and of no group's.
+Scenario RandomBucket(uint64_t seed, int number,
+                      absl::string_view announcement);
+// The ways: "none", "int", "date", "ms", "xrl".
+const std::vector<std::string>& Announcements();
+
+// What the clairvoyant needs.
+Ideal IdealOf(const Scenario& scenario);
+
+// Whether the workers could do more than the limit lets through, by a fifth.
+bool Binds(const Scenario& scenario);
 
 // A list of objects: name, group, title, workers, calls, processes,
 // attempt_timeout_s (or null), grpc, obeyable, answer_s, rate (per second, or null),

@@ -169,12 +169,11 @@ class Simulation::Counted final : public SharedState {
                           WakeList* wakes) override {
     if (--out < 0) simulation_->Broken("a permit went back twice");
     --simulation_->out_[endpoint_];
-    if (outcome.kind == ErrorKind::kOk ||
-        outcome.kind == ErrorKind::kPermanent ||
-        outcome.kind == ErrorKind::kThrottled ||
-        outcome.kind == ErrorKind::kQuotaExhausted) {
-    }
     return real_->OnAttemptDone(permit, outcome, now, random, wakes);
+  }
+  void OnLimitTold(const AttemptPermit& permit, const LimitStand& stand,
+                   MonotonicTime now, WakeList* wakes) override {
+    real_->OnLimitTold(permit, stand, now, wakes);
   }
   bool Withdraw(int cost) override { return real_->Withdraw(cost); }
   void Deposit(int tokens) override { real_->Deposit(tokens); }
@@ -420,6 +419,9 @@ void Simulation::Drain(Call* call) {
         ++call->timer_epoch_;
         call->timer_ = MonotonicTime::Infinite();
         if (!call->live_.empty()) Broken("kFinish while an attempt is out");
+        if (on_finish_) {
+          Schedule(now_, kNoCall, [this, call] { on_finish_(*call); });
+        }
         break;
     }
   }
@@ -468,18 +470,36 @@ void Simulation::Send(Call* call, const Action& action) {
   ++call->sent_;
   const SimSend send{now_, call->number_, n, o.quota, o.endpoint};
   sends_.push_back(send);
-  const SimReply reply = server_(send);
+  if (options_.transit <= absl::ZeroDuration()) {
+    Arrive(call, send, action.time);
+    return;
+  }
+  // On its way it can be cancelled, and arrives all the same.
+  call->open_[n] = true;
+  const MonotonicTime deadline = action.time;
+  Schedule(now_ + options_.transit * Chance(), kNoCall,
+           [this, call, send, deadline] { Arrive(call, send, deadline); });
+}
 
-  const MonotonicTime head = now_ + reply.head;
+void Simulation::Arrive(Call* call, const SimSend& send,
+                        MonotonicTime deadline) {
+  const int n = send.attempt;
+  SimSend arrived = send;
+  arrived.time = now_;
+  const SimReply reply = server_(arrived);
+  if (now_ > send.time && call->open_.count(n) == 0) return;
+
+  const MonotonicTime head = Later(send.time + reply.head, now_);
   const MonotonicTime done = head + reply.body;
-  call->open_[n] = !Earlier(done, action.time).is_infinite();
-  if (done < action.time) {
+  call->open_[n] = !Earlier(done, deadline).is_infinite();
+  if (done < deadline) {
     if (!reply.headless) {
       Schedule(head, call->number_, [this, call, n, reply] {
         if (call->open_.count(n) == 0) return;
         Told(*call, reply.outcome);
         Feed(call, [&](LightExecution* x) {
           x->OnAnswerHead(n, reply.outcome, now_);
+          if (reply.stand) x->OnLimitTold(n, *reply.stand, now_);
         });
       });
     }
@@ -490,8 +510,8 @@ void Simulation::Send(Call* call, const Action& action) {
         x->OnAttemptDone(n, reply.outcome, now_);
       });
     });
-  } else if (!action.time.is_infinite()) {
-    Schedule(action.time, call->number_, [this, call, n] {
+  } else if (!deadline.is_infinite()) {
+    Schedule(deadline, call->number_, [this, call, n] {
       if (call->open_.erase(n) == 0) return;
       call->live_.erase(n);
       Outcome timeout = TransientOutcome(Processed::kUnknown);

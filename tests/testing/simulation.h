@@ -80,6 +80,8 @@ struct SimReply {
   absl::Duration body = absl::ZeroDuration();
   // Without a head: a reset, a refused connection.
   bool headless = false;
+  // What a good answer's head tells of the limit.
+  std::optional<LimitStand> stand;
 };
 
 using SimServer = std::function<SimReply(const SimSend&)>;
@@ -117,6 +119,8 @@ struct SimOptions {
   size_t endpoints = 1;
   // Timers and wakes are up to this late.
   absl::Duration late = absl::ZeroDuration();
+  // Sends arrive up to this late, and so in another order.
+  absl::Duration transit = absl::ZeroDuration();
   // The chance that, when a state is unlocked, another call's event runs first.
   double preempt = 0;
   // The chance that an attempt that lost to another one answers all the same,
@@ -159,6 +163,10 @@ class Simulation {
   // Forgets the states that nobody holds and that are idle, as runtime/registry.h
   // does: whoever begins after that gets new ones. How many.
   int Forget();
+  // What follows when a call has finished: in the same instant, after it.
+  void SetOnFinish(std::function<void(const Call&)> on_finish) {
+    on_finish_ = std::move(on_finish);
+  }
   // Something of the test's own.
   void At(absl::Duration after_start, std::function<void()> what);
 
@@ -168,6 +176,7 @@ class Simulation {
   MonotonicTime now() const { return now_; }
   MonotonicTime start() const { return options_.start; }
   const std::deque<Call>& calls() const { return calls_; }
+  // In the order in which they left.
   const std::vector<SimSend>& sends() const { return sends_; }
   Quota& quota(size_t i = 0) { return quotas_[i]->alone(); }
   Endpoint& endpoint(size_t i = 0) { return endpoints_[i]->alone(); }
@@ -208,6 +217,8 @@ class Simulation {
   void Feed(Call* call, const std::function<void(LightExecution*)>& event);
   void Drain(Call* call);
   void Send(Call* call, const Action& action);
+  // It has come to the server, which answers.
+  void Arrive(Call* call, const SimSend& send, MonotonicTime deadline);
   void Told(const Call& call, const Outcome& outcome);
   void CheckRest();
   void CheckHead(const char* which, const WaitQueue& queue,
@@ -221,6 +232,7 @@ class Simulation {
 
   const SimOptions options_;
   SimServer server_;
+  std::function<void(const Call&)> on_finish_;
   MonotonicTime now_;
   uint64_t chances_ = 0;
   std::multimap<MonotonicTime, Event> events_;
