@@ -22,6 +22,8 @@
 #include "runtime/classifier.h"
 #include "runtime/clock.h"
 #include "runtime/nesting.h"
+#include "signals/header_field.h"
+#include "signals/http_classify.h"
 #include "signals/retry_marker.h"
 
 namespace forbear::rpc {
@@ -233,6 +235,12 @@ void UnaryCall::OnStatus(Batch* batch) {
   }
   const Outcome outcome = Read(ending, &lock);
   if (phase_ != Phase::kSent) return;  // detached meanwhile
+  if (status.ok()) {
+    const bool has_initial =
+        batch->QueryInterceptionHookPoint(Hook::POST_RECV_INITIAL_METADATA);
+    TellLimits(outcome, has_initial ? batch->GetRecvInitialMetadata() : nullptr,
+               batch->GetRecvTrailingMetadata());
+  }
   Report(outcome);
   Drain(std::move(lock));
 }
@@ -296,6 +304,29 @@ void UnaryCall::Report(const Outcome& outcome) {
   call_->OnAttemptDone(number, outcome);
 }
 
+void UnaryCall::TellLimits(const Outcome& outcome, const Received* initial,
+                           const Received* trailing) {
+  std::vector<HeaderField> fields;
+  for (const Received* metadata : {initial, trailing}) {
+    if (metadata == nullptr) continue;
+    for (const auto& [name, value] : *metadata) {
+      fields.push_back(
+          {{name.data(), name.size()}, {value.data(), value.size()}});
+    }
+  }
+  if (fields.empty()) return;
+  AnswerFacts facts;
+  facts.grpc_code = outcome.status;
+  facts.headers = fields;
+  facts.now = WallNow();
+  const ProfileRef profile =
+      policy_->client->ProfileOf("", *found_, policy_->host);
+  const auto stand = ReadStand(facts, *profile.profile);
+  if (!stand) return;
+  call_->OnAnswerHead(in_flight_, outcome);
+  call_->OnLimitTold(in_flight_, *stand);
+}
+
 void UnaryCall::OnCallerCancel() {
   // Our own, of an attempt that takes too long.
   if (cancelling == this) return;
@@ -351,6 +382,10 @@ void UnaryCall::OnAttemptDone(std::shared_ptr<Attempt> attempt,
     lock.unlock();
     RunSoon([attempt = std::move(attempt)] {});
     return;
+  }
+  if (attempt->status.ok()) {
+    TellLimits(outcome, &attempt->context.GetServerInitialMetadata(),
+               &attempt->context.GetServerTrailingMetadata());
   }
   attempt.reset();  // attempt_ has it; nobody may hold it beyond Finish
   Report(outcome);

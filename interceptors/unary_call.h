@@ -159,6 +159,10 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   // changed. Nobody ends the call meanwhile, but its context may go away.
   Outcome Read(const Ending& ending, Lock* lock);
   void Report(const Outcome& outcome);
+  // A good answer's: tells the call of the limits in it.
+  using Received = std::multimap<grpc::string_ref, grpc::string_ref>;
+  void TellLimits(const Outcome& outcome, const Received* initial,
+                  const Received* trailing);
   // Puts the end of the call into the batch that waits for it.
   void FillAnswer(const Action& finish, Batch* answer);
   grpc::Status FillResponse();
