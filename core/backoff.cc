@@ -16,17 +16,21 @@ void ValidateBackoff(const BackoffOptions& options, absl::string_view path,
               faults);
   CheckDuration(absl::StrCat(path, ".max"), options.max, options.initial,
                 absl::Hours(24), faults);
+  CheckNumber(absl::StrCat(path, ".lone_part"), options.lone_part, 0.0, 1.0,
+              faults);
 }
 
 absl::Duration BackoffDelay(const BackoffOptions& options, int64_t retry,
-                            double random) {
+                            double random, bool lone) {
   if (options.initial <= absl::ZeroDuration()) return absl::ZeroDuration();
   // In doubles: pow() overflows to infinity, and min() brings that back.
   const double max = absl::ToDoubleSeconds(options.max);
-  const double ceiling = std::min(
-      max, absl::ToDoubleSeconds(options.initial) *
-               std::pow(options.multiplier,
-                        static_cast<double>(std::max<int64_t>(1, retry) - 1)));
+  const double part = lone && retry <= 1 ? options.lone_part : 1.0;
+  const double ceiling =
+      part * std::min(max, absl::ToDoubleSeconds(options.initial) *
+                               std::pow(options.multiplier,
+                                        static_cast<double>(
+                                            std::max<int64_t>(1, retry) - 1)));
   switch (options.jitter) {
     case Jitter::kFull:
       return absl::Seconds(ceiling * random);

@@ -13,8 +13,8 @@ CallRecord& CallRecord::operator=(CallRecord&&) noexcept = default;
 
 bool operator==(const AttemptRecord& a, const AttemptRecord& b) {
   const auto all = [](const AttemptRecord& r) {
-    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = r;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
+    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = r;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
   };
   return all(a) == all(b);
 }

@@ -70,6 +70,8 @@ struct AttemptRecord {
   // they knew, because of its source; and what the budget said.
   std::optional<MonotonicTime> not_before;
   DelaySource not_before_source = DelaySource::kNone;
+  // They said that it was a lone failure (core/backoff.h).
+  bool lone = false;
   BudgetAnswer budget = BudgetAnswer::kNotAsked;
   int budget_cost = 0;
 };

@@ -120,6 +120,12 @@ class Endpoint {
   // Nothing is sent to this endpoint before this time, as far as is known.
   MonotonicTime NotBefore(MonotonicTime now) const;
 
+  // Whether the last attempt failed, and the server's last answer before that was
+  // good.
+  bool HasFailedOnce() const {
+    return breaker_.has_answered() && breaker_.run() == 1;
+  }
+
   // For operators: opens the gate.
   void ClearGate(WakeList* wakes);
 

@@ -331,6 +331,7 @@ void Execution::OnAttemptDone(InFlight* attempt, AttemptRecord* r,
   if (why == StopReason::kNone || tells) {
     r->not_before = known.time;
     r->not_before_source = known.source;
+    r->lone = known.lone;
   }
   if (why != StopReason::kNone) {
     std::optional<MonotonicTime> retry_at;
@@ -347,8 +348,8 @@ void Execution::OnAttemptDone(InFlight* attempt, AttemptRecord* r,
   wait.not_before = known.time;
   wait.breaker_open = known.source == DelaySource::kBreaker && known.time > now;
   if (bound != Bound::kTime) {
-    wait.backoff = BackoffDelay(options_.backoff,
-                                std::max(1, counted_failures_), Chance());
+    wait.backoff = BackoffDelay(
+        options_.backoff, std::max(1, counted_failures_), Chance(), known.lone);
   }
   const MonotonicTime earliest = EarliestSend(wait, outcome);
   const StopReason why_not_wait = WhyNotWait(options_, wait, outcome);

@@ -89,6 +89,7 @@ class Playback final : public SharedState {
     if (attempt_ != nullptr && attempt_->not_before) {
       answer.time = *attempt_->not_before;
       answer.source = attempt_->not_before_source;
+      answer.lone = attempt_->lone;
     }
     return answer;
   }

@@ -156,6 +156,8 @@ class SharedState {
   struct NotBefore {
     MonotonicTime time;
     DelaySource source = DelaySource::kNone;
+    // It was a failure, and the server's last answer before it was good.
+    bool lone = false;
   };
   virtual NotBefore OnAttemptDone(AttemptPermit* permit, const Outcome& outcome,
                                   MonotonicTime now, double random,
@@ -385,6 +387,7 @@ class BasicSharedState final : public SharedState {
           outcome.pushback.has_value() && permit->RefusedLater(outcome));
     endpoint->OnAttemptDone(permit->endpoint, outcome, /*head_seen=*/known, now,
                             random, wakes);
+    result.lone = endpoint->HasFailedOnce();
     Keep(endpoint->pacer().gate_until(), DelaySource::kGate, &result);
     Keep(endpoint->NotBefore(now), DelaySource::kBreaker, &result);
     return result;

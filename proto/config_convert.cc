@@ -117,6 +117,7 @@ void ReadRetry(const v1::Retry& m, FromMessage* read, RetryOptions* to) {
   FORBEAR_READ(Duration, "retry.backoff.", b, max, &to->backoff.max);
   FORBEAR_READ_ENUM("retry.backoff.", b, jitter, Backoff::Jitter,
                     &to->backoff.jitter);
+  FORBEAR_READ(Value, "retry.backoff.", b, lone_part, &to->backoff.lone_part);
 }
 
 void ReadEndpoint(const v1::Endpoint& m, FromMessage* read,
@@ -575,6 +576,7 @@ void WriteRetry(const RetryOptions& r, v1::Retry* retry) {
   backoff->set_multiplier(r.backoff.multiplier);
   backoff->set_max(FormatDurationText(r.backoff.max));
   backoff->set_jitter(static_cast<v1::Backoff::Jitter>(r.backoff.jitter));
+  backoff->set_lone_part(r.backoff.lone_part);
 }
 
 void WriteQuota(const QuotaOptions& q, v1::Quota* quota) {

@@ -188,6 +188,7 @@ void AttemptToProto(const AttemptRecord& from, const CallRecord& call,
     to->set_budget(Same<v1::Budget::Answer>(from.budget));
   }
   if (from.budget_cost != 0) to->set_budget_cost(from.budget_cost);
+  if (from.lone) to->set_lone(true);
   if (from.hedge) to->set_hedge(true);
   if (from.lost) to->set_lost(true);
   if (o.usage.known()) {
@@ -371,6 +372,7 @@ AttemptRecord AttemptFromProto(const v1::Attempt& from, const CallRecord& call,
   to.budget =
       reader->Enum<BudgetAnswer>(FORBEAR_ENUM(from, budget, Budget::Answer));
   to.budget_cost = from.budget_cost();
+  to.lone = from.lone();
   to.hedge = from.hedge();
   to.lost = from.lost();
   const v1::Usage& usage = from.usage();

@@ -320,6 +320,7 @@ class Reader {
       backoff->set_multiplier(*multiplier);
     }
     backoff->set_jitter(v1::Backoff::PLUS_MINUS);
+    backoff->set_lone_part(1);  // A6 knows no such thing
     const auto attempt = members.Duration("perAttemptRecvTimeout", kLongest,
                                           /*required=*/false);
     if (attempt) retry->set_attempt_timeout(TimeoutText(*attempt));

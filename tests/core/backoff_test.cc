@@ -61,6 +61,27 @@ TEST(BackoffTest, GrpcA6Table) {
   }
 }
 
+TEST(BackoffTest, AfterALoneFailure) {
+  BackoffOptions o;
+  o.jitter = Jitter::kNone;
+  const auto delay = [&](int64_t retry) {
+    return BackoffDelay(o, retry, 0, /*lone=*/true);
+  };
+  EXPECT_EQ(delay(1), absl::Milliseconds(5));
+  // Who fails again, or has failed before, waits as always.
+  EXPECT_EQ(delay(2), absl::Milliseconds(100));
+  EXPECT_EQ(BackoffDelay(o, 1, 0), absl::Milliseconds(50));
+  o.lone_part = 1;
+  EXPECT_EQ(delay(1), absl::Milliseconds(50));
+  o.lone_part = 0;
+  EXPECT_EQ(delay(1), absl::ZeroDuration());
+  EXPECT_EQ(Faults(o), "");
+  o.lone_part = 1.1;
+  EXPECT_NE(Faults(o).find("b.lone_part is 1.1; it must be 0 … 1"),
+            std::string::npos)
+      << Faults(o);
+}
+
 // Ceilings of other libraries' tests. Their attempt n is our retry n, but where
 // `from` says otherwise.
 //  | theirs | ours, and why |

@@ -242,6 +242,7 @@ Settings RandomSettings(uint64_t seed) {
   s.retry.backoff.multiplier = 1 + unit() * 99;
   s.retry.backoff.max = duration(absl::Hours(1), absl::Hours(24));
   s.retry.backoff.jitter = static_cast<Jitter>(number(0, 3));
+  s.retry.backoff.lone_part = unit();
   s.quota.max_waiters = number(1, 10000000);
   s.quota.limits_enabled = unit() < 0.5;
   s.quota.pacing = unit() < 0.5;

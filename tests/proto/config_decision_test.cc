@@ -150,6 +150,23 @@ std::string Failing(Settings settings) {
   return Run(settings, Always(TransientOutcome(Processed::kUnknown)), {});
 }
 
+// Its first answer is good, and each call's first attempt fails after that.
+std::string FailingNowAndThen(Settings settings) {
+  Calls calls;
+  calls.count = 3;
+  calls.every = absl::Seconds(1);
+  return Run(
+      settings,
+      [](const SimSend& send) {
+        SimReply reply;
+        reply.outcome = send.call > 0 && send.attempt == 1
+                            ? TransientOutcome(Processed::kUnknown)
+                            : OkOutcome();
+        return reply;
+      },
+      calls);
+}
+
 std::string FailingThreeTimes(Settings settings) {
   settings.endpoint.breaker.enabled = false;
   return Run(settings, Always(TransientOutcome(Processed::kUnknown)), {});
@@ -375,6 +392,7 @@ std::vector<Change> Changes() {
       {"retry.backoff.multiplier", "3.5", Failing},
       {"retry.backoff.max", "\"60ms\"", Failing},
       {"retry.backoff.jitter", "\"NONE\"", Failing},
+      {"retry.backoff.lone_part", "1", FailingNowAndThen},
       {"quota.max_waiters", "1", WaitingForTheQuota},
       {"quota.limits_enabled", "false", WaitingForOurOwnLimit},
       {"quota.pacing", "false", WaitingForTheQuota},

@@ -124,6 +124,7 @@ CallRecord RandomRecord(uint64_t seed) {
     a.not_before_source = dice.Source();
     a.budget = dice.Of<BudgetAnswer>(3);
     a.budget_cost = dice.Small();
+    a.lone = dice.Chance(0.5);
     a.hedge = dice.Chance(0.5);
     a.lost = dice.Chance(0.5);
     Outcome& o = a.outcome;
@@ -212,7 +213,7 @@ TEST(RecordConvertTest, RoundTripLosesNothing) {
   [[maybe_unused]] const auto& [number, start, head, attempt_end, outcome,
                                 waited, wait_source, hedge, lost,
                                 garbage_pushback, replayable, not_before,
-                                not_before_source, budget, budget_cost] =
+                                not_before_source, lone, budget, budget_cost] =
       attempts[0];
   [[maybe_unused]] const auto& [kind, processed, committed, retry_forbidden,
                                 retry_wanted, shed, timed_out, repeatable,

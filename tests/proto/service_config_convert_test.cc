@@ -93,6 +93,7 @@ TEST(ServiceConfigTest, WhatBecomesOfIt) {
       multiplier: 2
       max: "1.5s"
       jitter: PLUS_MINUS
+      lone_part: 1
     }
     call_timeout: "5s"
   }
