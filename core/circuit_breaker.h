@@ -31,10 +31,11 @@
 //     over some time at least. It ends what the ratio is slow to see: an outage
 //     in busy traffic. By chance it hardly ever happens: at independent failures
 //     of a part p, a run of N comes once in 1 / ((1 - p) · p^N) calls. With N =
-//     20, at 1,000 calls a second, that is once in 3,800 years at p = 20 %, in
-//     1.3 years at 30 %, in 23 days at 35 %, in 42 hours at 40 %. The time is
-//     there because one event may fail many calls in an instant: a connection
-//     that breaks under a hundred streams is no outage yet;
+//     10, at 100 calls a second, that is once in 3.5 years at p = 10 %, in 34
+//     hours at 20 %, in 40 minutes at 30 %, and costs a pause of a second. The time
+//     is there because one event may fail many calls in an instant: a connection
+//     that breaks under a hundred streams is no outage yet. (At 1,000 calls a
+//     second it makes a run a hundred long.);
 //   - the first few calls of an endpoint that never answered all failed;
 //   - slow calls, if asked for: a part of the window's calls lasted too long;
 //   - consecutive mode, if asked for: a few failures in a row, instead of ratio
@@ -89,9 +90,10 @@ struct BreakerOptions {
   int min_calls = 10;
   // … in so much time. Default 30 s. 1 s … 1 h.
   absl::Duration window = absl::Seconds(30);
-  // Opens also after so many failures in a row … Default 20. 0: never.
+  // Opens also after so many failures in a row … Default 10: twenty callers of
+  // three attempts each are not to have used them up by then. 0: never.
   // 0 … 1,000,000.
-  int run_failures = 20;
+  int run_failures = 10;
   // … the last of them at least so long after the first. Default 100 ms.
   // 0 … 1 h.
   absl::Duration run_time = absl::Milliseconds(100);

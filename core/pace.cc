@@ -20,7 +20,7 @@ constexpr double kCatchUp = 0.1;
 // it could hold.
 constexpr double kRefutedPart = 0.5;
 constexpr double kRefutedSeconds = 2.0;
-constexpr Pace::Growth kAfterRefuted = {24, 2.0};
+constexpr Pace::Growth kAfterRefuted = {24, 1.0};
 
 }  // namespace
 

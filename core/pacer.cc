@@ -45,14 +45,31 @@ constexpr double kRare = 4.0;
 
 // A wait of so many seconds lets a bucket fill up.
 constexpr double kFills = 0.5;
+// A bucket that tells a shorter one gives at most one token in it; twice that, because
+// the server may be no bucket.
+constexpr double kPerWait = 2.0;
 
 // A key that admitted so few, and then refused, may just have had a moment: once.
 constexpr int64_t kBrief = 5;
 
-// The plateau: so many times what the last lesson took, or the wait that a refusal
-// costs, in seconds.
+// The plateau, in seconds: so many times what the last lesson took, or the wait that a
+// refusal costs.
 constexpr double kLessons = 4, kWaits = 5, kShortestPlateau = 1,
                  kLongestPlateau = 12;
+// But who knows little finds out soon: where the rate is in doubt by a third, what an
+// episode costs (a wait, of a second at least, for each that was refused) is soon
+// gained. Others may share the limit, and end.
+constexpr double kDoubted = 0.3;
+
+double PlateauOf(const LearnedLimit& limit, double wait, int64_t refused) {
+  const double costs =
+      std::max(1.0, wait) * static_cast<double>(std::max<int64_t>(1, refused));
+  const double longest =
+      std::clamp(kDoubted * costs * limit.rate() / limit.doubt(),
+                 kShortestPlateau, kLongestPlateau);
+  return std::clamp(std::max(kLessons * limit.measured_over(), kWaits * wait),
+                    kShortestPlateau, longest);
+}
 
 }  // namespace
 
@@ -146,10 +163,12 @@ bool Pacer::OnRefused(const Permit& permit, std::optional<absl::Duration> wait,
     // Left before the gate was shut: the same episode.
     if (wait) gate_.Shut(now + WithMargin(*wait), now);
     last_refused_ = Later(last_refused_, permit.sent);
+    ++refused_;
     return gate_.until() > before;
   }
   ++barren_;
   const absl::Duration gate = GateFor(wait);
+  is_told_ = wait.has_value() && *wait > absl::ZeroDuration();
   if (paces_) BeginEpisode(permit, gate, now);
   gate_.Shut(now + gate, now);
   episode_ = sent_;
@@ -162,6 +181,7 @@ void Pacer::BeginEpisode(const Permit& permit, absl::Duration gate,
   most_barren_ = std::max(most_barren_, barren_);
   announced_ = absl::ToDoubleSeconds(gate);
   if (!lesson_due_) {
+    refused_ = 0;
     first_refused_ = permit.sent;
     refused_level_ = limit_.known() ? pace_.LevelAt(permit.sent, limit_) : 0;
     refused_pace_ = pace_.spaced() ? pace_.RateAt(permit.sent, limit_)
@@ -171,6 +191,7 @@ void Pacer::BeginEpisode(const Permit& permit, absl::Duration gate,
     limit_.Adopt(told_.rate(), told_.limit());
     if (limit_.known()) pace_.Track(now, kShortestPlateau, 0, now);
   }
+  ++refused_;
   last_refused_ = permit.sent;
   lesson_due_ = true;
   confirming_ = true;
@@ -281,7 +302,10 @@ void Pacer::AfterFirst() {
       wait < kFills
           ? 0
           : static_cast<int64_t>(n / 2 * std::min(1.0, wait / length));
-  pace_.Search(n / std::max(wait, std::min(length, 1.0)), growth, volley);
+  double pace = n / std::max(wait, std::min(length, 1.0));
+  // A wait that is told so precisely is that for the next token.
+  if (is_told_ && wait < kFills) pace = std::min(pace, kPerWait / wait);
+  pace_.Search(pace, growth, volley);
 }
 
 void Pacer::AfterLesson() {
@@ -321,10 +345,7 @@ void Pacer::Settle(const Others& others, MonotonicTime now) {
   const bool outage = episode == Episode::kOutage;
   most_barren_ = 0;
   if (limit_.known()) {
-    pace_.Track(gate_.until(),
-                std::clamp(std::max(kLessons * limit_.measured_over(),
-                                    kWaits * announced_),
-                           kShortestPlateau, kLongestPlateau),
+    pace_.Track(gate_.until(), PlateauOf(limit_, announced_, refused_),
                 outage ? limit_.burst() : 0, outage ? first : last_refused_);
   }
   // A new spell. The bucket was empty when the last refused one left, or it has

@@ -209,9 +209,11 @@ class Pacer {
   uint64_t episode_ = 0;
   int barren_ = 0;       // refusals since the last success, one for each gate
   int most_barren_ = 0;  // of this episode
+  int64_t refused_ = 0;  // sends, in it
   MonotonicTime first_refused_;  // when the send left whose refusal began it
   MonotonicTime last_refused_;   // … and the last one that was refused
   double announced_ = 0;         // the last wait, in seconds
+  bool is_told_ = false;         // by the server, rather than our own
   double refused_pace_ = 0;      // at which the first refused one left
   double refused_level_ = 0;     // of the bucket then
   bool lesson_due_ = false;

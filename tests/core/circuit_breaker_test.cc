@@ -602,8 +602,8 @@ TEST(CircuitBreakerTest, ARunOpensItInBusyTraffic) {
         "%d calls a second: open after %d failures, with a run after %d\n",
         per_second, before, after);
     EXPECT_GE(before, 14 * per_second);
-    // Twenty of them, and a tenth of a second.
-    EXPECT_EQ(after, std::max(20, per_second / 10 + 1));
+    // Ten of them, and a tenth of a second.
+    EXPECT_EQ(after, std::max(10, per_second / 10 + 1));
   }
 }
 

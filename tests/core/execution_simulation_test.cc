@@ -381,9 +381,9 @@ TEST(ExecutionSimulationTest, WakesAreBoundedWhenBothStatesHold) {
   const auto sends = static_cast<int64_t>(sim.sends().size());
   EXPECT_LE(wakes, 10 * sends);
   sim.Run(absl::Seconds(40));
-  // Now each probe may send all of them over to the other queue and back. Twenty
+  // Now each probe may send all of them over to the other queue and back. Ten
   // failures open the breaker; what is sent then are probes, one a second.
-  const int64_t probes = static_cast<int64_t>(sim.sends().size()) - sends - 20;
+  const int64_t probes = static_cast<int64_t>(sim.sends().size()) - sends - 10;
   EXPECT_GE(probes, 20);
   EXPECT_LE(probes, 35);
   EXPECT_LE(sim.wakes() - wakes, probes * 500 * 3);
