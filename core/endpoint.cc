@@ -35,16 +35,20 @@ void ValidateEndpoint(const EndpointOptions& options, absl::string_view path,
               10000000, faults);
   CheckNumber(absl::StrCat(path, ".max_concurrency"), options.max_concurrency,
               0, 1000000, faults);
+  CheckNumber(absl::StrCat(path, ".peers"), options.peers, 1, 1000000, faults);
 }
 
-Endpoint::Endpoint(const EndpointOptions& options, MonotonicTime now)
-    : breaker_(options.breaker, now),
+Endpoint::Endpoint(const EndpointOptions& options, MonotonicTime now,
+                   double place)
+    : place_(place),
+      breaker_(options.breaker, now),
       budget_(options.budget),
       hedge_budget_(options.hedge_budget, now),
       queue_(static_cast<size_t>(options.max_waiters)),
       max_out_(MostOut(options)),
       pacing_(options.pacing) {
   pacer_.SetPacing(options.pacing);
+  pacer_.SetPeers(options.peers, place_);
 }
 
 MonotonicTime Endpoint::NotBefore(MonotonicTime now) const {
@@ -233,6 +237,7 @@ void Endpoint::Reconfigure(const EndpointOptions& options, MonotonicTime now,
   hedge_budget_.Reconfigure(options.hedge_budget, now);
   pacing_ = options.pacing;
   pacer_.SetPacing(pacing_);
+  pacer_.SetPeers(options.peers, place_);
   if (breaker_.Reconfigure(options.breaker, now))
     pacer_.StartSlowly(Others(), now);
   budget_.Reconfigure(options.budget);

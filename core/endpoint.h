@@ -69,6 +69,8 @@ struct EndpointOptions {
   // all callers may leave at once, and there is no slow start. A kill switch.
   // Default true.
   bool pacing = true;
+  // As QuotaOptions::peers. Default 1. 1 … 1,000,000.
+  int peers = 1;
 };
 
 void ValidateEndpoint(const EndpointOptions& options, absl::string_view path,
@@ -96,7 +98,8 @@ class Endpoint {
   };
 
   // REQUIRES: options passed ValidateEndpoint.
-  Endpoint(const EndpointOptions& options, MonotonicTime now);
+  // `place`: this process's among its peers (Pacer::SetPeers).
+  Endpoint(const EndpointOptions& options, MonotonicTime now, double place = 0);
 
   // May the caller send now? `limit` is when it gives up waiting.
   Answer Ask(const Ticket& ticket, const std::shared_ptr<Waiter>& waiter,
@@ -234,6 +237,7 @@ class Endpoint {
   bool IsShedding(const Outcome& outcome, MonotonicTime now);
   bool AreFaults();
 
+  const double place_;
   CircuitBreaker breaker_;
   Pacer pacer_;
   RetryBudget budget_;

@@ -80,7 +80,8 @@ bool Pacer::IsWindowed() const {
 }
 
 MonotonicTime Pacer::NotBefore(MonotonicTime now) const {
-  const MonotonicTime t = Later(now, gate_.until());
+  const MonotonicTime t =
+      Later(now, gate_.until() + (confirming_ ? aside_ : absl::ZeroDuration()));
   if (told_.known()) return told_.Earliest(t, sent_);
   return Later(t, pace_.spaced() ? pace_.next() : spread_.next());
 }
@@ -196,6 +197,8 @@ void Pacer::BeginEpisode(const Permit& permit, absl::Duration gate,
   lesson_due_ = true;
   confirming_ = true;
   confirms_out_ = 0;
+  aside_ =
+      peers_ == 1 ? absl::ZeroDuration() : place_ * Spread::Over(peers_, gate);
   first_confirm_.reset();
   pace_.OnGate();
   spread_.End();
@@ -380,6 +383,13 @@ void Pacer::SetPacing(bool paces) {
   if (!paces_) Forget();
 }
 
+void Pacer::SetPeers(int peers, double place) {
+  peers_ = std::max(1, peers);
+  place_ = place;
+  told_.SetMostShare(1.0 / peers_);
+  if (sent_ == 0) window_ = FirstWindow();
+}
+
 void Pacer::Clear() {
   gate_.Clear();
   barren_ = 0;
@@ -397,7 +407,7 @@ void Pacer::Forget() {
   limit_ = LearnedLimit();
   spell_ = Spell();
   told_.Forget();
-  window_ = SendWindow();
+  window_ = FirstWindow();
   // It was known, or an operator says so.
   opened_ = MonotonicTime::InfinitePast();
   before_.number = 0;

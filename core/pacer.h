@@ -40,6 +40,11 @@
 // back any more but who waits already. Before that nobody is held for more than
 // SendWindow::kLongest.
 //
+// Peers. Processes that share a limit know nothing of each other but how many they are,
+// if somebody says so (SetPeers). Then each begins with its part of the first window,
+// believes in its part of a limit that is told, and confirms at a place of its own
+// after a gate, so that not all come in the instant in which it opens.
+//
 // Invariants: Earliest() is never before the gate. Rates are positive and finite.
 // Nothing here is random: within a process the order of the queue spaces callers
 // better than chance.
@@ -51,6 +56,7 @@
 #ifndef FORBEAR_CORE_PACER_H_
 #define FORBEAR_CORE_PACER_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -151,6 +157,10 @@ class Pacer {
   // above.
   void SetPacing(bool paces);
 
+  // `peers` processes (>= 1) share the key, this one included. `place`, in [0, 1), is
+  // this one's among them: the same each time, and different in each process.
+  void SetPeers(int peers, double place);
+
   // Forgets what was learned and told; the gate stays.
   void Forget();
 
@@ -184,6 +194,10 @@ class Pacer {
   bool IsWindowed() const;
   // Nothing is known, but that it was refused, or out, for a while.
   void Restart(double window, double growth, MonotonicTime now);
+  // The first window: this process's part.
+  SendWindow FirstWindow() const {
+    return SendWindow(std::max(1.0, SendWindow::kFirst / peers_));
+  }
   absl::Duration GateFor(std::optional<absl::Duration> wait) const;
   void BeginEpisode(const Permit& permit, absl::Duration gate,
                     MonotonicTime now);
@@ -202,6 +216,8 @@ class Pacer {
   void AfterLesson();
 
   bool paces_ = true;
+  int peers_ = 1;
+  double place_ = 0;
   Gate gate_;
   uint64_t sent_ = 0;  // sends so far
 
@@ -221,6 +237,7 @@ class Pacer {
   // Confirm: one caller at a time until one is admitted.
   bool confirming_ = false;
   int64_t confirms_out_ = 0;
+  absl::Duration aside_;  // after the gate, for the sake of peers
   MonotonicTime last_confirm_;
   std::optional<MonotonicTime> first_confirm_;
 

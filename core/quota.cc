@@ -46,12 +46,14 @@ void ValidateQuota(const QuotaOptions& options, absl::string_view path,
                    std::vector<std::string>* faults) {
   CheckNumber(absl::StrCat(path, ".max_waiters"), options.max_waiters, 1,
               10000000, faults);
+  CheckNumber(absl::StrCat(path, ".peers"), options.peers, 1, 1000000, faults);
   ValidateRateLimits(options.limits, absl::StrCat(path, ".limits"), faults);
 }
 
-Quota::Quota(const QuotaOptions& options)
-    : queue_(static_cast<size_t>(options.max_waiters)) {
+Quota::Quota(const QuotaOptions& options, double place)
+    : place_(place), queue_(static_cast<size_t>(options.max_waiters)) {
   pacer_.SetPacing(options.pacing);
+  pacer_.SetPeers(options.peers, place_);
   if (!LimitsOf(options).empty()) {
     limits_ = std::make_unique<Limits>(LimitsOf(options));
   }
@@ -237,6 +239,7 @@ void Quota::Reconfigure(const QuotaOptions& options, MonotonicTime now,
   now = Forward(now);
   queue_.SetMaxWaiters(static_cast<size_t>(options.max_waiters));
   pacer_.SetPacing(options.pacing);
+  pacer_.SetPeers(options.peers, place_);
   if (limits_ != nullptr) {
     // Kept also without limits: it knows which permits are from before.
     limits_->limiter.Reconfigure(LimitsOf(options), now);

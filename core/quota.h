@@ -59,6 +59,9 @@ struct QuotaOptions {
   // False: a server's wait is still kept, but when it is over all callers may leave
   // at once (Pacer::SetPacing). A kill switch. Default true.
   bool pacing = true;
+  // How many processes share the limit, this one included, as far as the application
+  // knows (Pacer::SetPeers). Default 1. 1 … 1,000,000.
+  int peers = 1;
 };
 
 void ValidateQuota(const QuotaOptions& options, absl::string_view path,
@@ -80,7 +83,8 @@ class Quota {
   };
 
   // REQUIRES: options passed ValidateQuota.
-  explicit Quota(const QuotaOptions& options);
+  // `place`: this process's among its peers (Pacer::SetPeers).
+  explicit Quota(const QuotaOptions& options, double place = 0);
 
   // May the caller send now? `limit` is when it gives up waiting; `cost` is the
   // same each time it asks. kRefuse with an infinite `until`: never.
@@ -197,6 +201,7 @@ class Quota {
                              MonotonicTime now) const;
 
   std::unique_ptr<Limits> limits_;  // null: none, and none before
+  const double place_;
   Pacer pacer_;
   WaitQueue queue_;
   MonotonicTime now_ = MonotonicTime::InfinitePast();

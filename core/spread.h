@@ -28,15 +28,18 @@ class Spread {
   // `waiting` callers waited for the same, for `wait`; the last that left before them
   // did so at `last`.
   void Begin(int64_t waiting, absl::Duration wait, MonotonicTime last) {
-    left_ = std::clamp<int64_t>(waiting, 0, 10000000);
+    left_ = std::clamp<int64_t>(waiting, 0, kMost);
     if (left_ == 0) return;
-    const absl::Duration most =
-        std::clamp(left_ * absl::Milliseconds(10), absl::Milliseconds(1050),
-                   absl::Seconds(3));
-    const absl::Duration all =
-        std::min({most, wait / 2, left_ * left_ * absl::Microseconds(450)});
-    interval_ = all / left_;
+    interval_ = Over(left_, wait) / left_;
     next_ = last + interval_;
+  }
+
+  // Within how long n callers leave that waited for `wait`.
+  static absl::Duration Over(int64_t n, absl::Duration wait) {
+    n = std::min(n, kMost);
+    const absl::Duration most = std::clamp(
+        n * absl::Milliseconds(10), absl::Milliseconds(1050), absl::Seconds(3));
+    return std::min({most, wait / 2, n * n * absl::Microseconds(450)});
   }
   void End() { left_ = 0; }
 
@@ -52,6 +55,8 @@ class Spread {
   }
 
  private:
+  static constexpr int64_t kMost = 10000000;
+
   int64_t left_ = 0;
   absl::Duration interval_;
   MonotonicTime next_;

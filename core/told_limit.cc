@@ -45,9 +45,10 @@ MonotonicTime ToldLimit::Earliest(MonotonicTime t, uint64_t sent) const {
                : t;
   }
   const double refill = rate() * share_;
-  const double level = LevelAt(t);
-  if (refill <= 0 || level >= kNeeded || limit_ < kNeeded) return t;
-  return t + absl::Seconds((kNeeded - level) / refill) + absl::Microseconds(1);
+  if (refill <= 0 || limit_ < kNeeded) return t;
+  // Whenever it is asked: or a timer would be off by rounding.
+  return Later(t, level_at_ + absl::Seconds((kNeeded - level_) / refill) +
+                      absl::Microseconds(1));
 }
 
 void ToldLimit::OnSend(MonotonicTime now, uint64_t number) {
@@ -87,7 +88,7 @@ void ToldLimit::Narrow(double debt, double reset, double coarse) {
 }
 
 void ToldLimit::OnAdmitted(uint64_t number) {
-  share_ = std::min(1.0, share_ + 0.02);
+  share_ = std::min(most_share_, share_ + 0.02);
   if (strikes_ > 0 && number % 16 == 0) --strikes_;
 }
 
@@ -136,7 +137,7 @@ bool ToldLimit::OnRefused(uint64_t sent, MonotonicTime now) {
     distrusted_until_ = now + kDistrust;
     return false;
   }
-  share_ = std::max(0.1, 0.7 * share_);
+  share_ = std::max(0.1 * most_share_, 0.7 * share_);
   remaining_ = 0;
   number_ = sent;
   level_ = std::min(level_, 0.0);

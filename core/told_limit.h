@@ -54,7 +54,14 @@ class ToldLimit {
   // believed; rate() and limit() may serve as a first guess.
   bool OnRefused(uint64_t sent, MonotonicTime now);
 
-  void Forget() { *this = ToldLimit(); }
+  void Forget() {
+    const double most = most_share_;
+    *this = ToldLimit();
+    SetMostShare(most);
+  }
+
+  // Others are known to share it: no more than this part of it is ours, in (0, 1].
+  void SetMostShare(double share) { share_ = most_share_ = share; }
 
   // Per second; 0: a window, or not known.
   double rate() const;
@@ -72,6 +79,7 @@ class ToldLimit {
   double slowest_ = 0;    // the rate's interval
   double fastest_ = std::numeric_limits<double>::infinity();
   double share_ = 1;
+  double most_share_ = 1;
   int strikes_ = 0;
   MonotonicTime distrusted_until_ = MonotonicTime::InfinitePast();
   // The newest answer's.

@@ -124,6 +124,7 @@ void ReadEndpoint(const v1::Endpoint& m, FromMessage* read,
                   EndpointOptions* to) {
   FORBEAR_READ(Value, "endpoint.", m, max_waiters, &to->max_waiters);
   FORBEAR_READ(Value, "endpoint.", m, pacing, &to->pacing);
+  FORBEAR_READ(Value, "endpoint.", m, peers, &to->peers);
   const v1::Endpoint::Breaker& b = m.breaker();
   BreakerOptions* const breaker = &to->breaker;
   FORBEAR_READ(Value, "endpoint.breaker.", b, enabled, &breaker->enabled);
@@ -159,6 +160,7 @@ void ReadQuota(const v1::Quota& m, FromMessage* read, QuotaOptions* to) {
   FORBEAR_READ(Value, "quota.", m, max_waiters, &to->max_waiters);
   FORBEAR_READ(Value, "quota.", m, limits_enabled, &to->limits_enabled);
   FORBEAR_READ(Value, "quota.", m, pacing, &to->pacing);
+  FORBEAR_READ(Value, "quota.", m, peers, &to->peers);
 }
 
 // What Config and Target have in common.
@@ -583,11 +585,13 @@ void WriteQuota(const QuotaOptions& q, v1::Quota* quota) {
   quota->set_max_waiters(q.max_waiters);
   quota->set_limits_enabled(q.limits_enabled);
   quota->set_pacing(q.pacing);
+  quota->set_peers(q.peers);
 }
 
 void WriteEndpoint(const EndpointOptions& e, v1::Endpoint* endpoint) {
   endpoint->set_max_waiters(e.max_waiters);
   endpoint->set_pacing(e.pacing);
+  endpoint->set_peers(e.peers);
   v1::Endpoint::Breaker* const breaker = endpoint->mutable_breaker();
   breaker->set_enabled(e.breaker.enabled);
   breaker->set_failure_ratio(e.breaker.failure_ratio);

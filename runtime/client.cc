@@ -300,7 +300,8 @@ QuotaRef Client::QuotaOf(absl::string_view key, const PolicyRef& policy,
   std::string own_key;
   if (own) key = own_key = absl::StrCat(key, "|", policy->name);
   const auto make = [&] {
-    return SharedQuota(own ? policy->name : "", version, policy->quota);
+    return SharedQuota(own ? policy->name : "", version, policy->quota,
+                       Place());
   };
   QuotaRef state = quotas_.Get(key, now, make);
   Update(state.get(), policy->quota, version, now, wakes);
@@ -315,7 +316,7 @@ EndpointRef Client::EndpointOf(absl::string_view key, const PolicyRef& policy,
   if (own) key = own_key = absl::StrCat(key, "|", policy->name);
   const auto make = [&] {
     return SharedEndpoint(own ? policy->name : "", version, policy->endpoint,
-                          now);
+                          now, Place());
   };
   EndpointRef state = endpoints_.Get(key, now, make);
   Update(state.get(), policy->endpoint, version, now, wakes);

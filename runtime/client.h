@@ -60,6 +60,7 @@
 #include "core/policy.h"
 #include "core/policy_table.h"
 #include "core/quota.h"
+#include "core/random.h"
 #include "core/shared_state.h"
 #include "core/time.h"
 #include "core/wait_queue.h"
@@ -304,6 +305,8 @@ class Client {
                                now.nanos());
   }
   uint64_t seed() const { return seed_; }
+  // This process's place among its peers (QuotaOptions::peers).
+  double Place() const { return UnitRandom(seed_, 0); }
   bool logs() const { return static_cast<bool>(options_.log); }
 
  private:

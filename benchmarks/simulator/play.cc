@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/call_record.h"
 #include "core/outcome.h"
 #include "core/pacer.h"
 #include "core/random.h"
@@ -64,7 +66,8 @@ class Server {
     // The same clock; Date has whole seconds.
     const absl::Time wall = wall_ + now;
     clock_.OnDate(absl::FromUnixSeconds(absl::ToUnixSeconds(wall)), wall);
-    const ProviderModel::Decision decision = model_.Decide(now, {absl::StrCat(send.call), /*idempotent=*/true});
+    const ProviderModel::Decision decision =
+        model_.Decide(now, {absl::StrCat(send.call), /*idempotent=*/true});
     SimReply reply = ReplyOf(decision, now);
     if (reply.head != absl::InfiniteDuration()) {
       reply.head =
@@ -220,6 +223,32 @@ class Server {
   std::vector<Arrival> arrivals_;
 };
 
+// How crowded it is after a wait.
+class AfterWaits {
+ public:
+  // A send leaves.
+  void OnSend(const Pacer& pacer, MonotonicTime now) {
+    if (pacer.IsGated(now)) return;
+    if (pacer.gate_until() != gate_) {
+      gate_ = pacer.gate_until();
+      recent_.clear();
+    }
+    recent_.push_back(now);
+    while (now - recent_.front() >= absl::Milliseconds(100)) {
+      recent_.pop_front();
+    }
+    if (!pacer.limit().known() || now - gate_ > absl::Seconds(1)) return;
+    most_ = std::max(most_, static_cast<double>(recent_.size()) /
+                                std::max(2.0, 0.15 * pacer.limit().rate()));
+  }
+  double most() const { return most_; }
+
+ private:
+  MonotonicTime gate_;
+  std::deque<MonotonicTime> recent_;
+  double most_ = 0;
+};
+
 // What a pacer knows.
 std::string Knows(const Pacer& pacer, MonotonicTime now) {
   const std::optional<double> rate = pacer.RateAt(now);
@@ -250,9 +279,14 @@ Played Play(const arena::Scenario& scenario, absl::Duration ideal,
   options.transit = weather.transit;
   const auto processes = static_cast<size_t>(scenario.processes);
   options.quotas = options.endpoints = processes;
+  if (weather.peers) {
+    options.quota.peers = options.endpoint.peers = scenario.processes;
+  }
   Simulation simulation(options);
+  std::vector<AfterWaits> after(processes);
   simulation.SetServer([&](const SimSend& send) {
     SimReply reply = server.Answer(send);
+    after[send.quota].OnSend(simulation.quota(send.quota).pacer(), send.time);
     if (weather.trace != nullptr) {
       absl::FPrintF(weather.trace, "%s %2d | %s | %s\n", server.Last(),
                     send.quota,
@@ -276,6 +310,12 @@ Played Play(const arena::Scenario& scenario, absl::Duration ideal,
   };
   simulation.SetOnFinish([&](const Simulation::Call& done) {
     const absl::Duration end = done.finished_at() - simulation.start();
+    if (!done.record().attempts.empty()) {
+      const AttemptRecord& first = done.record().attempts.front();
+      played.held =
+          std::max(played.held,
+                   absl::ToDoubleSeconds(first.start - done.record().begin));
+    }
     if (done.record().stop_reason == StopReason::kSuccess) {
       ++played.answered;
       took.push_back(absl::ToDoubleSeconds(end - done.options().start));
@@ -291,6 +331,9 @@ Played Play(const arena::Scenario& scenario, absl::Duration ideal,
   played.wasted = played.sends - played.answered;
   played.x_ideal = absl::FDivDuration(simulation.LastEnd(), ideal);
   server.Count(scenario.provider.model, &played);
+  for (const AfterWaits& a : after) {
+    played.crowding = std::max(played.crowding, a.most());
+  }
   if (!took.empty()) {
     const size_t at = (took.size() * 95 - 1) / 100;
     std::nth_element(took.begin(), took.begin() + static_cast<long>(at),

@@ -31,6 +31,8 @@ struct Weather {
   uint64_t seed = 1;
   // gRPC tells waits in milliseconds where HTTP tells them in seconds.
   bool grpc = false;
+  // Whether processes know how many they are (QuotaOptions::peers).
+  bool peers = false;
   // How long a call may wait (RetryOptions::max_elapsed).
   absl::Duration patience = absl::Seconds(60);
   // Gets a line for each arrival: when, what became of it, and what the quota's and
@@ -48,6 +50,12 @@ struct Played {
   int64_t outage_sends = 0;       // in the first outage
   int64_t fullest_after_outage = 0;  // sends in 100 ms
   double p95 = 0;                    // seconds, of the answered calls
+  // The longest that a call was held before its first send, in seconds.
+  double held = 0;
+  // In the second after a wait that all of a process's callers shared, when a rate had
+  // been learned: the fullest 100 ms by what the rate explains (1.5 times as much, and
+  // at least 2 sends). Above 1 they came as a wave.
+  double crowding = 0;
   // What the simulation found broken (Simulation::Faults); empty: nothing.
   std::string faults;
 };

@@ -26,7 +26,8 @@ namespace {
 constexpr char kUsage[] =
     "usage: ./dev simulate [--scenario NAME]… [--runs N] [--buckets N] "
     "[--exact]\n"
-    "                      [--seed N] [--trace] [--json]\n"
+    "                      [--seed N] [--peers] [--trace]\n"
+    "                      [--json]\n"
     "\n"
     "Plays the arena's scenarios in virtual time: Forbear's decisions against "
     "the\n"
@@ -43,6 +44,8 @@ constexpr char kUsage[] =
     "in their\n"
     "                   order (default: ±40 %, and up to 4 ms late)\n"
     "  --seed N         of the first run, or of the buckets (default 1)\n"
+    "  --peers          several processes know how many they are "
+    "(quota.peers)\n"
     "  --trace          each arrival of the first run, with what is known "
     "then\n"
     "  --json           medians, one object per scenario and line\n";
@@ -54,6 +57,7 @@ struct Options {
   bool exact = false;
   bool json = false;
   bool trace = false;
+  bool peers = false;
   int64_t seed = 1;
 };
 
@@ -76,6 +80,7 @@ struct Sample {
   std::vector<double> outage_sends;
   std::vector<double> fullest;
   std::vector<double> p95;
+  std::vector<double> crowding;
   int64_t asked = 0;
   int64_t answered = 0;
 
@@ -88,6 +93,7 @@ struct Sample {
     outage_sends.push_back(static_cast<double>(played.outage_sends));
     fullest.push_back(static_cast<double>(played.fullest_after_outage));
     p95.push_back(played.p95);
+    crowding.push_back(played.crowding);
     asked += played.asked;
     answered += played.answered;
   }
@@ -100,6 +106,7 @@ Weather WeatherOf(const Options& options, uint64_t seed) {
     weather.transit = absl::Milliseconds(4);
   }
   weather.seed = seed;
+  weather.peers = options.peers;
   return weather;
 }
 
@@ -124,9 +131,9 @@ bool PlayScenarios(const Options& options) {
     absl::PrintF(
         "%d runs each, %s; p50 / p90 / most\n\n", options.runs,
         options.exact ? "exact" : "answers ±40 %, sends up to 4 ms late");
-    absl::PrintF("%-20s %-15s %-20s %5s %6s %8s %8s %7s %s\n", "scenario",
+    absl::PrintF("%-20s %-15s %-20s %5s %6s %8s %8s %7s %6s %s\n", "scenario",
                  "wasted", "× ideal", "waves", "/call", "outage", "/100 ms",
-                 "p95 ms", "not answered");
+                 "p95 ms", "crowd", "not answered");
   }
   for (const arena::Scenario& scenario : arena::AllScenarios()) {
     if (!Wanted(scenario, options)) continue;
@@ -154,7 +161,7 @@ bool PlayScenarios(const Options& options) {
         continue;
       }
       absl::PrintF(
-          "%-20s %-15s %-20s %5.0f %6.3f %8.0f %8.0f %7.1f %d of %d\n",
+          "%-20s %-15s %-20s %5.0f %6.3f %8.0f %8.0f %7.1f %6.2f %d of %d\n",
           grpc ? scenario.name + " grpc" : scenario.name,
           absl::StrFormat("%.0f / %.0f / %.0f", Part(all.wasted, 0.5),
                           Part(all.wasted, 0.9), Part(all.wasted, 1)),
@@ -162,7 +169,8 @@ bool PlayScenarios(const Options& options) {
                           Part(all.x_ideal, 0.9), Part(all.x_ideal, 1)),
           Part(all.waves, 0.5), Part(all.per_call, 0.5),
           Part(all.outage_sends, 0.5), Part(all.fullest, 0.5),
-          1000 * Part(all.p95, 0.5), all.asked - all.answered, all.asked);
+          1000 * Part(all.p95, 0.5), Part(all.crowding, 0.5),
+          all.asked - all.answered, all.asked);
       std::fflush(stdout);
     }
   }
@@ -263,6 +271,7 @@ int Main(int argc, char** argv) {
       {"seed", required_argument, nullptr, 'd'},
       {"json", no_argument, nullptr, 'j'},
       {"trace", no_argument, nullptr, 't'},
+      {"peers", no_argument, nullptr, 'p'},
       {"help", no_argument, nullptr, 'h'},
       {nullptr, 0, nullptr, 0}};
   Options options;
@@ -284,6 +293,9 @@ int Main(int argc, char** argv) {
       case 'd':
         good = ReadNumber("--seed", optarg, int64_t{0}, int64_t{1} << 60,
                           &options.seed);
+        break;
+      case 'p':
+        options.peers = true;
         break;
       case 't':
         options.trace = true;

@@ -368,6 +368,44 @@ TEST(PacerTest, ATellingServerIsNotAskedForMoreThanItHas) {
   EXPECT_LT(now, At(1.06 * 390 / 20));
 }
 
+// Fifty processes were told the same.
+TEST(PacerTest, PeersComeOneAfterTheOther) {
+  std::vector<MonotonicTime> comes;
+  for (int i = 0; i < 50; ++i) {
+    Pacer p;
+    p.SetPeers(50, i / 50.0);
+    const Pacer::Permit m = p.OnSend(At(0));
+    p.OnRefused(m, absl::Seconds(2), At(0.01));
+    const MonotonicTime earliest = p.Earliest(At(0.01), At(0.01), 0);
+    EXPECT_EQ(p.NotBefore(At(0.01)), earliest);
+    comes.push_back(earliest);
+    // Once somebody of this process has been admitted, nobody steps aside.
+    const Pacer::Permit again = p.OnSend(earliest);
+    p.OnAdmitted(again, {}, earliest + absl::Milliseconds(10));
+    EXPECT_LE(p.NotBefore(earliest + absl::Milliseconds(10)),
+              earliest + absl::Milliseconds(10));
+  }
+  for (size_t i = 1; i < comes.size(); ++i) {
+    EXPECT_GE(comes[i] - comes[i - 1], absl::Milliseconds(15));
+  }
+  EXPECT_GE(comes.front(), At(2.01));
+  EXPECT_LE(comes.back(), At(3.2));
+}
+
+TEST(PacerTest, PeersBeginWithTheirPart) {
+  for (const auto& [peers, first] :
+       std::map<int, int>{{1, 3}, {2, 2}, {9, 1}}) {
+    Pacer p;
+    p.SetPeers(peers, 0);
+    int out = 0;
+    while (p.Earliest(At(0), At(0), out) <= At(0)) {
+      p.OnSend(At(0));
+      ++out;
+    }
+    EXPECT_EQ(out, first) << peers;
+  }
+}
+
 // Whatever happens in whatever order, also what cannot: heads that come twice,
 // of permits that were returned, long after. The seed is the number of the
 // round.

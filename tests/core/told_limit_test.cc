@@ -203,6 +203,18 @@ TEST(ToldLimitTest, AFullBucketUnlearnsNothing) {
   EXPECT_EQ(told.rate(), rate);
 }
 
+TEST(ToldLimitTest, OthersAreKnownToShareIt) {
+  const auto second = [](double share) {
+    ToldLimit told;
+    told.SetMostShare(share);
+    told.Forget();  // that stays
+    told.OnTold(Stand(10, 0, 0.5), 2, At(1), 2, At(1));
+    for (uint64_t n = 3; n < 60; ++n) told.OnAdmitted(n);
+    return told.Earliest(At(1), 2) - At(1);
+  };
+  EXPECT_NEAR(absl::FDivDuration(second(0.25), second(1)), 4, 0.01);
+}
+
 TEST(ToldLimitTest, Forgets) {
   ToldLimit told = Known();
   told.Forget();

@@ -13,6 +13,15 @@
 
 namespace forbear::testing {
 
+namespace {
+
+// The middle of the i-th of n.
+double PlaceOf(size_t i, size_t n) {
+  return (static_cast<double>(i) + 0.5) / static_cast<double>(n);
+}
+
+}  // namespace
+
 Outcome OkOutcome() {
   Outcome o;
   o.processed = Processed::kYes;
@@ -223,9 +232,9 @@ Simulation::Simulation(const SimOptions& options)
       now_(options.start),
       quota_options_(options.quota),
       endpoint_options_(options.endpoint) {
-  for (size_t i = 0; i < options.quotas; ++i) quotas_.push_back(NewQuota());
+  for (size_t i = 0; i < options.quotas; ++i) quotas_.push_back(NewQuota(i));
   for (size_t i = 0; i < options.endpoints; ++i) {
-    endpoints_.push_back(NewEndpoint());
+    endpoints_.push_back(NewEndpoint(i));
   }
   quota_walls_.resize(options.quotas);
   endpoint_walls_.resize(options.endpoints);
@@ -239,16 +248,18 @@ Simulation::~Simulation() {
   for (Call& call : calls_) call.execution_.reset();
 }
 
-std::shared_ptr<Guarded<Quota, Simulation::Mutex>> Simulation::NewQuota() {
-  auto state = std::make_shared<Guarded<Quota, Mutex>>(quota_options_);
+std::shared_ptr<Guarded<Quota, Simulation::Mutex>> Simulation::NewQuota(
+    size_t i) {
+  auto state = std::make_shared<Guarded<Quota, Mutex>>(
+      quota_options_, PlaceOf(i, options_.quotas));
   state->mutex().simulation = this;
   return state;
 }
 
-std::shared_ptr<Guarded<Endpoint, Simulation::Mutex>>
-Simulation::NewEndpoint() {
-  auto state =
-      std::make_shared<Guarded<Endpoint, Mutex>>(endpoint_options_, now_);
+std::shared_ptr<Guarded<Endpoint, Simulation::Mutex>> Simulation::NewEndpoint(
+    size_t i) {
+  auto state = std::make_shared<Guarded<Endpoint, Mutex>>(
+      endpoint_options_, now_, PlaceOf(i, options_.endpoints));
   state->mutex().simulation = this;
   return state;
 }
@@ -266,16 +277,17 @@ void Simulation::Reconfigure(const QuotaOptions& quota,
 
 int Simulation::Forget() {
   int forgotten = 0;
-  for (auto& q : quotas_) {
+  for (size_t i = 0; i < quotas_.size(); ++i) {
+    auto& q = quotas_[i];
     if (q.use_count() > 1 || !q->alone().IsIdle(now_)) continue;
-    q = NewQuota();
+    q = NewQuota(i);
     ++forgotten;
   }
   for (size_t i = 0; i < endpoints_.size(); ++i) {
     auto& e = endpoints_[i];
     if (e.use_count() > 1 || !e->alone().IsIdle(now_)) continue;
     if (out_[i] != 0) Broken("an endpoint is forgotten with attempts out");
-    e = NewEndpoint();
+    e = NewEndpoint(i);
     ++forgotten;
   }
   return forgotten;

@@ -115,6 +115,7 @@ struct SimOptions {
   uint64_t seed = 1;
   QuotaOptions quota;
   EndpointOptions endpoint;
+  // Of several with peers, each has a place of its own.
   size_t quotas = 1;
   size_t endpoints = 1;
   // Timers and wakes are up to this late.
@@ -236,8 +237,8 @@ class Simulation {
   MonotonicTime now_;
   uint64_t chances_ = 0;
   std::multimap<MonotonicTime, Event> events_;
-  std::shared_ptr<Guarded<Quota, Mutex>> NewQuota();
-  std::shared_ptr<Guarded<Endpoint, Mutex>> NewEndpoint();
+  std::shared_ptr<Guarded<Quota, Mutex>> NewQuota(size_t i);
+  std::shared_ptr<Guarded<Endpoint, Mutex>> NewEndpoint(size_t i);
 
   // A call holds its states from its begin to its last attempt's end.
   std::vector<std::shared_ptr<Guarded<Quota, Mutex>>> quotas_;
