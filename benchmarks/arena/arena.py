@@ -142,7 +142,7 @@ def main(argv):
             return finish(json.load(file), args.out)
     runner = lanes.Runner(
         os.path.join(args.bin, "benchmarks/arena/provider"), os.path.join(args.bin, "benchmarks/arena/oracle"),
-        os.path.join(args.bin, "tools/forbear"), args.out)
+        os.path.join(args.bin, "tools/forbear"), os.path.join(args.bin, "benchmarks/simulator/simulate"), args.out)
     scenarios = runner.scenarios()
     if args.list:
         for scenario in scenarios:
@@ -184,6 +184,8 @@ def main(argv):
 
     lanes.run_all(runner, planned, AT_ONCE, start + BEGIN_WITHIN[args.quick], done)
     used = {lane.scenario["name"] for lane in planned}
+    played = sorted({lane.scenario["name"] for lane in planned
+                     if lane.peer == "forbear" and lane.scenario["group"] == "main"})
     order = {lane.name: k for k, lane in enumerate(planned)}
     results.sort(key=lambda r: order["%s-%s-%s-%d" % (r["scenario"], r["protocol"], r["peer"], r["run"])])
     return finish({
@@ -197,6 +199,7 @@ def main(argv):
         "not_run": missing,
         "failed": failed,
         "scenarios": [s for s in scenarios if s["name"] in used],
+        "simulated": runner.simulated(played) if played else [],
         "lanes": results,
     }, args.out)
 

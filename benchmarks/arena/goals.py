@@ -26,6 +26,11 @@ BUCKETS = [
 # The same where the workers could do more than the limit lets through.
 BINDING = [("x_ideal", 0.50, 1.12)]
 
+# The simulator is to say the same of these: within so many sends, and such a part of × ideal.
+SIMULATED = ("S2", "S3", "S5")
+SIMULATED_WASTED = 3
+SIMULATED_X_IDEAL = 0.05
+
 WORDS = {
     "wasted": "wasted",
     "x_ideal": "× ideal",

@@ -68,11 +68,18 @@ def describe(peer):
 
 
 class Runner:
-    def __init__(self, provider, oracle, forbear, out):
+    def __init__(self, provider, oracle, forbear, simulate, out):
         self._provider, self._oracle, self._forbear, self._out = provider, oracle, forbear, out
+        self._simulate = simulate
 
     def scenarios(self):
         return json.loads(subprocess.run([self._provider, "--list"], capture_output=True, check=True).stdout)
+
+    def simulated(self, names):
+        """What the simulator says of these scenarios: [{scenario, protocol, wasted, x_ideal, …}]."""
+        command = [self._simulate, "--json", "--runs", "50"] + [x for name in names for x in ("--scenario", name)]
+        done = subprocess.run(command, capture_output=True, check=True, timeout=300)
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
     def _commands(self, lane, where, folder):
         """[(command, the file that it writes)], one for each process."""

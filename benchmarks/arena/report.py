@@ -190,6 +190,30 @@ def variant_rows(results):
     return rows
 
 
+# ---- beside the simulator
+
+SIMULATED_COLUMNS = ["scenario", "wasted", "simulated", "× ideal", "simulated", "agree"]
+
+
+def simulated_rows(results):
+    """Forbear's medians beside those of the simulator. Scenarios that are to agree say whether they do."""
+    simulated = {(s["scenario"], s["protocol"]): s for s in results.get("simulated", [])}
+    rows = []
+    for crowd in crowds(results, "main"):
+        other = simulated.get((crowd.scenario["name"], crowd.protocol))
+        ours = crowd.peers.get("forbear")
+        if other is None or ours is None or median(ours, "x_ideal") is None:
+            continue
+        wasted, x_ideal = median(ours, "wasted"), median(ours, "x_ideal")
+        agree = (abs(wasted - other["wasted"]) <= goals.SIMULATED_WASTED and
+                 abs(x_ideal / other["x_ideal"] - 1) <= goals.SIMULATED_X_IDEAL)
+        must = crowd.scenario["name"] in goals.SIMULATED
+        rows.append(["%s %s" % (crowd.scenario["name"], crowd.protocol), number(wasted), number(other["wasted"]),
+                     number(x_ideal, 3), number(other["x_ideal"], 3),
+                     ("yes" if agree else "no") + ("" if agree or not must else ", MISSED")])
+    return rows
+
+
 # ---- the bench itself
 
 
@@ -290,6 +314,11 @@ def text(results):
     if variants:
         out += ["", "Variants: Forbear, and plain full-jitter backoff"]
         out.append(table(VARIANT_COLUMNS, variants))
+    simulated = simulated_rows(results)
+    if simulated:
+        out += ["", "Forbear here, and in the simulator (./dev simulate): medians; within %d sends and %d %%" %
+                (goals.SIMULATED_WASTED, 100 * goals.SIMULATED_X_IDEAL)]
+        out.append(table(SIMULATED_COLUMNS, simulated))
     out += ["", "How far this may be believed"]
     out += ["  %s: %s" % error for error in errors(results)]
     out += ["  " + sentence for sentence in caveats(results)]
@@ -415,6 +444,13 @@ def page(results):
         out += ["<h2>Forbear against its goals</h2>", table_of_goals]
     out += [_crowd(crowd) for crowd in main]
     out += _buckets(results) + _variants(results)
+    simulated = simulated_rows(results)
+    if simulated:
+        out += [
+            "<h2 id=simulated>Here, and in the simulator</h2><p class=soft>Medians. Virtual time has neither sockets nor "
+            "threads: where both agree, it is the decisions that are measured.</p>",
+            _table(SIMULATED_COLUMNS, [_escape(line) for line in simulated])
+        ]
     out += ["<h2>Clients</h2>", _table(["client", "versions", "settings"], [
         _escape([peer, ", ".join("%s %s" % item for item in d["versions"].items()), d["settings"]])
         for peer, d in sorted(results["described"].items())

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The arena's programs together: a short scenario, played for real.
 
-    lanes_test.py PROVIDER ORACLE FORBEAR
+    lanes_test.py PROVIDER ORACLE FORBEAR SIMULATE
 """
 import json
 import os
@@ -15,8 +15,9 @@ sys.path.insert(0, os.path.join(ROOT, "benchmarks", "arena"))
 
 import analysis  # pylint: disable=wrong-import-position
 import lanes  # pylint: disable=wrong-import-position
+import report  # pylint: disable=wrong-import-position
 
-PROVIDER, ORACLE, FORBEAR = (os.path.abspath(path) for path in sys.argv[1:4])
+PROVIDER, ORACLE, FORBEAR, SIMULATE = (os.path.abspath(path) for path in sys.argv[1:5])
 
 
 class LanesTest(unittest.TestCase):
@@ -25,7 +26,7 @@ class LanesTest(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = folder.name
-        self.runner = lanes.Runner(PROVIDER, ORACLE, FORBEAR, self.folder)
+        self.runner = lanes.Runner(PROVIDER, ORACLE, FORBEAR, SIMULATE, self.folder)
         self.scenarios = {scenario["name"]: scenario for scenario in self.runner.scenarios()}
 
     def play(self, peer, protocol):
@@ -48,6 +49,21 @@ class LanesTest(unittest.TestCase):
             self.assertEqual(figures["sends"], 100 + figures["wasted"])
             self.assertGreaterEqual(figures["wasted"], 3)
             self.assertTrue(figures["consistent"])
+
+    def test_the_simulator_plays_the_same_scenarios(self):
+        simulated = self.runner.simulated(["S1", "S3"])
+        self.assertEqual([(s["scenario"], s["protocol"]) for s in simulated],
+                         [("S1", "http"), ("S3", "http"), ("S3", "grpc")])
+        results = {
+            "scenarios": [self.scenarios["S1"]],
+            "lanes": [self.play("forbear", "http")],
+            "simulated": simulated
+        }
+        rows = report.simulated_rows(results)
+        self.assertEqual([(r[0], r[5]) for r in rows], [("S1 http", "yes")])
+        # It can say no.
+        simulated[0]["wasted"] += 10
+        self.assertEqual(report.simulated_rows(results)[0][5], "no")
 
     def test_a_provider_ends_by_itself(self):
         door = os.path.join(self.folder, "door.jsonl")
