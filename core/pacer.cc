@@ -301,13 +301,12 @@ void Pacer::AfterFirst() {
   growth.seconds = std::max(growth.seconds, wait / 4);
   // Half of it at once, for the bucket has filled up meanwhile; but no more than came
   // in such a time. (A wait to the next token does not fill a bucket.)
+  const bool fills = wait >= kFills;
   const int64_t volley =
-      wait < kFills
-          ? 0
-          : static_cast<int64_t>(n / 2 * std::min(1.0, wait / length));
+      fills ? static_cast<int64_t>(n / 2 * std::min(1.0, wait / length)) : 0;
   double pace = n / std::max(wait, std::min(length, 1.0));
   // A wait that is told so precisely is that for the next token.
-  if (is_told_ && wait < kFills) pace = std::min(pace, kPerWait / wait);
+  if (is_told_ && !fills) pace = std::min(pace, kPerWait / wait);
   pace_.Search(pace, growth, volley);
 }
 

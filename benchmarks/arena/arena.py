@@ -49,10 +49,13 @@ def parse(argv):
     parser.add_argument("--out", metavar="DIR", help="where results go (default: arena-out below TMPDIR, or /tmp)")
     parser.add_argument("--list", action="store_true", help="print scenarios and clients, and do nothing")
     parser.add_argument("--render", metavar="FILE", help="print and draw an earlier results.json again")
+    parser.add_argument("--picture", metavar="FILE", help="with --render and one --scenario: its timelines as SVG")
     parser.add_argument("--bin", required=True, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if not 1 <= args.runs <= 9:
         parser.error("--runs must be from 1 to 9")
+    if args.picture and not (args.render and len(args.scenario or []) == 1):
+        parser.error("--picture needs --render and one --scenario")
     if args.out is None:
         args.out = os.path.join(os.environ.get("TMPDIR", "/tmp"), "arena-out")
     return args
@@ -139,7 +142,16 @@ def main(argv):
     os.makedirs(args.out, exist_ok=True)
     if args.render:
         with open(args.render, encoding="utf-8") as file:
-            return finish(json.load(file), args.out)
+            results = json.load(file)
+        if args.picture is None:
+            return finish(results, args.out)
+        drawn = report.picture(results, args.scenario[0])
+        if drawn is None:
+            print("./dev arena: %s was not played" % args.scenario[0], file=sys.stderr)
+            return 2
+        with open(args.picture, "w", encoding="utf-8") as file:
+            file.write(drawn)
+        return 0
     runner = lanes.Runner(
         os.path.join(args.bin, "benchmarks/arena/provider"), os.path.join(args.bin, "benchmarks/arena/oracle"),
         os.path.join(args.bin, "tools/forbear"), os.path.join(args.bin, "benchmarks/simulator/simulate"), args.out)

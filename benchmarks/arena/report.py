@@ -333,13 +333,7 @@ def text(results):
 
 # ---- for a browser
 
-_STYLE = """
-:root { color-scheme: light dark;
-  --bg: #ffffff; --fg: #1c2024; --soft: #5b6570; --line: #d5dae0; --panel: #f6f8fa;
-  --ok: #2a78b8; --refused: #d1451b; --failed: #8250c4; --good: #1a7f37; --bad: #b32a1a; }
-@media (prefers-color-scheme: dark) { :root {
-  --bg: #14171b; --fg: #e6e9ec; --soft: #98a2ad; --line: #343b44; --panel: #1c2127;
-  --ok: #58a6e8; --refused: #ff7b54; --failed: #b491f0; --good: #56c271; --bad: #ff8272; } }
+_STYLE = timeline.COLOURS + """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1080px; padding: 24px 16px 64px; background: var(--bg); color: var(--fg);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
@@ -456,6 +450,14 @@ def page(results):
         for peer, d in sorted(results["described"].items())
     ], left=(1, 2))]
     return "\n".join(out) + "</body></html>\n"
+
+
+def picture(results, name):
+    """The timelines of that scenario, over the first protocol that was played, as a file of its own. None: not played."""
+    for crowd in crowds(results, "main"):
+        if crowd.scenario["name"] == name:
+            return timeline.alone(crowd.scenario, [(p, shown(crowd.lanes[p])) for p in crowd.peers])
+    return None
 
 
 def _buckets(results):

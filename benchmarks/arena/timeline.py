@@ -13,6 +13,15 @@ STRIP, GAP, TOP, BOTTOM = 46, 14, 30, 40
 KINDS = ("ok", "refused", "failed")
 WORDS = {"ok": "answered", "refused": "refused", "failed": "failed (error, reset, no answer)"}
 
+COLOURS = """
+:root { color-scheme: light dark;
+  --bg: #ffffff; --fg: #1c2024; --soft: #5b6570; --line: #d5dae0; --panel: #f6f8fa;
+  --ok: #2a78b8; --refused: #d1451b; --failed: #8250c4; --good: #1a7f37; --bad: #b32a1a; }
+@media (prefers-color-scheme: dark) { :root {
+  --bg: #14171b; --fg: #e6e9ec; --soft: #98a2ad; --line: #343b44; --panel: #1c2127;
+  --ok: #58a6e8; --refused: #ff7b54; --failed: #b491f0; --good: #56c271; --bad: #ff8272; } }
+"""
+
 STYLE = """
 svg text { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: var(--fg); }
 svg text.soft { fill: var(--soft); font-size: 11px; } svg text.own { font-weight: 700; }
@@ -146,6 +155,14 @@ def draw(scenario, rows):
     x = LEFT + plot * scenario["ideal_s"] / seconds
     out.append('<line class="ideal" x1="%.1f" y1="%d" x2="%.1f" y2="%d"/>' % (x, TOP - 4, x, bottom + 4))
     return "\n".join(out) + "</svg>"
+
+
+def alone(scenario, rows):
+    """As draw, but a file that needs nothing else."""
+    drawn = draw(scenario, rows)
+    end = drawn.index(">") + 1
+    head = drawn[:end].replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
+    return "%s\n<style>%s%s svg { background: var(--bg); }</style>\n%s\n" % (head, COLOURS, STYLE, drawn[end:])
 
 
 def _is_cut(lanes, highest):

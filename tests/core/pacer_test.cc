@@ -713,6 +713,76 @@ TEST(PacerTest, ABlipIsNoLimit) {
 
 // 200 in two seconds: half of them would be more than came in the half second that
 // the server asks for.
+// Ten calls in a tenth of a second, and then a refusal.
+std::optional<double> FirstPace(std::optional<absl::Duration> wait) {
+  Pacer p;
+  std::vector<Pacer::Permit> permits;
+  for (int i = 0; i <= 10; ++i) permits.push_back(p.OnSend(At(0.01 * i)));
+  for (int i = 0; i < 10; ++i) p.OnAdmitted(permits[i], {}, At(0.11));
+  p.OnRefused(permits[10], wait, At(0.12));
+  const MonotonicTime confirms = p.Earliest(At(0.12), At(0.12), 0);
+  const Pacer::Permit m = p.OnSend(confirms);
+  p.OnAdmitted(m, {}, confirms + absl::Milliseconds(10));
+  return p.RateAt(confirms + absl::Milliseconds(10));
+}
+
+TEST(PacerTest, APreciseWaitIsThatForTheNextToken) {
+  // Twice that rate: 2 / 0.053.
+  EXPECT_NEAR(*FirstPace(absl::Milliseconds(30)), 2 / 0.053, 0.2);
+  // Of the server's rate our own wait says nothing.
+  EXPECT_GT(*FirstPace(std::nullopt), 30);
+  EXPECT_GT(*FirstPace(absl::ZeroDuration()), 30);
+}
+
+// One that knows its rate to a hundredth stays with it; another, to whom nobody else
+// has come for a while, looks again after a second.
+TEST(PacerTest, WhoKnowsLittleLooksAgainSoon) {
+  const auto pace_after = [](int refused) {
+    Pacer p;
+    MonotonicTime now = At(1);
+    std::vector<Pacer::Permit> out;
+    const auto send = [&](double after) {
+      now = Later(now + absl::Seconds(after), p.Earliest(now, now, 0));
+      out.push_back(p.OnSend(now));
+    };
+    const auto admit = [&] {
+      p.OnAdmitted(out.back(), {}, now + absl::Milliseconds(5));
+      out.pop_back();
+    };
+    const auto refuse = [&](int times) {
+      for (int i = 1; i < times; ++i) out.push_back(p.OnSend(now));
+      for (const Pacer::Permit& m : out) {
+        p.OnRefused(m, absl::Seconds(1), now + absl::Milliseconds(5));
+      }
+      out.clear();
+    };
+    // Two lessons of a few calls each.
+    for (int lesson = 0; lesson < 3; ++lesson) {
+      for (int i = 0; i < 6; ++i) {
+        send(0.1);
+        admit();
+      }
+      send(0.1);
+      refuse(refused);
+    }
+    send(0);
+    admit();
+    const double learned = p.limit().rate();
+    EXPECT_GT(learned, 0);
+    EXPECT_GT(p.limit().doubt(), 0.05 * learned);
+    // Callers use the pace for six seconds.
+    const MonotonicTime end = now + absl::Seconds(6);
+    while (now < end) {
+      send(0);
+      admit();
+    }
+    return *p.RateAt(now) / learned;
+  };
+  EXPECT_GT(pace_after(1), 1.5);
+  // Each look costs as many sends as the last one did.
+  EXPECT_LT(pace_after(6), 1.2);
+}
+
 TEST(PacerTest, NoMoreLeaveAtOnceThanCameInSuchATime) {
   Pacer p = Known(At(0));
   MonotonicTime now = At(0);
