@@ -99,7 +99,6 @@ class LightExecution {
   ABSL_ATTRIBUTE_ALWAYS_INLINE void OnAttemptDone(int n, const Outcome& outcome,
                                                   MonotonicTime now) {
     if (stage_ == Stage::kSent && n == 1 && outcome.kind == ErrorKind::kOk &&
-        !outcome.pushback &&
         shared_->TryGoodEnd(permit_, head_.has_value(), now, &wakes_)) {
       stage_ = Stage::kEnding;
       outcome_.emplace(outcome);

@@ -275,10 +275,10 @@ bool RateLimiter::Return(const Permit& permit, MonotonicTime now) {
 
 bool RateLimiter::SettleAs(const Permit& permit, const Cost& used,
                            MonotonicTime now) {
-  if (permit.number == 0) return false;
   bool sooner = false;
   bool owes = false;
   for (Limit& limit : limits_) {
+    // Of before it, or of nothing: 0.
     if (permit.number <= limit.born) continue;
     const int64_t before = UnitsOf(limit.options.unit, permit.cost);
     const int64_t after = UnitsOf(limit.options.unit, used);

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "core/call_names.h"
 #include "core/outcome.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
@@ -132,6 +133,12 @@ TEST(CallRecordTest, EqualIfEveryFieldIs) {
   refused.verdict = Verdict::kRefuse;
   EXPECT_TRUE(asked == asked);
   EXPECT_FALSE(asked == refused);
+  EXPECT_TRUE(differs([](CallRecord* o) { o->events.emplace_back(); }));
+  const EventRecord sent = {EventRecord::What::kSent, 1, At(10)};
+  EXPECT_TRUE(sent == sent);
+  EXPECT_FALSE(sent == (EventRecord{EventRecord::What::kEnd, 1, At(10)}));
+  EXPECT_FALSE(sent == (EventRecord{EventRecord::What::kSent, 2, At(10)}));
+  EXPECT_FALSE(sent == (EventRecord{EventRecord::What::kSent, 1, At(11)}));
 }
 
 TEST(CallRecordTest, NamesAreStable) {
@@ -165,6 +172,21 @@ TEST(CallRecordTest, NamesThatMayHoldSecretsAreHidden) {
         "example.com#token=secret", "@", "?", "#"}) {
     EXPECT_EQ(NameForRecord(name), "(hidden)");
   }
+  // Whichever of the two it stands in.
+  const CallNames names("a@b", "GET /?key=secret", "default");
+  EXPECT_EQ(names.target(), "(hidden)");
+  EXPECT_EQ(names.method(), "(hidden)");
+  EXPECT_EQ(names.policy(), "default");
+}
+
+TEST(CallNamesTest, EqualByAllOfTheirTexts) {
+  const CallNames names("a", "b", "c");
+  EXPECT_TRUE(names == CallNames("a", "b", "c"));
+  EXPECT_TRUE(names != CallNames("x", "b", "c"));
+  EXPECT_TRUE(names != CallNames("a", "x", "c"));
+  EXPECT_TRUE(names != CallNames("a", "b", "x"));
+  EXPECT_TRUE(names != CallNames());
+  EXPECT_TRUE(CallNames() == CallNames("", "", ""));
 }
 
 }  // namespace

@@ -473,6 +473,41 @@ TEST(CircuitBreakerTest, ThrottledProvesLifeInHalfOpenAndIsNoFailureInClosed) {
   EXPECT_EQ(b.state(), State::kClosed);
 }
 
+// Calm: what a success changes is the window, and nothing else.
+TEST(CircuitBreakerTest, IsCalmWhenASuccessChangesNothingButTheWindow) {
+  const auto report = [](CircuitBreaker* b, Result result, double now) {
+    Permit p;
+    ASSERT_TRUE(b->Acquire(At(now), &p));
+    b->Report(p, result, At(now), 0);
+  };
+  CircuitBreaker b(BreakerOptions{}, At(0));
+  EXPECT_FALSE(b.IsCalm());  // the first answer is one to remember
+  report(&b, Result::kSuccess, 0);
+  EXPECT_TRUE(b.IsCalm());
+  report(&b, Result::kFailure, 0);
+  EXPECT_FALSE(b.IsCalm());  // it would end a run
+  report(&b, Result::kSuccess, 0);
+  EXPECT_TRUE(b.IsCalm());
+  b.ReportCalm(5);
+  EXPECT_EQ(b.window().total(), 8);
+  EXPECT_EQ(b.window().failures(), 1);
+  b.Force(Forced::kOpen, At(1));
+  EXPECT_FALSE(b.IsCalm());
+
+  // Every success may be a slow one.
+  BreakerOptions slow;
+  slow.slow_call = absl::Seconds(1);
+  CircuitBreaker s(slow, At(0));
+  report(&s, Result::kSuccess, 0);
+  EXPECT_FALSE(s.IsCalm());
+
+  // Off, it looks at nothing.
+  BreakerOptions off;
+  off.enabled = false;
+  CircuitBreaker o(off, At(0));
+  EXPECT_TRUE(o.IsCalm());
+}
+
 TEST(CircuitBreakerTest, NeutralFreesTheProbesSlot) {
   CircuitBreaker b(BreakerOptions{}, At(0));
   Permit p;

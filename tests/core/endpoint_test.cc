@@ -311,6 +311,59 @@ TEST(EndpointTest, RandomFaultsAreFoundOut) {
   EXPECT_GT(part, 0.88);
 }
 
+// Who confirms is told to wait for less than its lease: the head has a new time, as
+// soon as the answer's head is there.
+TEST(EndpointTest, ARefusedConfirmingCallerTellsTheHead) {
+  EndpointOptions o;
+  o.breaker.enabled = false;
+  Endpoint e(o, At(0));
+  Done(&e, Ask(&e, 1, 0), Failed(absl::Seconds(1)), 0);
+  const Endpoint::Answer confirms = Ask(&e, 2, 1.1);
+  ASSERT_EQ(confirms.verdict, Verdict::kGo);
+  const Endpoint::Answer waits = Ask(&e, 3, 1.1);
+  ASSERT_EQ(waits.verdict, Verdict::kWait);
+  EXPECT_EQ(waits.until, At(2.1));
+  WakeList wakes;
+  e.OnAnswerHead(confirms.permit, Failed(absl::Seconds(0.5)), At(1.2), &wakes);
+  EXPECT_EQ(wakes.size(), 1u);
+  EXPECT_EQ(Ask(&e, 3, 1.2).until, e.pacer().gate_until());
+  EXPECT_LT(e.pacer().gate_until(), At(2));
+}
+
+// What was found out to be faults is not asked again for a minute.
+TEST(EndpointTest, FaultsThatWereFoundOutAreFaultsForAMinute) {
+  Shedding run;
+  for (int i = 0; i < 3; ++i) run.Shed();
+  double found = 0;
+  for (uint64_t drawn = 0; found == 0 && run.now < 60;) {
+    run.now += 0.002;
+    const Endpoint::Answer a = Ask(&run.e, ++run.id, run.now);
+    if (a.verdict != Verdict::kGo) {
+      WakeList wakes;
+      run.e.Leave({At(0), run.id}, &wakes);
+      continue;
+    }
+    const bool known = run.e.pacer().limit().known();
+    const bool shed = UnitRandom(1, drawn++) < 0.05;
+    Outcome o = shed ? Failed() : testing::OkOutcome();
+    o.shed = shed;
+    Done(&run.e, a, o, run.now);
+    if (known && !run.e.pacer().limit().known()) found = run.now;
+  }
+  // Sooner than they have to be shown again anyway.
+  ASSERT_GT(found, 0);
+  ASSERT_LT(found, 30);
+  while (run.now < found + 59) {
+    for (int i = 0; i < 4; ++i) run.Shed();
+    EXPECT_FALSE(run.Gated()) << run.now - found;
+    run.Good();
+    run.now += 5;
+  }
+  run.now = found + 61;
+  for (int i = 0; i < 3; ++i) run.Shed();
+  EXPECT_TRUE(run.Gated());
+}
+
 TEST(EndpointTest, WhoWaitsForAnOpenBreakerWaitsForASecondAtMost) {
   for (const bool pacing : {true, false}) {
     EndpointOptions o;

@@ -1,5 +1,7 @@
 // Execution on the edges that no twin varies: a deadline that is now, waits that
 // are just believed, fractions of a nanosecond, a driver that goes away.
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -12,6 +14,7 @@
 #include "core/execution.h"
 #include "core/outcome.h"
 #include "core/quota.h"
+#include "core/rate_limiter.h"
 #include "core/retry_policy.h"
 #include "core/shared_state.h"
 #include "core/stop_reason.h"
@@ -194,6 +197,58 @@ TEST_F(ExecutionEdgesTest, ADroppedCallTellsTheNext) {
   EXPECT_EQ(waiter->woken, 0);
   first.reset();
   EXPECT_EQ(waiter->woken, 1);
+}
+
+// What no driver has heard of was never sent, and took nothing of a limit.
+TEST_F(ExecutionEdgesTest, WhatWasNeverSentTakesNothingOfALimit) {
+  QuotaOptions limited;
+  limited.limits = {{"rph", LimitUnit::kRequests, 10, absl::Hours(1)}};
+  for (const bool cancelled : {true, false}) {
+    for (const bool sent : {true, false}) {
+      Guarded<Quota, NoMutex> quota(limited);
+      Guarded<Endpoint, NoMutex> endpoint(EndpointOptions{}, At(0));
+      BasicSharedState<NoMutex> shared(&quota, &endpoint);
+      const auto left = [&] {
+        return quota.alone().limiter()->LevelOf(0, At(0)).left;
+      };
+      auto call = std::make_unique<Execution>(CallSpec{}, &options_, &shared,
+                                              std::make_shared<Counted>());
+      call->Begin(At(0));
+      ASSERT_EQ(left(), 9);
+      Action action;
+      if (sent) {
+        ASSERT_TRUE(call->NextAction(&action));
+      }
+      if (cancelled) call->OnCancel(At(0));
+      call.reset();
+      EXPECT_EQ(left(), sent ? 9 : 10) << "cancelled " << cancelled;
+    }
+  }
+}
+
+// Of a call that may hedge, and that is told a hundred times to wait a bit longer,
+// each of its questions is an event.
+TEST_F(ExecutionEdgesTest, EventsAreBounded) {
+  options_.hedge.enabled = true;
+  CallSpec spec;
+  spec.deadline = At(1000);
+  spec.idempotent = true;
+  spec.max_in_flight = 2;
+  Execution call(spec, &options_, &shared_, std::make_shared<Counted>());
+  shared_.answer.verdict = Verdict::kWait;
+  shared_.answer.until = At(0);
+  call.Begin(At(0));
+  const std::vector<EventRecord>& events = call.record().events;
+  ASSERT_EQ(events.size(), 1u);
+  constexpr auto kMost = static_cast<size_t>(CallRecord::kMaxEvents);
+  for (size_t i = 1; i < kMost + 10; ++i) {
+    shared_.answer.until = At(static_cast<double>(i));
+    call.OnWake(At(0.001 * static_cast<double>(i)));
+    ASSERT_EQ(events.size(), std::min(i + 1, kMost));
+  }
+  // The first ones.
+  EXPECT_EQ(events.front().at, At(0));
+  EXPECT_EQ(events.back().at, At(0.001 * static_cast<double>(kMost - 1)));
 }
 
 }  // namespace

@@ -1387,6 +1387,82 @@ TEST(ExecutionTest, DroppedCallGivesBackWhatItHolds) {
   }
 }
 
+// Likewise with a hedge, which is paid from a budget of its own.
+TEST(ExecutionTest, DroppedCallGivesBackTheHedgeThatWasNotSent) {
+  const auto waiter = std::make_shared<NoWaiter>();
+  RetryOptions retry;
+  retry.hedge.enabled = true;
+  retry.hedge.delay = kHedge;
+  CallSpec spec;
+  spec.idempotent = true;
+  spec.max_in_flight = 2;
+  const MonotonicTime now = MonotonicTime::FromNanos(1000);
+  for (const bool sent : {false, true}) {
+    Model model(100);
+    {
+      Execution call(spec, &retry, &model, waiter);
+      call.Begin(now);
+      Action action;
+      while (call.NextAction(&action)) {
+      }
+      call.OnTimer(now + kHedge);
+      ASSERT_EQ(call.record().total_attempts, 2);
+      EXPECT_EQ(model.hedges_left, 1);
+      if (sent) {
+        ASSERT_TRUE(call.NextAction(&action));
+      }
+    }
+    EXPECT_EQ(model.out, 0) << sent;
+    EXPECT_EQ(model.hedges_left, sent ? 1 : 2);
+  }
+}
+
+// A call without a failure earns a token, hedged or not; one that was retried gets
+// back what its last retry cost.
+TEST(ExecutionTest, WhatASuccessBringsTheBudget) {
+  const auto waiter = std::make_shared<NoWaiter>();
+  RetryOptions retry;
+  retry.backoff.initial = absl::ZeroDuration();
+  retry.hedge.delay = kHedge;
+  CallSpec spec;
+  spec.idempotent = true;
+  spec.max_in_flight = 2;
+  Outcome failed;
+  failed.kind = ErrorKind::kTransient;
+  const MonotonicTime now = MonotonicTime::FromNanos(1000);
+  for (const bool hedged : {false, true}) {
+    for (const bool fails : {false, true}) {
+      retry.hedge.enabled = hedged;
+      Model model(100);
+      model.level = 50;
+      Execution call(spec, &retry, &model, waiter);
+      call.Begin(now);
+      Action action;
+      const auto drain = [&] {
+        while (call.NextAction(&action)) {
+        }
+      };
+      drain();
+      if (fails) {
+        call.OnAttemptDone(1, failed, now);
+        drain();
+        call.OnTimer(now);
+        drain();
+        ASSERT_EQ(model.level, 50 - 14);
+      }
+      if (hedged) {
+        call.OnTimer(now + kHedge);
+        drain();
+      }
+      const int last = call.record().total_attempts;
+      ASSERT_EQ(last, 1 + (hedged ? 1 : 0) + (fails ? 1 : 0));
+      call.OnAttemptDone(last, Outcome(), now + kHedge);
+      ASSERT_EQ(call.record().stop_reason, StopReason::kSuccess);
+      EXPECT_EQ(model.level, fails ? 50 : 51) << "hedged " << hedged;
+    }
+  }
+}
+
 // call_timeout is a deadline from the beginning, unless there is a sooner one.
 TEST(ExecutionTest, ACallsTimeIsADeadline) {
   const auto waiter = std::make_shared<NoWaiter>();

@@ -322,6 +322,69 @@ TEST(LightExecutionTest, IsTheSameMachine) {
   EXPECT_LT(part, 0.9);
 }
 
+// A call that went by the lanes, and has ended well.
+class EndedLightly : public ::testing::Test {
+ protected:
+  EndedLightly() {
+    for (uint64_t i = 0; i < 30; ++i) {
+      LightExecution* const call = Start(i);
+      call->OnAttemptDone(1, Outcome(), now_);
+    }
+    EXPECT_TRUE(world_.quota().lane().is_open());
+    EXPECT_TRUE(world_.endpoint().lane().is_open());
+  }
+  LightExecution* Start(uint64_t id) {
+    CallSpec spec;
+    spec.call_id = id;
+    spec.idempotent = true;
+    LightExecution* const call = world_.Add(spec)->machine.get();
+    call->Begin(now_);
+    Action action;
+    EXPECT_TRUE(call->NextAction(&action));
+    return call;
+  }
+
+  MonotonicTime now_ = MonotonicTime::FromNanos(0);
+  World<LightExecution> world_{Settings(), now_};
+};
+
+// The record says what held when the attempt ended.
+TEST_F(EndedLightly, WhatComesAfterTheEndIsNotOfTheAttempt) {
+  for (const bool before : {false, true}) {
+    LightExecution* const call = Start(100);
+    if (before) call->SetNotReplayable();
+    call->OnAttemptDone(1, Outcome(), now_);
+    if (!before) call->SetNotReplayable();
+    ASSERT_EQ(call->record().attempts.size(), 1u);
+    EXPECT_EQ(call->record().attempts[0].replayable, !before);
+  }
+}
+
+// Those that came from elsewhere, and those of the machine that had to be made.
+TEST_F(EndedLightly, AllWakesAreHandedOver) {
+  LightExecution* const call = Start(100);
+  Outcome refused;
+  refused.kind = ErrorKind::kThrottled;
+  refused.processed = Processed::kNo;
+  refused.pushback = absl::Seconds(1);
+  call->OnAttemptDone(1, refused, now_);
+  ASSERT_EQ(call->phase(), Execution::Phase::kQueued);
+  CallSpec spec;
+  spec.call_id = 101;
+  auto* const next = world_.Add(spec);
+  next->machine->Begin(now_);
+  ASSERT_EQ(next->machine->phase(), Execution::Phase::kQueued);
+  const auto elsewhere = std::make_shared<CountsWakes>();
+  call->TakeWakes();
+  call->AddWakes({elsewhere});
+  call->OnCancel(now_);  // the next one is the first now
+  EXPECT_FALSE(call->no_wakes());
+  for (const auto& waiter : call->TakeWakes()) waiter->Wake();
+  EXPECT_EQ(elsewhere->count, 1);
+  EXPECT_EQ(next->waiter->count, 1);
+  EXPECT_TRUE(call->TakeWakes().empty());
+}
+
 // What passed while nobody looked is there when somebody does.
 TEST(LightExecutionTest, WhatPassedIsCounted) {
   MonotonicTime now = MonotonicTime::FromNanos(0);

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/action.h"
+#include "core/backoff.h"
 #include "core/execution.h"
 #include "core/retry_budget.h"
 #include "core/shared_state.h"
@@ -147,6 +148,9 @@ void Check(const Case& c) {
       // Where chance has a part, at least.
       EXPECT_GE(*action.retry_at - now, *preview.retry_at);
     }
+    // What is refused is no wait.
+    EXPECT_EQ(preview.wait_min, absl::ZeroDuration());
+    EXPECT_EQ(preview.wait_max, absl::ZeroDuration());
     return;
   }
   ASSERT_EQ(action.type, Action::Type::kWaitUntil);
@@ -217,6 +221,57 @@ TEST(PreviewTest, SaysWhatTheExecutionDoes) {
     }
   }
   std::printf("%lld cases\n", static_cast<long long>(cases));
+}
+
+// The limit counts from the call's begin: of five seconds one is left.
+TEST(PreviewTest, WhatHasPassedIsOver) {
+  for (const bool deadline : {true, false}) {
+    for (const double wait : {0.5, 2.0}) {
+      Case c;
+      c.outcome.kind = ErrorKind::kThrottled;
+      c.outcome.processed = Processed::kNo;
+      c.outcome.pushback = absl::Seconds(wait);
+      c.outcome.pushback_source = DelaySource::kRetryAfter;
+      c.facts.elapsed = absl::Seconds(4);
+      if (deadline) {
+        c.facts.deadline = absl::Seconds(5);
+      } else {
+        c.policy.retry.max_elapsed = absl::Seconds(5);
+      }
+      Check(c);
+      EXPECT_EQ(PreviewOf(c.policy, c.facts, c.outcome).retry, wait < 1);
+    }
+  }
+}
+
+// Who is told to slow down waits for the gate, and for nothing of its own.
+TEST(PreviewTest, ThrottledCallsDoNotBackOff) {
+  Case c;
+  c.policy.retry.backoff.initial = absl::Seconds(10);
+  c.policy.retry.backoff.max = absl::Seconds(10);
+  c.policy.retry.backoff.jitter = Jitter::kNone;
+  c.outcome.kind = ErrorKind::kThrottled;
+  c.outcome.processed = Processed::kNo;
+  c.outcome.pushback = absl::Seconds(1);
+  c.outcome.pushback_source = DelaySource::kRetryAfter;
+  Check(c);
+  const Preview p = PreviewOf(c.policy, c.facts, c.outcome);
+  EXPECT_TRUE(p.retry);
+  EXPECT_EQ(p.wait_min, p.gate);
+  EXPECT_EQ(p.wait_max, p.gate);
+  EXPECT_LT(p.gate, absl::Seconds(2));
+}
+
+TEST(PreviewTest, ABudgetThatIsOffCostsNothing) {
+  Policy policy;
+  PreviewFacts facts;
+  facts.idempotent = true;
+  Outcome failed;
+  failed.kind = ErrorKind::kTransient;
+  EXPECT_EQ(PreviewOf(policy, facts, failed).budget_cost, 14);
+  policy.endpoint.budget.enabled = false;
+  EXPECT_TRUE(PreviewOf(policy, facts, failed).retry);
+  EXPECT_EQ(PreviewOf(policy, facts, failed).budget_cost, 0);
 }
 
 TEST(PreviewTest, WhatOthersWouldNotice) {

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "core/cost.h"
 #include "core/outcome.h"
+#include "core/pacer.h"
 #include "core/rate_limiter.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
@@ -426,6 +427,23 @@ TEST_F(QuotaLimitsTest, ReconfigureKeepsWaitersAndLevels) {
   usage.input_tokens = 1000000;
   quota_.Settle(a.permit, usage, At(0), &wakes_);
   EXPECT_EQ(Left(1, 0), 1000);
+}
+
+// Limits are to be asked each time: there is no way past them.
+TEST_F(QuotaLimitsTest, IsNeverCalm) {
+  Quota without{QuotaOptions{}};
+  for (Quota* quota : {&without, &quota_}) {
+    for (int64_t i = 0; i < Pacer::kKnown; ++i) {
+      const auto now = static_cast<double>(i);
+      const Quota::Answer a =
+          quota->Ask({At(now), 1}, Waiter(1), At(now), At(1000), &wakes_);
+      ASSERT_EQ(a.verdict, Verdict::kGo);
+      quota->OnAnswer(a.permit, testing::OkOutcome(), At(now), &wakes_);
+    }
+    EXPECT_EQ(quota->IsCalm(), quota == &without);
+  }
+  without.Reconfigure(Options(), At(1000), &wakes_);
+  EXPECT_FALSE(without.IsCalm());
 }
 
 TEST_F(QuotaLimitsTest, ALimitThatIsNotFullIsNotForgotten) {

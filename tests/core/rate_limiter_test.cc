@@ -340,6 +340,63 @@ TEST(RateLimiterTest, WhatWouldHaveOverflowedDoesNotComeBack) {
   EXPECT_EQ(limiter.LevelOf(0, At(60)).left, 50);
 }
 
+// Of what the answer does not say the estimate stands.
+TEST(RateLimiterTest, WhatIsNotSaidIsAsEstimated) {
+  RateLimiter limiter({Limit(LimitUnit::kInputTokens, 100, absl::Minutes(1)),
+                       Limit(LimitUnit::kOutputTokens, 100, absl::Minutes(1)),
+                       Limit(LimitUnit::kUnits, 100, absl::Minutes(1))});
+  const auto left = [&](size_t i) { return limiter.LevelOf(i, At(0)).left; };
+  Cost cost = Tokens(10, 20);
+  cost.units = 30;
+  Permit p;
+  ASSERT_TRUE(limiter.Acquire(cost, At(0), &p));
+  EXPECT_FALSE(limiter.Settle(p, Usage(), At(0)));
+  EXPECT_EQ(left(0), 90);
+  EXPECT_EQ(left(1), 80);
+  EXPECT_EQ(left(2), 70);
+  Usage usage;
+  usage.input_tokens = 0;
+  EXPECT_TRUE(limiter.Settle(p, usage, At(0)));
+  EXPECT_EQ(left(0), 100);
+  EXPECT_EQ(left(1), 80);
+  EXPECT_EQ(left(2), 70);
+}
+
+// A token a second. What comes back of the first take is no more than the least that
+// was missing since: that is remembered through so many takes.
+TEST(RateLimiterTest, EightMomentsOfLowWaterAreKept) {
+  const auto take = [](RateLimiter* limiter, int64_t tokens, double now) {
+    Permit p;
+    EXPECT_TRUE(limiter->Acquire(Tokens(tokens, 0), At(now), &p));
+    return p;
+  };
+  const auto left_after_return = [](RateLimiter* limiter, const Permit& p,
+                                    double now) {
+    EXPECT_TRUE(limiter->Return(p, At(now)));
+    return limiter->LevelOf(0, At(now)).left;
+  };
+  const std::vector<RateLimitOptions> limits = {
+      Limit(LimitUnit::kTokens, 1, absl::Seconds(1), 1000)};
+  {
+    // 5 are missing when the second leaves, then 15, 25 … 65; and 65 once more,
+    // which is no new moment.
+    RateLimiter limiter(limits);
+    const Permit first = take(&limiter, 100, 0);
+    for (int i = 0; i < 7; ++i) take(&limiter, 10, 95);
+    take(&limiter, 10, 105);
+    ASSERT_EQ(limiter.LevelOf(0, At(105)).left, 925);
+    EXPECT_EQ(left_after_return(&limiter, first, 105), 930);
+  }
+  {
+    // One too many: the closest two become one, not the first and the second.
+    RateLimiter limiter(limits);
+    const Permit first = take(&limiter, 100, 0);
+    for (int i = 0; i < 8; ++i) take(&limiter, 1, 50);
+    ASSERT_EQ(limiter.LevelOf(0, At(50)).left, 942);
+    EXPECT_EQ(left_after_return(&limiter, first, 50), 992);
+  }
+}
+
 TEST(RateLimiterTest, RefusedByOneTakesNothingOfTheOthers) {
   RateLimiter limiter({Limit(LimitUnit::kRequests, 10, absl::Minutes(1)),
                        Limit(LimitUnit::kInputTokens, 100, absl::Minutes(1)),

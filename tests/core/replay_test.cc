@@ -3,6 +3,7 @@
 #include "core/replay.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -251,6 +252,11 @@ TEST(ReplayTest, RefusesWhatIsNotWhole) {
   record.total_attempts = 2;
   EXPECT_EQ(Replay(record, {}).status().code(),
             absl::StatusCode::kFailedPrecondition);
+  // So many events that the last ones may be missing.
+  record.total_attempts = 1;
+  record.events.resize(CallRecord::kMaxEvents);
+  EXPECT_EQ(Replay(record, {}).status().code(),
+            absl::StatusCode::kFailedPrecondition);
 }
 
 class Deaf final : public Waiter {
@@ -344,6 +350,73 @@ TEST(ReplayTest, SaysWhereItParts) {
   EXPECT_NE(status.message().find("at +1s: it asks the budget for a retry"),
             absl::string_view::npos)
       << status;
+}
+
+// A call that hedges: the first attempt fails while the hedge is out; then the hedge
+// does, too. `fixed`: its request could not be sent again by then.
+CallRecord Hedged(const RetryOptions& options, bool fixed) {
+  const MonotonicTime start = MonotonicTime::FromNanos(5);
+  Guarded<Quota, NoMutex> quota(QuotaOptions{});
+  Guarded<Endpoint, NoMutex> endpoint(EndpointOptions{}, start);
+  BasicSharedState<NoMutex> shared(&quota, &endpoint);
+  CallSpec spec;
+  spec.idempotent = true;
+  spec.max_in_flight = 2;
+  Execution call(spec, &options, &shared, std::make_shared<Deaf>());
+  Action action;
+  const auto drain = [&] {
+    while (call.NextAction(&action)) {
+    }
+  };
+  call.Begin(start);
+  drain();
+  call.OnTimer(start + absl::Seconds(1));
+  drain();
+  call.OnAttemptDone(1, TransientOutcome(Processed::kUnknown),
+                     start + absl::Seconds(2));
+  drain();
+  if (fixed) call.SetNotReplayable();
+  call.OnAttemptDone(2, TransientOutcome(Processed::kUnknown),
+                     start + absl::Seconds(3));
+  drain();
+  if (!fixed) call.OnCancel(start + absl::Seconds(3));
+  return call.record();
+}
+
+RetryOptions Hedges() {
+  RetryOptions options;
+  options.max_attempts = 5;
+  options.hedge.enabled = true;
+  options.hedge.delay = absl::Seconds(1);
+  return options;
+}
+
+TEST(ReplayTest, NotReplayableWithAHedge) {
+  const CallRecord record = Hedged(Hedges(), /*fixed=*/true);
+  ASSERT_EQ(record.stop_reason, StopReason::kNotReplayable);
+  ASSERT_EQ(record.total_attempts, 2);
+  EXPECT_TRUE(record.attempts[0].replayable);
+  EXPECT_FALSE(record.attempts[1].replayable);
+  const absl::StatusOr<CallRecord> again = Replay(record, Hedges());
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(*again, record);
+}
+
+// Whether a hedge may go is another question than whether a retry may.
+TEST(ReplayTest, TheAnswerToAnotherQuestionIsNone) {
+  const CallRecord record = Hedged(Hedges(), /*fixed=*/false);
+  ASSERT_EQ(record.dispatches.size(), 2u);
+  ASSERT_TRUE(record.dispatches[1].hedge);
+  ASSERT_EQ(Replay(record, Hedges()).value(), record);
+  for (const size_t i : {0, 1}) {
+    CallRecord other = record;
+    other.dispatches[i].hedge = !other.dispatches[i].hedge;
+    const absl::Status status = Replay(other, Hedges()).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kAborted) << i;
+    EXPECT_NE(status.message().find("it asks for an attempt"),
+              absl::string_view::npos)
+        << status;
+  }
 }
 
 // Says "wait" a hundred times, each time for longer; every answer twice.

@@ -348,6 +348,20 @@ TEST(RetryBudgetTest, GrpcThrottlingKeepsItsProportionOnReload) {
                    {'f', 4.5, false}});
 }
 
+// A retry that costs nothing, of what was never sent, goes also from an empty bucket.
+TEST(RetryBudgetTest, NothingIsAlwaysGranted) {
+  RetryBudget throttles(Throttle(10, 0.1));
+  for (int i = 0; i < 20; ++i) throttles.OnFailure();
+  ASSERT_FALSE(throttles.Withdraw(1));
+  EXPECT_TRUE(throttles.Withdraw(0));
+  BudgetOptions o;
+  o.capacity = o.transient_cost = 14;
+  RetryBudget costs(o);
+  ASSERT_TRUE(costs.Withdraw(14));
+  EXPECT_TRUE(costs.Withdraw(0));
+  EXPECT_EQ(costs.level(), 0);
+}
+
 // smithy-rs `quota_bucket`: a reward of 0.4 makes 0, 0 and 1 whole tokens; one of
 // 2.0 fills up to the brim and no further.
 TEST(RetryBudgetTest, FractionsOfATokenAddUp) {

@@ -232,6 +232,22 @@ TEST(RetryPolicyTest, HugeTimesSaturate) {
   EXPECT_TRUE(EarliestSend(f, a).is_infinite());
 }
 
+// Nothing is left of a wait that nobody believes, its name neither.
+TEST(RetryPolicyTest, GarbageHasNoSource) {
+  Outcome outcome;
+  outcome.kind = ErrorKind::kThrottled;
+  outcome.pushback = absl::Hours(24);
+  outcome.pushback_source = DelaySource::kRetryAfter;
+  EXPECT_FALSE(DropGarbage({}, &outcome));
+  EXPECT_EQ(outcome.pushback, absl::Hours(24));
+  EXPECT_EQ(outcome.pushback_source, DelaySource::kRetryAfter);
+  outcome.pushback = absl::Hours(24) + absl::Nanoseconds(1);
+  EXPECT_TRUE(DropGarbage({}, &outcome));
+  EXPECT_FALSE(outcome.pushback.has_value());
+  EXPECT_EQ(outcome.pushback_source, DelaySource::kNone);
+  EXPECT_FALSE(DropGarbage({}, &outcome));
+}
+
 TEST(RetryPolicyTest, OptionsOutOfRangeAreRefusedWithTheirPath) {
   const auto faults = [](const RetryOptions& o) {
     std::vector<std::string> all;
@@ -266,6 +282,9 @@ TEST(RetryPolicyTest, OptionsOutOfRangeAreRefusedWithTheirPath) {
   o.backoff.multiplier = 0.5;
   EXPECT_EQ(faults(o).find("r.backoff.multiplier is 0.5; it must be 1 … 100"),
             0u);
+  o = RetryOptions();
+  o.hedge.max_hedges = 5;
+  EXPECT_EQ(faults(o), "r.hedge.max_hedges is 5; it must be 1 … 4");
   // The ends of the ranges are in them.
   o = RetryOptions();
   o.max_elapsed = absl::ZeroDuration();

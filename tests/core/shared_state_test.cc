@@ -10,8 +10,11 @@
 #include "core/circuit_breaker.h"
 #include "core/endpoint.h"
 #include "core/outcome.h"
+#include "core/pacer.h"
 #include "core/quota.h"
+#include "core/rate_limiter.h"
 #include "core/retry_policy.h"
+#include "core/stop_reason.h"
 #include "core/time.h"
 #include "core/verdict.h"
 #include "core/wait_queue.h"
@@ -251,6 +254,120 @@ TEST_F(SharedStateTest, AnExhaustedQuotaThatOnlyTheBodyTells) {
          Of(ErrorKind::kQuotaExhausted, absl::Seconds(30)));
   EXPECT_GE(QuotaGate(), At(32));
   EXPECT_EQ(EndpointGate(), MonotonicTime::InfinitePast());
+}
+
+// An estimate of 100 tokens, and an answer that says 30.
+TEST_F(SharedStateTest, WhatAnAnswerUsedIsSettled) {
+  QuotaOptions options;
+  options.limits = {{"tpm", LimitUnit::kTokens, 1000, absl::Hours(1)}};
+  Guarded<Quota, NoMutex> quota{options};
+  BasicSharedState<NoMutex> shared(&quota, &endpoint_);
+  for (const bool head : {true, false}) {
+    const int64_t before = quota.alone().limiter()->LevelOf(0, At(0)).left;
+    WaitPlace place;
+    place.ticket = {At(0), ++calls_};
+    place.cost.input_tokens = 100;
+    DispatchAnswer answer =
+        shared.Dispatch(&place, std::make_shared<Silent>(), At(0), At(1000),
+                        WhenOpen::kWait, &wakes_);
+    ASSERT_EQ(answer.verdict, Verdict::kGo);
+    ASSERT_EQ(quota.alone().limiter()->LevelOf(0, At(0)).left, before - 100);
+    Outcome good = Of(ErrorKind::kOk);
+    if (head) shared.OnAnswerHead(&answer.permit, good, At(0), &wakes_);
+    good.usage.input_tokens = 30;
+    shared.OnAttemptDone(&answer.permit, good, At(0), 0, &wakes_);
+    EXPECT_EQ(quota.alone().limiter()->LevelOf(0, At(0)).left, before - 30);
+  }
+}
+
+class SharedHedgesTest : public SharedStateTest {
+ protected:
+  DispatchAnswer Hedge(double now) {
+    WaitPlace place;
+    place.ticket = {At(0), ++calls_};
+    return shared_.DispatchHedge(place, At(now), &wakes_);
+  }
+  double Left() { return endpoint_.alone().hedge_budget().level(); }
+};
+
+TEST_F(SharedHedgesTest, EachIsPaidAndComesBackIfItWasNotSent) {
+  const double all = Left();
+  EXPECT_EQ(Hedge(0).verdict, Verdict::kGo);
+  EXPECT_EQ(Left(), all - 1);
+  shared_.ReturnHedge();
+  EXPECT_EQ(Left(), all);
+}
+
+// Behind a gate it is refused, and the next one can be paid.
+TEST_F(SharedHedgesTest, WhatMayNotGoCostsNothing) {
+  const Outcome refused = Of(ErrorKind::kThrottled, absl::Seconds(50));
+  Answer(refused, refused);
+  const double all = Left();
+  for (int i = 0; i < 100; ++i) {
+    const DispatchAnswer answer = Hedge(3);
+    ASSERT_EQ(answer.verdict, Verdict::kRefuse);
+    ASSERT_EQ(answer.holder, Holder::kQuota);
+  }
+  EXPECT_GE(Left(), all);
+}
+
+// As many as there are in a full bucket; and then one for so many calls.
+TEST_F(SharedHedgesTest, WithoutABudgetThereIsNone) {
+  EndpointOptions options;
+  options.pacing = false;
+  options.hedge_budget.burst = 2;
+  options.hedge_budget.ratio = 0.5;
+  options.hedge_budget.per_second = 0;
+  endpoint_->Reconfigure(options, At(0), &wakes_);
+  while (endpoint_.alone().hedge_budget().Withdraw(At(0))) {
+  }
+  DispatchAnswer answer = Hedge(0);
+  EXPECT_EQ(answer.verdict, Verdict::kRefuse);
+  EXPECT_EQ(answer.reason, StopReason::kBudgetExhausted);
+  EXPECT_EQ(answer.holder, Holder::kEndpoint);
+  EXPECT_TRUE(quota_.alone().IsIdle(At(0))) << "nothing was sent";
+  shared_.CountForHedges(At(0));
+  EXPECT_EQ(Hedge(0).verdict, Verdict::kRefuse);
+  shared_.CountForHedges(At(0));
+  EXPECT_EQ(Hedge(0).verdict, Verdict::kGo);
+  EXPECT_EQ(Hedge(0).verdict, Verdict::kRefuse);
+}
+
+// While an endpoint is calm it counts a good head when the answer ends. It does so
+// also if it is not calm any more by then: good answers in between make 503s faults.
+TEST_F(SharedStateTest, AGoodHeadCountsAtTheEndWhateverHappensMeanwhile) {
+  for (const bool good : {true, false}) {
+    Guarded<Quota, NoMutex> quota{QuotaOptions{}};
+    Guarded<Endpoint, NoMutex> endpoint{EndpointOptions{}, At(0)};
+    BasicSharedState<NoMutex> shared(&quota, &endpoint);
+    const auto send = [&](double now) {
+      WaitPlace place;
+      place.ticket = {At(now), ++calls_};
+      const DispatchAnswer answer =
+          shared.Dispatch(&place, std::make_shared<Silent>(), At(now), At(1000),
+                          WhenOpen::kWait, &wakes_);
+      EXPECT_EQ(answer.verdict, Verdict::kGo);
+      return answer.permit;
+    };
+    const auto call = [&](const Outcome& outcome, double now) {
+      AttemptPermit permit = send(now);
+      shared.OnAttemptDone(&permit, outcome, At(now), 0, &wakes_);
+    };
+    for (int64_t i = 0; i < Pacer::kKnown; ++i) call(Of(ErrorKind::kOk), 0);
+    ASSERT_TRUE(endpoint.lane().is_open());
+    Outcome busy = Of(ErrorKind::kTransient);
+    busy.shed = true;
+    AttemptPermit permit = send(1);
+    if (good) shared.OnAnswerHead(&permit, Of(ErrorKind::kOk), At(1), &wakes_);
+    EXPECT_FALSE(permit.endpoint_head_seen);
+    call(busy, 1.1);
+    call(busy, 1.2);
+    // After its head the answer may also break off.
+    Outcome broken = Of(ErrorKind::kTransient);
+    shared.OnAttemptDone(&permit, broken, At(1.3), 0, &wakes_);
+    call(busy, 1.4);
+    EXPECT_EQ(endpoint.alone().pacer().IsGated(At(1.4)), !good);
+  }
 }
 
 }  // namespace

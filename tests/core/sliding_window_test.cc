@@ -163,6 +163,23 @@ TEST(SlidingWindowTest, HoldsWhatItSays) {
   }
 }
 
+// Good calls that are counted later, at the newest time, leave with it.
+TEST(SlidingWindowTest, GoodCallsOfBeforeFallOutAsWell) {
+  SlidingWindow w(absl::Seconds(10), MonotonicTime());
+  w.Add(MonotonicTime() + absl::Seconds(3), true);
+  w.AddGood(5);
+  EXPECT_EQ(w.total(), 6);
+  EXPECT_EQ(w.failures(), 1);
+  for (int s = 4; s < 13; ++s) {
+    w.Advance(MonotonicTime() + absl::Seconds(s));
+    w.AddGood(1);
+  }
+  EXPECT_EQ(w.total(), 15);
+  w.Advance(MonotonicTime() + absl::Seconds(13));
+  EXPECT_EQ(w.total(), 9);
+  EXPECT_EQ(w.failures(), 0);
+}
+
 TEST(SlidingWindowTest, CenturiesOfIdlenessCostNothing) {
   SlidingWindow w(absl::Seconds(1),
                   MonotonicTime::FromNanos(-(int64_t{1} << 62)));

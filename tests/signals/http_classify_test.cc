@@ -114,6 +114,24 @@ TEST(HttpClassifyTest, WhatEachClassMeans) {
   }
 }
 
+// Whether the server acted on it, a rule may know better than its class.
+TEST(HttpClassifyTest, WhatARuleSaysOfProcessing) {
+  const std::pair<const char*, Processed> kRows[] = {
+      {"no", Processed::kNo},
+      {"unknown", Processed::kUnknown},
+      {"yes", Processed::kYes}};
+  for (const char* answer_class : {"transient", "rate_limited", "permanent"}) {
+    for (const auto& [name, processed] : kRows) {
+      const VendorProfile profile = Profile(absl::StrCat(
+          R"("rules":[{"id":"a","status":[500],"class":")", answer_class,
+          R"(","retry":")", answer_class[0] == 'p' ? "never" : "backoff",
+          R"(","processed":")", name, R"("}])"));
+      EXPECT_EQ(Read(500, {}, std::nullopt, profile).processed, processed)
+          << answer_class << " " << name;
+    }
+  }
+}
+
 TEST(HttpClassifyTest, RulesInTheirOrderThenTheGenericOnes) {
   const VendorProfile profile = Profile(R"("rules":[
       {"id":"one","status":[429],"all":[{"header":"x","in":["1"]}],"class":"overloaded","retry":"backoff"},

@@ -368,6 +368,13 @@ TEST(RateLimitHeadersTest, FormatAsAnArgument) {
   EXPECT_EQ(Show(ReadRateLimitHeaders({{"X-RateLimit-Reset", "90000"}}, At(0),
                                       DelayFormat::kSeconds)),
             ": - of - left for 25h, window -");
+  // Who sends an instant may also send the seconds until then.
+  EXPECT_EQ(
+      Show(ReadRateLimitHeaders({{"X-RateLimit-Reset-After", "1.5"}},
+                                At(1700000000), DelayFormat::kEpochSeconds)),
+      ": - of - left for 1.5s, window -");
+  EXPECT_EQ(Show(Read({{"X-RateLimit-Reset-After", "90000"}})),
+            ": - of - left for 25h, window -");
 }
 
 TEST(RateLimitHeadersTest, WaitForExhausted) {
@@ -398,7 +405,12 @@ TEST(RateLimitHeadersTest, Bounds) {
   Fields fields;
   for (const std::string& name : names) fields.push_back({name, "1"});
   EXPECT_EQ(Read(fields).size(), kMaxAnnouncedLimits);
-  fields.push_back({"RateLimit", many});
+  // One more than there may be, of both kinds.
+  fields.resize(kMaxAnnouncedLimits);
+  EXPECT_EQ(Read(fields).size(), kMaxAnnouncedLimits);
+  fields.push_back({"RateLimit", "\"a\";r=1"});
+  EXPECT_EQ(Read(fields).size(), kMaxAnnouncedLimits);
+  fields.back().value = many;
   EXPECT_EQ(Read(fields).size(), kMaxAnnouncedLimits);
   EXPECT_EQ(Read(Fields(16, {"RateLimit", "\"a\";r=1"})).size(), 16);
   EXPECT_EQ(Read(Fields(17, {"RateLimit", "\"a\";r=1"})).size(), 0);
