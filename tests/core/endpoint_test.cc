@@ -716,6 +716,33 @@ TEST(EndpointCrowdTest, DownWithShortDeadlinesRefusesAtOnce) {
   EXPECT_GE(refused, 15);
 }
 
+TEST(EndpointCrowdTest, ALoneFailureIsRepeatedNearlyAtOnce) {
+  Simulation sim(SimOptions{});
+  sim.SetServer([](const SimSend& send) {
+    SimReply reply;
+    // Every fourth call, once.
+    reply.outcome = send.call % 4 == 3 && send.attempt == 1
+                        ? Failed()
+                        : testing::OkOutcome();
+    return reply;
+  });
+  SimCallOptions call;
+  for (int i = 0; i < 20; ++i) {
+    call.start = absl::Seconds(i);
+    sim.AddCall(call);
+  }
+  sim.Run();
+  EXPECT_EQ(sim.Faults(), "");
+  absl::Duration longest;
+  for (const Simulation::Call& done : sim.calls()) {
+    if (done.record().attempts.size() < 2) continue;
+    EXPECT_TRUE(done.record().attempts[0].lone);
+    longest = std::max(longest, done.record().attempts[1].waited);
+  }
+  EXPECT_GT(longest, absl::Milliseconds(1));
+  EXPECT_LE(longest, absl::Milliseconds(5));
+}
+
 // An outage in the middle of steady traffic, 100 calls a second. With a window
 // full of good answers the ratio takes about as many bad ones, first attempts and
 // what the budget gives for retries, to open the breaker: those whose attempts all
