@@ -46,8 +46,9 @@ Endpoint::Endpoint(const EndpointOptions& options, MonotonicTime now,
       hedge_budget_(options.hedge_budget, now),
       queue_(static_cast<size_t>(options.max_waiters)),
       max_out_(MostOut(options)),
-      pacing_(options.pacing) {
-  pacer_.SetPacing(options.pacing);
+      pacing_(options.pacing),
+      learns_(options.pacing_parts.learn) {
+  pacer_.SetPacing(options.pacing, options.pacing_parts);
   pacer_.SetPeers(options.peers, place_);
 }
 
@@ -150,7 +151,7 @@ bool Endpoint::Pace(const Permit& permit, const Outcome& outcome,
 }
 
 bool Endpoint::IsShedding(const Outcome& outcome, MonotonicTime now) {
-  if (!outcome.shed || now < faults_until_) return false;
+  if (!outcome.shed || !learns_ || now < faults_until_) return false;
   if (last_shed_ + kShedMemory < now) {
     shed_run_ = 0;
     sheds_ = false;
@@ -236,7 +237,8 @@ void Endpoint::Reconfigure(const EndpointOptions& options, MonotonicTime now,
   max_out_ = MostOut(options);
   hedge_budget_.Reconfigure(options.hedge_budget, now);
   pacing_ = options.pacing;
-  pacer_.SetPacing(pacing_);
+  learns_ = options.pacing_parts.learn;
+  pacer_.SetPacing(pacing_, options.pacing_parts);
   pacer_.SetPeers(options.peers, place_);
   if (breaker_.Reconfigure(options.breaker, now))
     pacer_.StartSlowly(Others(), now);

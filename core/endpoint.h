@@ -69,6 +69,9 @@ struct EndpointOptions {
   // all callers may leave at once, and there is no slow start. A kill switch.
   // Default true.
   bool pacing = true;
+  // Which parts of it are on; what is learned of an endpoint is how much one that
+  // sheds load can take, and nothing is told. Default: all.
+  PacingParts pacing_parts;
   // As QuotaOptions::peers. Default 1. 1 … 1,000,000.
   int peers = 1;
 };
@@ -246,6 +249,7 @@ class Endpoint {
   MonotonicTime now_ = MonotonicTime::InfinitePast();
   int64_t max_out_;  // of permits
   bool pacing_;
+  bool learns_;
   int64_t out_ = 0;  // permits that are out
   // Answers in a row that may be shedding, and whether they are taken for it.
   int shed_run_ = 0;

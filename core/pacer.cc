@@ -74,7 +74,7 @@ double PlateauOf(const LearnedLimit& limit, double wait, int64_t refused) {
 }  // namespace
 
 bool Pacer::IsWindowed() const {
-  return !told_.known() &&
+  return parts_.slow_start && !told_.known() &&
          (pace_.mode() == Pace::Mode::kFree ||
           (pace_.mode() == Pace::Mode::kSearch && !limit_.known()));
 }
@@ -235,7 +235,7 @@ bool Pacer::OnAdmitted(const Permit& permit, const Others& others,
 
 void Pacer::OnTold(const Permit& permit, const LimitStand& stand,
                    MonotonicTime now) {
-  if (!paces_) return;
+  if (!paces_ || !parts_.told) return;
   told_.OnTold(stand, permit.number, permit.sent, sent_, now);
 }
 
@@ -252,6 +252,7 @@ bool Pacer::OnNeutral(const Permit& permit) {
 }
 
 Pacer::Episode Pacer::Judge() {
+  if (!parts_.learn) return Episode::kBlip;
   const double worked_for = SecondsBetween(*spell_.start, first_refused_);
   const double barren_for = SecondsBetween(first_refused_, last_refused_);
   const bool free = pace_.mode() == Pace::Mode::kFree;
@@ -377,9 +378,11 @@ void Pacer::StartSlowly(const Others& others, MonotonicTime now) {
                 MonotonicTime::InfinitePast());
 }
 
-void Pacer::SetPacing(bool paces) {
+void Pacer::SetPacing(bool paces, const PacingParts& parts) {
   paces_ = paces;
-  if (!paces_) Forget();
+  parts_ = parts;
+  if (!paces_ || (!parts_.learn && pace_.mode() != Pace::Mode::kFree)) Forget();
+  if (!parts_.told) told_.Forget();
 }
 
 void Pacer::SetPeers(int peers, double place) {

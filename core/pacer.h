@@ -73,6 +73,16 @@
 
 namespace forbear {
 
+// Parts of the pacing that can be switched off.
+struct PacingParts {
+  // A key of which little is known gets few calls at first.
+  bool slow_start = true;
+  // Limits are learned from refusals. Without, those who waited leave spread out.
+  bool learn = true;
+  // What good answers tell of a limit is believed.
+  bool told = true;
+};
+
 class Pacer {
  public:
   // One send, from OnSend to exactly one of OnReturned, OnRefused, OnAdmitted,
@@ -154,8 +164,8 @@ class Pacer {
 
   // False: gates are kept, and nothing else: when one opens, all may leave at once,
   // no rate is learned, what was learned is forgotten. True (the beginning): as
-  // above.
-  void SetPacing(bool paces);
+  // above, but for those `parts` that are off.
+  void SetPacing(bool paces, const PacingParts& parts = {});
 
   // `peers` processes (>= 1) share the key, this one included. `place`, in [0, 1), is
   // this one's among them: the same each time, and different in each process.
@@ -216,6 +226,7 @@ class Pacer {
   void AfterLesson();
 
   bool paces_ = true;
+  PacingParts parts_;
   int peers_ = 1;
   double place_ = 0;
   Gate gate_;

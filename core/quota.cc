@@ -52,7 +52,7 @@ void ValidateQuota(const QuotaOptions& options, absl::string_view path,
 
 Quota::Quota(const QuotaOptions& options, double place)
     : place_(place), queue_(static_cast<size_t>(options.max_waiters)) {
-  pacer_.SetPacing(options.pacing);
+  pacer_.SetPacing(options.pacing, options.pacing_parts);
   pacer_.SetPeers(options.peers, place_);
   if (!LimitsOf(options).empty()) {
     limits_ = std::make_unique<Limits>(LimitsOf(options));
@@ -238,7 +238,7 @@ void Quota::Reconfigure(const QuotaOptions& options, MonotonicTime now,
                         WakeList* wakes) {
   now = Forward(now);
   queue_.SetMaxWaiters(static_cast<size_t>(options.max_waiters));
-  pacer_.SetPacing(options.pacing);
+  pacer_.SetPacing(options.pacing, options.pacing_parts);
   pacer_.SetPeers(options.peers, place_);
   if (limits_ != nullptr) {
     // Kept also without limits: it knows which permits are from before.

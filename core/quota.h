@@ -59,6 +59,8 @@ struct QuotaOptions {
   // False: a server's wait is still kept, but when it is over all callers may leave
   // at once (Pacer::SetPacing). A kill switch. Default true.
   bool pacing = true;
+  // Which parts of it are on. Default: all.
+  PacingParts pacing_parts;
   // How many processes share the limit, this one included, as far as the application
   // knows (Pacer::SetPeers). Default 1. 1 … 1,000,000.
   int peers = 1;

@@ -125,6 +125,8 @@ void ReadEndpoint(const v1::Endpoint& m, FromMessage* read,
   FORBEAR_READ(Value, "endpoint.", m, max_waiters, &to->max_waiters);
   FORBEAR_READ(Value, "endpoint.", m, pacing, &to->pacing);
   FORBEAR_READ(Value, "endpoint.", m, peers, &to->peers);
+  FORBEAR_READ(Value, "endpoint.", m, slow_start, &to->pacing_parts.slow_start);
+  FORBEAR_READ(Value, "endpoint.", m, learn_limits, &to->pacing_parts.learn);
   const v1::Endpoint::Breaker& b = m.breaker();
   BreakerOptions* const breaker = &to->breaker;
   FORBEAR_READ(Value, "endpoint.breaker.", b, enabled, &breaker->enabled);
@@ -161,6 +163,9 @@ void ReadQuota(const v1::Quota& m, FromMessage* read, QuotaOptions* to) {
   FORBEAR_READ(Value, "quota.", m, limits_enabled, &to->limits_enabled);
   FORBEAR_READ(Value, "quota.", m, pacing, &to->pacing);
   FORBEAR_READ(Value, "quota.", m, peers, &to->peers);
+  FORBEAR_READ(Value, "quota.", m, slow_start, &to->pacing_parts.slow_start);
+  FORBEAR_READ(Value, "quota.", m, learn_limits, &to->pacing_parts.learn);
+  FORBEAR_READ(Value, "quota.", m, told_limits, &to->pacing_parts.told);
 }
 
 // What Config and Target have in common.
@@ -586,12 +591,17 @@ void WriteQuota(const QuotaOptions& q, v1::Quota* quota) {
   quota->set_limits_enabled(q.limits_enabled);
   quota->set_pacing(q.pacing);
   quota->set_peers(q.peers);
+  quota->set_slow_start(q.pacing_parts.slow_start);
+  quota->set_learn_limits(q.pacing_parts.learn);
+  quota->set_told_limits(q.pacing_parts.told);
 }
 
 void WriteEndpoint(const EndpointOptions& e, v1::Endpoint* endpoint) {
   endpoint->set_max_waiters(e.max_waiters);
   endpoint->set_pacing(e.pacing);
   endpoint->set_peers(e.peers);
+  endpoint->set_slow_start(e.pacing_parts.slow_start);
+  endpoint->set_learn_limits(e.pacing_parts.learn);
   v1::Endpoint::Breaker* const breaker = endpoint->mutable_breaker();
   breaker->set_enabled(e.breaker.enabled);
   breaker->set_failure_ratio(e.breaker.failure_ratio);

@@ -716,6 +716,43 @@ TEST(EndpointCrowdTest, DownWithShortDeadlinesRefusesAtOnce) {
   EXPECT_GE(refused, 15);
 }
 
+// A server of 5 a second that says 503 to all others.
+TEST(EndpointCrowdTest, SheddingIsALimitUnlessThatIsSwitchedOff) {
+  int64_t refused[2];
+  for (const bool learns : {false, true}) {
+    SimOptions options;
+    options.endpoint.pacing_parts.learn = learns;
+    options.endpoint.budget.enabled = false;
+    options.endpoint.breaker.enabled = false;
+    Simulation sim(options);
+    testing::TokenBucket bucket;
+    bucket.rate = 5;
+    bucket.announce = false;
+    int64_t sheds = 0;
+    sim.SetServer([&](const SimSend& send) {
+      SimReply reply = bucket(send);
+      if (reply.outcome.kind == ErrorKind::kOk) return reply;
+      reply.outcome = Failed();
+      reply.outcome.shed = true;
+      ++sheds;
+      return reply;
+    });
+    SimCallOptions call;
+    call.deadline = absl::Seconds(60);
+    call.retry.max_attempts = 100;
+    for (int i = 0; i < 100; ++i) {
+      call.start = absl::Milliseconds(10) * i;
+      sim.AddCall(call);
+    }
+    sim.Run();
+    EXPECT_EQ(sim.Faults(), "");
+    refused[learns ? 1 : 0] = sheds;
+  }
+  std::printf("503 to %d sends; if it is taken for a limit, to %d\n",
+              static_cast<int>(refused[0]), static_cast<int>(refused[1]));
+  EXPECT_LT(4 * refused[1], refused[0]);
+}
+
 TEST(EndpointCrowdTest, ALoneFailureIsRepeatedNearlyAtOnce) {
   Simulation sim(SimOptions{});
   sim.SetServer([](const SimSend& send) {

@@ -368,6 +368,52 @@ TEST(PacerTest, ATellingServerIsNotAskedForMoreThanItHas) {
   EXPECT_LT(now, At(1.06 * 390 / 20));
 }
 
+TEST(PacerTest, PartsAreSwitchedOffByThemselves) {
+  {
+    Pacer p;
+    PacingParts parts;
+    parts.slow_start = false;
+    p.SetPacing(true, parts);
+    for (int i = 0; i < 100; ++i) {
+      ASSERT_LE(p.Earliest(At(1), At(1), i), At(1));
+      p.OnSend(At(1));
+    }
+  }
+  {
+    PacingParts parts;
+    parts.learn = false;
+    Loop loop;
+    loop.bucket.rate = 20;
+    loop.pacer.SetPacing(true, parts);
+    loop.Run(At(20));
+    EXPECT_FALSE(loop.pacer.limit().known());
+    EXPECT_EQ(loop.pacer.RateAt(loop.now), std::nullopt);
+    // What was learned goes when it is switched off.
+    Loop learns;
+    learns.bucket.rate = 20;
+    learns.Run(At(20));
+    EXPECT_TRUE(learns.pacer.limit().known());
+    learns.pacer.SetPacing(true, parts);
+    EXPECT_FALSE(learns.pacer.limit().known());
+  }
+  {
+    PacingParts parts;
+    parts.told = false;
+    Pacer p;
+    LimitStand stand;
+    stand.limit = 10;
+    stand.reset = absl::Milliseconds(500);
+    for (const bool on : {false, true, false}) {
+      parts.told = on;
+      p.SetPacing(true, parts);
+      const Pacer::Permit m = p.OnSend(At(1));
+      p.OnAdmitted(m, {}, At(1));
+      p.OnTold(m, stand, At(1));
+      EXPECT_EQ(p.told().known(), on);
+    }
+  }
+}
+
 // Fifty processes were told the same.
 TEST(PacerTest, PeersComeOneAfterTheOther) {
   std::vector<MonotonicTime> comes;

@@ -247,10 +247,13 @@ Settings RandomSettings(uint64_t seed) {
   s.quota.limits_enabled = unit() < 0.5;
   s.quota.pacing = unit() < 0.5;
   s.quota.peers = number(1, 1000000);
+  s.quota.pacing_parts = {unit() < 0.5, unit() < 0.5, unit() < 0.5};
   EndpointOptions& e = s.endpoint;
   e.max_waiters = number(1, 10000000);
   e.pacing = unit() < 0.5;
   e.peers = number(1, 1000000);
+  // Nothing is told of an endpoint.
+  e.pacing_parts = {unit() < 0.5, unit() < 0.5, /*told=*/true};
   e.breaker.enabled = unit() < 0.5;
   e.breaker.failure_ratio = 0.01 + unit() * 0.99;
   e.breaker.min_calls = number(1, 1000000);

@@ -216,6 +216,46 @@ std::string WaitingForTheQuota(Settings settings) {
   return Run(settings, Always(ThrottledOutcome(absl::Seconds(1))), calls);
 }
 
+// Ten at once, for a key, or a server, that nobody knows.
+std::string TenAtOnce(Settings settings, bool quota) {
+  (quota ? settings.endpoint.pacing : settings.quota.pacing) = false;
+  Calls calls;
+  calls.count = 10;
+  calls.every = absl::ZeroDuration();
+  return Run(settings, Always(OkOutcome(), absl::Milliseconds(100)), calls);
+}
+
+// A bucket that refuses; what it says of itself, and as what it refuses.
+std::string Limited(Settings settings, bool tells, bool sheds) {
+  Calls calls;
+  calls.count = 40;
+  calls.every = absl::Milliseconds(20);
+  TokenBucket bucket;
+  bucket.burst = 5;
+  bucket.announce = !sheds;
+  if (sheds) {
+    // Three in a row, over a tenth of a second.
+    bucket.rate = 3;
+    settings.endpoint.breaker.enabled = false;
+    settings.retry.max_attempts = 20;
+  }
+  const SimServer server = [bucket, tells, sheds](const SimSend& send) mutable {
+    SimReply reply = bucket(send);
+    if (reply.outcome.kind == ErrorKind::kOk) {
+      if (!tells) return reply;
+      reply.stand.emplace();
+      reply.stand->limit = 5;
+      reply.stand->remaining = static_cast<int64_t>(bucket.level);
+      reply.stand->reset = absl::Seconds((5 - bucket.level) / bucket.rate);
+    } else if (sheds) {
+      reply.outcome = TransientOutcome(Processed::kNo);
+      reply.outcome.shed = true;
+    }
+    return reply;
+  };
+  return Run(settings, server, calls);
+}
+
 // A limit of our own that lets one in a second.
 std::string WaitingForOurOwnLimit(Settings settings) {
   RateLimitOptions limit;
@@ -397,9 +437,25 @@ std::vector<Change> Changes() {
       {"quota.limits_enabled", "false", WaitingForOurOwnLimit},
       {"quota.pacing", "false", WaitingForTheQuota},
       {"quota.peers", "50", WaitingForTheQuota},
+      {"quota.slow_start", "false",
+       [](Settings s) { return TenAtOnce(std::move(s), /*quota=*/true); }},
+      {"quota.learn_limits", "false",
+       [](Settings s) {
+         return Limited(std::move(s), /*tells=*/false, /*sheds=*/false);
+       }},
+      {"quota.told_limits", "false",
+       [](Settings s) {
+         return Limited(std::move(s), /*tells=*/true, /*sheds=*/false);
+       }},
       {"endpoint.max_waiters", "1", WaitingForTheEndpoint},
       {"endpoint.pacing", "false", WaitingForTheEndpoint},
       {"endpoint.peers", "50", WaitingForTheEndpoint},
+      {"endpoint.slow_start", "false",
+       [](Settings s) { return TenAtOnce(std::move(s), /*quota=*/false); }},
+      {"endpoint.learn_limits", "false",
+       [](Settings s) {
+         return Limited(std::move(s), /*tells=*/false, /*sheds=*/true);
+       }},
       {"endpoint.breaker.enabled", "false", BreakersLife},
       {"endpoint.breaker.failure_ratio", "0.9", BreakersLife},
       {"endpoint.breaker.min_calls", "5", BreakersLife},
