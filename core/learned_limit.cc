@@ -12,6 +12,9 @@ constexpr double kShortest = 0.02;
 constexpr double kLeastDoubt = 0.01;
 // A count over an active part that began with a full bucket is less sure: B is.
 constexpr double kSpillDoubt = 1.5;
+// A bucket that nobody asked for a while may have been full sooner than a first lesson
+// knows: the rate may be higher, by this part of the silence.
+constexpr double kSilentDoubt = 0.6;
 // What is pooled is halved when it is older than this.
 constexpr double kForget = 20.0;
 // A bucket that should hold more than so much, and refuses, is a surprise.
@@ -69,6 +72,8 @@ LearnedLimit::Measure LearnedLimit::Measured(const Lesson& lesson,
     if (m.rate * t.silent > burst && over > kShortest && n > first_admitted_) {
       m = {std::max(m.rate, (n - first_admitted_) / over), over,
            kSpillDoubt / over};
+    } else {
+      m.doubt = std::max(m.doubt, kSilentDoubt * m.rate * t.silent / t.whole);
     }
   } else if ((surprises_ < 2 ? rate_ : m.rate) * t.silent > burst_ &&
              t.whole - t.silent > 1e-3) {

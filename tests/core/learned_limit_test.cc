@@ -38,7 +38,7 @@ LearnedLimit Known() {
   LearnedLimit limit;
   limit.OnFirst(12, 0.1);
   EXPECT_FALSE(limit.known());
-  Lesson lesson = Of(100, 0, 0.4, 5);
+  Lesson lesson = Of(100, 0, 0.01, 5);
   lesson.tracked = false;
   limit.Learn(lesson);
   return limit;
@@ -65,6 +65,22 @@ TEST(LearnedLimitTest, WhatWasSpilledIsNotCounted) {
   LearnedLimit known = Known();
   known.Learn(Of(90, 10, 12, 16));
   EXPECT_NEAR(known.rate(), 20, 0.1);
+}
+
+// 30 in 3 s, of which two thirds were silence: a bucket of 30, or one of more a second
+// that was full before it was asked again.
+TEST(LearnedLimitTest, AFirstLessonThatWasMostlySilenceIsInDoubt) {
+  const auto doubt_if_first_sent_at = [](double first) {
+    LearnedLimit limit;
+    limit.OnFirst(30, 0.01);
+    Lesson lesson = Of(30, 0, first, 3);
+    lesson.tracked = false;
+    limit.Learn(lesson);
+    EXPECT_NEAR(limit.rate(), 10, 0.1);
+    return limit.doubt();
+  };
+  EXPECT_NEAR(doubt_if_first_sent_at(2), 4, 0.1);
+  EXPECT_NEAR(doubt_if_first_sent_at(0.01), 1.0 / 3, 0.01);
 }
 
 TEST(LearnedLimitTest, LessonsThatAgreeAreAveraged) {

@@ -826,7 +826,7 @@ TEST(PacerTest, WhoKnowsLittleLooksAgainSoon) {
   };
   EXPECT_GT(pace_after(1), 1.5);
   // Each look costs as many sends as the last one did.
-  EXPECT_LT(pace_after(6), 1.2);
+  EXPECT_LT(pace_after(6), 1.3);
 }
 
 TEST(PacerTest, NoMoreLeaveAtOnceThanCameInSuchATime) {
