@@ -67,7 +67,8 @@
 // written down, since a salted hash stands for it, so name what operators must
 // reach. Credentials themselves are never kept.
 //
-// libcurl's options keep their meaning, with these notes:
+// libcurl's options keep their meaning (docs/curl-options.md has all of them), with
+// these notes:
 //   TIMEOUT(_MS), CONNECTTIMEOUT(_MS): per attempt.
 //   FAILONERROR: emulated, so that connections survive it. After the last
 //     attempt, a status of 400 or more gives its head to the application, and
