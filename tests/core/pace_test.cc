@@ -150,8 +150,12 @@ TEST(PaceTest, ALimitThatAdmitsMuchMoreIsRefuted) {
 
 TEST(PaceTest, AGateTakesTurnsAndVolleyAway) {
   Pace pace;
-  pace.Search(10, {}, 50);
+  pace.Search(0.1, {}, 50);
   EXPECT_FALSE(pace.spaced());
+  const LearnedLimit limit;
+  Spell spell;
+  pace.OnSend(At(1), At(0), 0, limit, &spell);
+  EXPECT_GE(pace.next(), At(10));
   pace.OnGate();
   EXPECT_TRUE(pace.spaced());
   EXPECT_EQ(pace.next(), MonotonicTime::InfinitePast());

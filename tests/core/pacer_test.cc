@@ -759,22 +759,27 @@ TEST(PacerTest, ABlipIsNoLimit) {
 
 // 200 in two seconds: half of them would be more than came in the half second that
 // the server asks for.
-// Ten calls in a tenth of a second, and then a refusal.
-std::optional<double> FirstPace(std::optional<absl::Duration> wait) {
+// Ten calls, so far apart, and then a refusal.
+std::optional<double> FirstPace(std::optional<absl::Duration> wait,
+                                double apart = 0.01) {
   Pacer p;
   std::vector<Pacer::Permit> permits;
-  for (int i = 0; i <= 10; ++i) permits.push_back(p.OnSend(At(0.01 * i)));
-  for (int i = 0; i < 10; ++i) p.OnAdmitted(permits[i], {}, At(0.11));
-  p.OnRefused(permits[10], wait, At(0.12));
-  const MonotonicTime confirms = p.Earliest(At(0.12), At(0.12), 0);
+  for (int i = 0; i <= 10; ++i) permits.push_back(p.OnSend(At(apart * i)));
+  const MonotonicTime end = At(11 * apart);
+  for (int i = 0; i < 10; ++i) p.OnAdmitted(permits[i], {}, end);
+  p.OnRefused(permits[10], wait, end);
+  const MonotonicTime confirms = p.Earliest(end, end, 0);
   const Pacer::Permit m = p.OnSend(confirms);
   p.OnAdmitted(m, {}, confirms + absl::Milliseconds(10));
   return p.RateAt(confirms + absl::Milliseconds(10));
 }
 
 TEST(PacerTest, APreciseWaitIsThatForTheNextToken) {
-  // Twice that rate: 2 / 0.053.
-  EXPECT_NEAR(*FirstPace(absl::Milliseconds(30)), 2 / 0.053, 0.2);
+  // Twice that rate; the wait counts from the refused send.
+  EXPECT_NEAR(*FirstPace(absl::Milliseconds(30)), 2 / 0.043, 0.2);
+  // Never faster than it admitted those before, or, if that took long, so many in a
+  // second.
+  EXPECT_NEAR(*FirstPace(std::nullopt, 0.2), 10, 0.1);
   // Of the server's rate our own wait says nothing.
   EXPECT_GT(*FirstPace(std::nullopt), 30);
   EXPECT_GT(*FirstPace(absl::ZeroDuration()), 30);
