@@ -378,7 +378,7 @@ constexpr OptionFact kOptions[] = {
 };
 
 struct Section {
-  OptionRole role;
+  OptionRole role = OptionRole::kForwarded;
   absl::string_view title;
   absl::string_view text;
 };

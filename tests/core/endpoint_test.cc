@@ -718,7 +718,7 @@ TEST(EndpointCrowdTest, DownWithShortDeadlinesRefusesAtOnce) {
 
 // A server of 5 a second that says 503 to all others.
 TEST(EndpointCrowdTest, SheddingIsALimitUnlessThatIsSwitchedOff) {
-  int64_t refused[2];
+  int64_t refused[2] = {};
   for (const bool learns : {false, true}) {
     SimOptions options;
     options.endpoint.pacing_parts.learn = learns;
