@@ -306,7 +306,7 @@ void UnaryCall::Report(const Outcome& outcome) {
 
 void UnaryCall::TellLimits(const Outcome& outcome, const Received* initial,
                            const Received* trailing) {
-  std::vector<HeaderField> fields;
+  absl::InlinedVector<HeaderField, 8> fields;
   for (const Received* metadata : {initial, trailing}) {
     if (metadata == nullptr) continue;
     for (const auto& [name, value] : *metadata) {

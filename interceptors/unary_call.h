@@ -146,12 +146,13 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   // Whether this is all of the call, and ours to make.
   bool MayTake(Batch* batch) const;
   void StartCall(const std::shared_ptr<Attempt>& attempt, int number);
+  // Metadata of an answer.
+  using Received = std::multimap<grpc::string_ref, grpc::string_ref>;
   // How the attempt that is out ended.
   struct Ending {
     const grpc::Status* status;
-    const std::multimap<grpc::string_ref, grpc::string_ref>*
-        trailers;            // or null
-    int64_t bytes_received;  // 0: not known
+    const Received* trailers;  // or null
+    int64_t bytes_received;    // 0: not known
     bool timed_out;
   };
   // What that means. The application's classifier may look at it, for which the
@@ -160,7 +161,6 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   Outcome Read(const Ending& ending, Lock* lock);
   void Report(const Outcome& outcome);
   // A good answer's: tells the call of the limits in it.
-  using Received = std::multimap<grpc::string_ref, grpc::string_ref>;
   void TellLimits(const Outcome& outcome, const Received* initial,
                   const Received* trailing);
   // Puts the end of the call into the batch that waits for it.

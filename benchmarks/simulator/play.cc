@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <deque>
 #include <map>
-#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -37,7 +36,7 @@ using testing::SimSend;
 using testing::Simulation;
 using Verdict = ProviderModel::Verdict;
 
-constexpr int64_t kWave = 5;
+constexpr int64_t kWave = 5;  // as in benchmarks/arena/analysis.py
 
 std::string HttpDate(absl::Time time) {
   return absl::FormatTime("%a, %d %b %E4Y %H:%M:%S GMT", time,
@@ -87,16 +86,17 @@ class Server {
                            kNames[static_cast<int>(last.verdict)]);
   }
 
-  void Count(const ProviderModel::Options& model, Played* played) const {
+  // What came, as the door saw it.
+  void Count(Played* played) const {
+    const ProviderModel::Options& model = options_.model;
     std::map<int64_t, int64_t> refused;
     std::vector<absl::Duration> after;
-    const bool had_outage = !model.outages.empty();
     for (const Arrival& a : arrivals_) {
       if (a.verdict == Verdict::kRefuse || a.verdict == Verdict::kOutageError ||
           a.verdict == Verdict::kOutageRefuse) {
         ++refused[a.time / absl::Milliseconds(100)];
       }
-      if (!had_outage) continue;
+      if (model.outages.empty()) continue;
       const ProviderModel::Outage& outage = model.outages.front();
       if (a.time >= outage.until) {
         after.push_back(a.time);
@@ -330,7 +330,7 @@ Played Play(const arena::Scenario& scenario, absl::Duration ideal,
   played.sends = static_cast<int64_t>(simulation.sends().size());
   played.wasted = played.sends - played.answered;
   played.x_ideal = absl::FDivDuration(simulation.LastEnd(), ideal);
-  server.Count(scenario.provider.model, &played);
+  server.Count(&played);
   for (const AfterWaits& a : after) {
     played.crowding = std::max(played.crowding, a.most());
   }

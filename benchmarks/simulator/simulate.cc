@@ -5,10 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
-#include <functional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -18,6 +15,7 @@
 #include "absl/time/time.h"
 #include "benchmarks/arena/scenario.h"
 #include "benchmarks/simulator/play.h"
+#include "benchmarks/simulator/sample.h"
 #include "core/random.h"
 
 namespace forbear::simulator {
@@ -26,8 +24,7 @@ namespace {
 constexpr char kUsage[] =
     "usage: ./dev simulate [--scenario NAME]… [--runs N] [--buckets N] "
     "[--exact]\n"
-    "                      [--seed N] [--peers] [--trace]\n"
-    "                      [--json]\n"
+    "                      [--seed N] [--peers] [--trace] [--json]\n"
     "\n"
     "Plays the arena's scenarios in virtual time: Forbear's decisions against "
     "the\n"
@@ -61,51 +58,12 @@ struct Options {
   int64_t seed = 1;
 };
 
-double Part(std::vector<double> values, double part) {
-  if (values.empty()) return 0;
-  const size_t at =
-      std::min(values.size() - 1,
-               static_cast<size_t>(part * static_cast<double>(values.size())));
-  std::nth_element(values.begin(), values.begin() + static_cast<long>(at),
-                   values.end());
-  return values[at];
-}
-
-// What came out of many runs.
-struct Sample {
-  std::vector<double> wasted;
-  std::vector<double> x_ideal;
-  std::vector<double> per_call;
-  std::vector<double> waves;
-  std::vector<double> outage_sends;
-  std::vector<double> fullest;
-  std::vector<double> p95;
-  std::vector<double> crowding;
-  int64_t asked = 0;
-  int64_t answered = 0;
-
-  void Add(const Played& played) {
-    wasted.push_back(static_cast<double>(played.wasted));
-    x_ideal.push_back(played.x_ideal);
-    per_call.push_back(static_cast<double>(played.sends) /
-                       static_cast<double>(std::max<int64_t>(1, played.asked)));
-    waves.push_back(static_cast<double>(played.waves_after_first));
-    outage_sends.push_back(static_cast<double>(played.outage_sends));
-    fullest.push_back(static_cast<double>(played.fullest_after_outage));
-    p95.push_back(played.p95);
-    crowding.push_back(played.crowding);
-    asked += played.asked;
-    answered += played.answered;
-  }
-};
-
 Weather WeatherOf(const Options& options, uint64_t seed) {
-  Weather weather;
-  if (!options.exact) {
-    weather.jitter = 0.4;
-    weather.transit = absl::Milliseconds(4);
+  Weather weather = Rough(seed);
+  if (options.exact) {
+    weather.jitter = 0;
+    weather.transit = absl::ZeroDuration();
   }
-  weather.seed = seed;
   weather.peers = options.peers;
   return weather;
 }

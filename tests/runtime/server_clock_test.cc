@@ -3,11 +3,15 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <optional>
+#include <string>
 
 #include "absl/time/time.h"
 #include "core/random.h"
 #include "gtest/gtest.h"
+#include "signals/header_field.h"
+#include "signals/header_signals.h"
 
 namespace forbear {
 namespace {
@@ -46,6 +50,50 @@ TEST(ServerClockTest, IsNeverAheadAndSoonNear) {
     }
     EXPECT_LT(off, absl::Milliseconds(63)) << "seed " << seed;
   }
+}
+
+std::string HttpDate(absl::Time time) {
+  return absl::FormatTime("%a, %d %b %E4Y %H:%M:%S GMT", time,
+                          absl::UTCTimeZone());
+}
+
+// What is read of a Retry-After that is a date, after up to ten answers, with clocks
+// that are up to an hour apart: never sooner, and at most Date's second later.
+TEST(ServerClockTest, AWaitForADateIsNeverTooShort) {
+  absl::Duration all;
+  constexpr int kTrials = 50000;
+  for (uint64_t seed = 1; seed <= kTrials; ++seed) {
+    uint64_t n = 0;
+    const auto chance = [&] { return UnitRandom(seed, n++); };
+    const absl::Duration ahead = absl::Hours(2) * (chance() - 0.5);
+    ServerClock clock;
+    absl::Time now = kStart + absl::Seconds(chance());
+    const int answers = static_cast<int>(11 * chance());
+    for (int i = 0; i < answers; ++i) {
+      now += absl::Seconds(chance());
+      clock.OnDate(DateOf(now - absl::Milliseconds(20) * chance() + ahead),
+                   now);
+    }
+    const absl::Duration travels = absl::Milliseconds(20) * chance();
+    const absl::Time until =
+        DateOf(now + ahead + absl::Seconds(2 + 30 * chance()));
+    const std::string date = HttpDate(now - travels + ahead);
+    const std::string retry_after = HttpDate(until);
+    const HeaderField fields[] = {{"Date", date}, {"Retry-After", retry_after}};
+    clock.OnDate(DateOf(now - travels + ahead), now);
+    const std::optional<absl::Duration> wait =
+        ReadHeaderSignals(fields, WallTimesOf(fields, now, clock.AtLeast(now)))
+            .wait();
+    const absl::Duration truth = until - (now + ahead);
+    ASSERT_TRUE(wait.has_value());
+    ASSERT_GE(*wait, truth) << "seed " << seed;
+    ASSERT_LE(*wait, truth + absl::Milliseconds(1020)) << "seed " << seed;
+    all += *wait - truth;
+  }
+  std::printf("%d waits, %.0f ms too long on average\n", kTrials,
+              absl::ToDoubleMilliseconds(all / kTrials));
+  // From Date alone it would be half a second.
+  EXPECT_LE(all / kTrials, absl::Milliseconds(250));
 }
 
 // Somebody sets one of the clocks.

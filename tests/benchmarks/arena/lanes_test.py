@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 sys.path.insert(0, os.path.join(ROOT, "benchmarks", "arena"))
@@ -61,9 +62,18 @@ class LanesTest(unittest.TestCase):
         }
         rows = report.simulated_rows(results)
         self.assertEqual([(r[0], r[5]) for r in rows], [("S1 http", "yes")])
+        drawn = report.picture(results, "S1")
+        self.assertEqual(xml.etree.ElementTree.fromstring(drawn).tag, "{http://www.w3.org/2000/svg}svg")
+        self.assertIsNone(report.picture(results, "S2"))
         # It can say no.
         simulated[0]["wasted"] += 10
         self.assertEqual(report.simulated_rows(results)[0][5], "no")
+
+    def test_the_simulator_says_what_is_wrong(self):
+        for args, said in ((["--runs", "0"], "--runs must be from 1 to 100000, and is '0'"),
+                           (["--scenario", "S99"], "there is no scenario 'S99'"), (["S2"], "usage:")):
+            done = subprocess.run([SIMULATE, *args], capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual((done.returncode, said in done.stderr), (2, True), args)
 
     def test_a_provider_ends_by_itself(self):
         door = os.path.join(self.folder, "door.jsonl")

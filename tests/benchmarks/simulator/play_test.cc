@@ -2,7 +2,6 @@
 // from growing worse here, over seeds that nobody chose.
 #include "benchmarks/simulator/play.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <limits>
@@ -11,6 +10,7 @@
 
 #include "absl/time/time.h"
 #include "benchmarks/arena/scenario.h"
+#include "benchmarks/simulator/sample.h"
 #include "core/random.h"
 #include "gtest/gtest.h"
 
@@ -19,35 +19,12 @@ namespace {
 
 using arena::Scenario;
 
-double Part(std::vector<double> values, double part) {
-  std::sort(values.begin(), values.end());
-  const auto n = static_cast<double>(values.size());
-  return values[std::min(values.size() - 1, static_cast<size_t>(part * n))];
+// Each run is whole, and answers everything.
+void Add(const Played& played, Sample* sample) {
+  EXPECT_EQ(played.faults, "");
+  EXPECT_EQ(played.answered, played.asked);
+  sample->Add(played);
 }
-
-Weather Rough(uint64_t seed) {
-  Weather weather;
-  weather.jitter = 0.4;
-  weather.transit = absl::Milliseconds(4);
-  weather.seed = seed;
-  return weather;
-}
-
-struct Sample {
-  std::vector<double> wasted;
-  std::vector<double> x_ideal;
-  std::vector<double> waves;
-  std::vector<double> crowding;
-
-  void Add(const Played& played) {
-    EXPECT_EQ(played.faults, "");
-    EXPECT_EQ(played.answered, played.asked);
-    wasted.push_back(static_cast<double>(played.wasted));
-    x_ideal.push_back(played.x_ideal);
-    waves.push_back(static_cast<double>(played.waves_after_first));
-    crowding.push_back(played.crowding);
-  }
-};
 
 // Medians; `wasted` and `x_ideal` are the goals that docs/quota.md states.
 TEST(PlayTest, TheMainScenariosReachTheirGoals) {
@@ -76,7 +53,7 @@ TEST(PlayTest, TheMainScenariosReachTheirGoals) {
     for (uint64_t seed = 1; seed <= 40; ++seed) {
       Weather weather = Rough(seed);
       weather.grpc = goal.grpc;
-      sample.Add(Play(*scenario, scenario->ideal.wall, weather));
+      Add(Play(*scenario, scenario->ideal.wall, weather), &sample);
     }
     std::printf("%s%s: wasted %.0f, x %.3f\n", goal.scenario,
                 goal.grpc ? " grpc" : "", Part(sample.wasted, 0.5),
@@ -100,7 +77,7 @@ TEST(PlayTest, NoVariantLosesACall) {
     SCOPED_TRACE(scenario.name);
     Sample sample;
     for (uint64_t seed = 1; seed <= 10; ++seed) {
-      sample.Add(Play(scenario, scenario.ideal.wall, Rough(seed)));
+      Add(Play(scenario, scenario.ideal.wall, Rough(seed)), &sample);
     }
     EXPECT_LE(Part(sample.x_ideal, 1), 3);
   }
@@ -118,7 +95,7 @@ TEST(PlayTest, RandomBuckets) {
       weather.patience = absl::Minutes(10);
       const Played played = Play(bucket, ideal, weather);
       SCOPED_TRACE(bucket.title);
-      all.Add(played);
+      Add(played, &all);
       if (arena::Binds(bucket)) binding.push_back(played.x_ideal);
     }
   }
