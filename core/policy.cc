@@ -33,6 +33,21 @@ bool IsProfileId(absl::string_view id) {
          });
 }
 
+// A token of RFC 9110 §5.6.2, and not one whose value decides what a request is, or
+// who makes it.
+bool IsFieldName(absl::string_view name) {
+  if (name.empty() || name.size() > kMaxName) return false;
+  for (const absl::string_view taken :
+       {"authorization", "connection", "content-length", "content-type",
+        "cookie", "expect", "host", "te", "transfer-encoding", "upgrade"}) {
+    if (absl::EqualsIgnoreCase(name, taken)) return false;
+  }
+  return std::all_of(name.begin(), name.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+           absl::StrContains("!#$%&'*+-.^_`|~", c);
+  });
+}
+
 void CheckProfileId(absl::string_view field, absl::string_view id,
                     std::vector<std::string>* faults) {
   if (IsProfileId(id)) return;
@@ -66,6 +81,16 @@ void ValidateOptions(const Policy& policy, absl::string_view prefix,
                      std::vector<std::string>* faults) {
   if (!policy.profile.empty()) {
     CheckProfileId(absl::StrCat(prefix, "profile"), policy.profile, faults);
+  }
+  if (!policy.idempotency_header.empty() &&
+      !IsFieldName(policy.idempotency_header)) {
+    faults->push_back(absl::StrCat(
+        prefix, "idempotency_header is \"",
+        absl::CEscape(policy.idempotency_header.substr(0, kMaxName)),
+        "\"; it must be the name of an HTTP header: 1 … ", kMaxName,
+        " letters, digits and !#$%&'*+-.^_`|~; and none that libcurl or "
+        "Forbear "
+        "writes itself"));
   }
   ValidateRetry(policy.retry, absl::StrCat(prefix, "retry"), faults);
   ValidateQuota(policy.quota, absl::StrCat(prefix, "quota"), faults);

@@ -44,6 +44,14 @@ struct Policy {
   // for the host that is called. Default empty. 0 … 64 of a-z, 0-9 and -.
   std::string profile;
 
+  // The HTTP header in which a call gets a key of its own: made for it, the same on
+  // each of its attempts, another one for the next call (draft-ietf-httpapi-
+  // idempotency-key-header). Only for methods that are not idempotent, and never over
+  // a value that the application gives. With it a call may be sent again whatever
+  // happened: name one only for servers that promise to do such a request once.
+  // Empty: none. Default empty. 0 … 64 bytes of an HTTP field's name.
+  std::string idempotency_header;
+
   RetryOptions retry;
   QuotaOptions quota;
   EndpointOptions endpoint;

@@ -41,6 +41,17 @@ std::string TextOf(const OptionValue& value) {
                                   : static_cast<const char*>(value.pointer);
 }
 
+// Whether a line of HTTPHEADER is about this field; the rest begins with ':', or with
+// ';', which sends it without a value.
+bool IsLineOf(absl::string_view name, const curl_slist& line,
+              absl::string_view* rest) {
+  if (line.data == nullptr) return false;
+  *rest = line.data;
+  if (!absl::StartsWithIgnoreCase(*rest, name)) return false;
+  rest->remove_prefix(name.size());
+  return absl::StartsWith(*rest, ":") || absl::StartsWith(*rest, ";");
+}
+
 void* Object(const OptionValue& value) {
   return const_cast<void*>(value.pointer);
 }
@@ -141,6 +152,7 @@ void EasyOptions::Note(CURLoption option, const OptionValue& value) {
       return;
     case CURLOPT_HTTPHEADER:
       headers = static_cast<const curl_slist*>(value.pointer);
+      headers_known_ = true;
       return;
     case CURLOPT_HEADER:
       include_head = value.number != 0;
@@ -260,15 +272,20 @@ bool EasyOptions::MethodIsIdempotent() const {
 
 bool EasyOptions::HasHeader(absl::string_view name) const {
   for (const curl_slist* line = headers; line != nullptr; line = line->next) {
-    if (line->data == nullptr) continue;
-    absl::string_view text = line->data;
-    if (!absl::StartsWithIgnoreCase(text, name)) continue;
-    text.remove_prefix(name.size());
     // Without a value, libcurl takes the line as an order to send none.
-    if (absl::ConsumePrefix(&text, ":") &&
-        !absl::StripAsciiWhitespace(text).empty()) {
+    absl::string_view rest;
+    if (IsLineOf(name, *line, &rest) && absl::ConsumePrefix(&rest, ":") &&
+        !absl::StripAsciiWhitespace(rest).empty()) {
       return true;
     }
+  }
+  return false;
+}
+
+bool EasyOptions::MentionsHeader(absl::string_view name) const {
+  for (const curl_slist* line = headers; line != nullptr; line = line->next) {
+    absl::string_view rest;
+    if (IsLineOf(name, *line, &rest)) return true;
   }
   return false;
 }

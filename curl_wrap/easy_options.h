@@ -65,6 +65,10 @@ class EasyOptions {
   bool MethodIsIdempotent() const;
   // HTTPHEADER has a field of this name (in any case), with a value.
   bool HasHeader(absl::string_view name) const;
+  // HTTPHEADER has a line for this field, be it one that takes it away ("Name:").
+  bool MentionsHeader(absl::string_view name) const;
+  // HTTPHEADER is all that was said of it.
+  bool KnowsHeaders() const { return fresh_ || headers_known_; }
   // HTTPHEADER has a marker of another layer's retry (signals/retry_marker.h).
   bool HasRetryMarker() const;
   Body body() const;
@@ -112,6 +116,7 @@ class EasyOptions {
   Request request_ = Request::kGet;
   bool request_known_ = false;
   bool read_known_ = false;
+  bool headers_known_ = false;
   bool no_body_ = false;
   bool has_fields_ = false;
   bool connect_only_ = false;

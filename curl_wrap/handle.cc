@@ -6,11 +6,13 @@
 #include <vector>
 
 #include "core/call_match.h"
+#include "core/policy.h"
 #include "core/policy_table.h"
 #include "core/time.h"
 #include "curl_wrap/byte_count.h"
 #include "curl_wrap/classify.h"
 #include "curl_wrap/http_transport.h"
+#include "curl_wrap/idempotency_key.h"
 #include "curl_wrap/target.h"
 #include "runtime/blocking_driver.h"
 #include "runtime/call.h"
@@ -35,6 +37,8 @@ void InitLibcurl() {
 }  // namespace
 
 struct Handle::Impl {
+  class KeyLine;
+
   Impl(CURL* handle, bool owns_handle, std::shared_ptr<Client> the_client)
       : easy(handle),
         owns(owns_handle),
@@ -80,7 +84,8 @@ struct Handle::Impl {
                     const std::optional<Target>& target,
                     const PolicyRef& policy, CallResult* result);
   // By its method, or the header by which the server knows a repetition.
-  bool IsIdempotent(const CallOptions& options, const ProfileRef& ref) const {
+  bool IsIdempotent(const CallOptions& options, const Policy& policy,
+                    const ProfileRef& ref) const {
     const VendorProfile& generic = ref.set->generic();
     const VendorProfile& profile = ref.profile ? *ref.profile : generic;
     const std::string& key = profile.idempotency_header.empty()
@@ -88,7 +93,15 @@ struct Handle::Impl {
                                  : profile.idempotency_header;
     return options.idempotent.value_or(
         settings.MethodIsIdempotent() ||
-        (!key.empty() && settings.HasHeader(key)));
+        (!key.empty() && settings.HasHeader(key)) ||
+        (!policy.idempotency_header.empty() &&
+         settings.HasHeader(policy.idempotency_header)));
+  }
+  // Whether the call is to get a key of ours.
+  bool WantsKey(const Policy& policy) const {
+    return !policy.idempotency_header.empty() &&
+           !settings.MethodIsIdempotent() && settings.KnowsHeaders() &&
+           !settings.MentionsHeader(policy.idempotency_header);
   }
   void PerformCall(const CallOptions& options, const Target& target,
                    const PolicyRef& policy, CallResult* result);
@@ -102,16 +115,47 @@ struct Handle::Impl {
   EasyOptions settings;
   bool performing = false;
   bool plain = false;  // … with the handle's own callbacks
+  bool keyed = false;  // … with a line of ours in its HTTPHEADER
 
   std::mutex mutex;
   std::shared_ptr<Parker> parker;  // of the call that runs. Guarded by mutex
+};
+
+// A line in front of the application's own, as long as this lives.
+class Handle::Impl::KeyLine {
+ public:
+  KeyLine(Impl* impl, absl::string_view header)
+      : impl_(impl), text_(NewIdempotencyLine(header)) {
+    if (text_.empty()) return;
+    line_.data = &text_[0];
+    // libcurl only reads it.
+    line_.next = const_cast<curl_slist*>(impl->settings.headers);
+    impl->keyed =
+        curl_easy_setopt(impl->easy, CURLOPT_HTTPHEADER, &line_) == CURLE_OK;
+  }
+  ~KeyLine() {
+    if (!impl_->keyed) return;
+    impl_->keyed = false;
+    curl_easy_setopt(impl_->easy, CURLOPT_HTTPHEADER, impl_->settings.headers);
+  }
+  KeyLine(const KeyLine&) = delete;
+  KeyLine& operator=(const KeyLine&) = delete;
+
+  bool is_set() const { return impl_->keyed; }
+
+ private:
+  Impl* const impl_;
+  std::string text_;
+  curl_slist line_ = {};
 };
 
 // --- Options. ---
 
 CURLcode Handle::Set(CURLoption option, const OptionValue& value) {
   if (!impl_->ok()) return CURLE_FAILED_INIT;
-  if (impl_->performing && !impl_->plain && EasyOptions::IsReplaced(option)) {
+  if (impl_->performing && !impl_->plain &&
+      (EasyOptions::IsReplaced(option) ||
+       (impl_->keyed && option == CURLOPT_HTTPHEADER))) {
     impl_->settings.Note(option, value);  // put in place after the call
     return CURLE_OK;
   }
@@ -199,7 +243,14 @@ void Handle::Impl::PerformCall(const CallOptions& options, const Target& target,
   if (options.deadline == absl::InfiniteDuration()) {
     request.deadline = MonotonicTime::Infinite();
   }
-  request.idempotent = IsIdempotent(options, profile);
+  request.idempotent = IsIdempotent(options, *policy, profile);
+  std::optional<KeyLine> key;
+  if (WantsKey(*policy)) {
+    key.emplace(this, policy->idempotency_header);
+    if (key->is_set()) {
+      request.idempotent = options.idempotent.value_or(true);
+    }
+  }
   request.nested = settings.HasRetryMarker();
   request.cost = options.cost;
 
@@ -241,7 +292,7 @@ void Handle::Impl::PerformPlain(const CallOptions& options,
                            policy->name);
   const ProfileRef profile = client->ProfileOf(options.profile, *policy,
                                                target ? target->host_port : "");
-  record.idempotent = IsIdempotent(options, profile);
+  record.idempotent = IsIdempotent(options, *policy, profile);
   record.wall_start = WallNow();
   record.begin = MonotonicNow();
 

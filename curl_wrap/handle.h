@@ -19,6 +19,10 @@
 // h.Perform(). For curl_easy_getinfo() there is raw(); after Perform it speaks
 // of the last attempt.
 //
+// A policy that names a header (core/policy.h: idempotency_header) makes a POST
+// repeatable without a line of code: each call gets a key of its own, which all of its
+// attempts carry.
+//
 // What is retried (signals/profiles/generic.json, curl_wrap/classify.h; what is
 // known of a vendor goes before, docs/profiles.md):
 //   429 and 425: always, for the request was not acted upon; but not what says that

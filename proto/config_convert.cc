@@ -174,6 +174,7 @@ void ReadPolicy(const Message& m, FromMessage* read, Policy* to) {
   FORBEAR_READ(Value, "", m, name, &to->name);
   FORBEAR_READ(Value, "", m, enabled, &to->enabled);
   FORBEAR_READ(Value, "", m, profile, &to->profile);
+  FORBEAR_READ(Value, "", m, idempotency_header, &to->idempotency_header);
   ReadRetry(m.retry(), read, &to->retry);
   ReadQuota(m.quota(), read, &to->quota);
   ReadEndpoint(m.endpoint(), read, &to->endpoint);
@@ -636,6 +637,7 @@ v1::Config ConfigToProto(const Settings& settings) {
   to.set_enabled(settings.enabled);
   to.set_max_targets(settings.max_targets);
   to.set_profile(settings.profile);
+  to.set_idempotency_header(settings.idempotency_header);
   WriteList(settings.profiles, to.mutable_profiles());
   WriteList(settings.profile_files, to.mutable_profile_files());
   WriteRetry(settings.retry, to.mutable_retry());
@@ -656,6 +658,7 @@ v1::Target TargetToProto(const TargetPolicy& target) {
   WriteList(target.match.rpcs, to.mutable_match()->mutable_rpcs());
   to.set_enabled(target.enabled);
   to.set_profile(target.profile);
+  to.set_idempotency_header(target.idempotency_header);
   WriteRetry(target.retry, to.mutable_retry());
   if (target.own_quota) WriteQuota(target.quota, to.mutable_quota());
   if (target.own_endpoint) {

@@ -38,6 +38,26 @@ TEST(PolicyTest, Names) {
   }
 }
 
+TEST(PolicyTest, HeadersOfIdempotencyKeys) {
+  Settings s;
+  for (const std::string& name :
+       {std::string(), std::string("k"), std::string(64, 'k'),
+        std::string("Idempotency-Key"), std::string("x~!#$%&'*+-.^_`|")}) {
+    s.idempotency_header = name;
+    EXPECT_EQ(Faults(s), "") << name;
+  }
+  for (const std::string& name :
+       {std::string(65, 'k'), std::string("a b"), std::string("a:"),
+        std::string("a\r\nb"), std::string("\xc3\xa4"), std::string("Cookie"),
+        std::string("AUTHORIZATION"), std::string("host"),
+        std::string("Content-Length"), std::string("transfer-encoding")}) {
+    s.idempotency_header = name;
+    EXPECT_EQ(Faults(s).find("idempotency_header is \""), 0u) << name;
+    EXPECT_NE(Faults(s).find("it must be the name of an HTTP header"),
+              std::string::npos);
+  }
+}
+
 // Each part is looked at, and all faults are told at once.
 TEST(PolicyTest, EveryPartIsChecked) {
   Settings s;

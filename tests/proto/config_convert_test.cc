@@ -173,6 +173,7 @@ TEST(ConfigConvertTest, ATargetMaySetEveryFieldOfAPolicy) {
     target->mutable_match()->add_hosts("h");
     target->set_enabled(other.enabled());
     target->set_profile(other.profile());
+    target->set_idempotency_header(other.idempotency_header());
     *target->mutable_retry() = other.retry();
     *target->mutable_quota() = other.quota();
     *target->mutable_endpoint() = other.endpoint();
@@ -199,6 +200,7 @@ TEST(ConfigConvertTest, ATargetMaySetEveryFieldOfAPolicy) {
               other.endpoint().DebugString());
     EXPECT_EQ(own.enabled, other.enabled());
     EXPECT_EQ(own.profile, other.profile());
+    EXPECT_EQ(own.idempotency_header, other.idempotency_header());
   }
 }
 
@@ -216,6 +218,7 @@ Settings RandomSettings(uint64_t seed) {
   s.enabled = unit() < 0.5;
   s.max_targets = number(1, 10000000);
   if (unit() < 0.5) s.profile = absl::StrCat("p-", number(0, 9));
+  if (unit() < 0.5) s.idempotency_header = absl::StrCat("X-", number(0, 9));
   for (int i = number(0, 3); i > 0; --i) {
     s.profiles.push_back(absl::StrCat("q", i));
     s.profile_files.push_back(absl::StrCat("/a b/", i, ".json"));
@@ -284,6 +287,7 @@ Settings RandomSettings(uint64_t seed) {
     }
     target.enabled = unit() < 0.5;
     if (unit() < 0.5) target.profile = "p";
+    if (unit() < 0.5) target.idempotency_header = "Idempotency-Key";
     target.own_quota = unit() < 0.5;
     target.own_endpoint = unit() < 0.5;
     target.retry.max_attempts = number(1, 100);

@@ -399,6 +399,11 @@ std::string WhatRefusalsMean(const Settings& settings) {
   return text;
 }
 
+// Where tests/curl_wrap/idempotency_test.cc looks from.
+std::string HeaderOfKeys(const Settings& settings) {
+  return ClientOf(settings)->TopPolicy()->idempotency_header;
+}
+
 // ---- The table: field, another value, what shows it.
 
 struct Change {
@@ -415,6 +420,7 @@ std::vector<Change> Changes() {
       {"profile", "\"groq\"", WhatRefusalsMean},
       {"profiles", "[\"github\"]", WhatRefusalsMean},
       {"profile_files", "[\"tests/proto/profile.json\"]", WhatRefusalsMean},
+      {"idempotency_header", "\"Idempotency-Key\"", HeaderOfKeys},
       {"retry.enabled", "false", AlwaysThrottled},
       {"retry.yield_to_outer", "false", AttemptsOfSomebodyElse},
       {"retry.hedge.enabled", "true", SlowlyAnswered},
@@ -563,10 +569,11 @@ std::string PoliciesOf(const Settings& settings) {
     }
     for (const char* rpc : {"/p.S/M", "/q.S/M"}) {
       const TargetPolicy& policy = table.Find({host, 0, "", "", rpc});
-      absl::StrAppend(
-          &text, policy.name, " ", policy.enabled ? "on" : "off", " ",
-          absl::StrJoin(policy.retryable_codes, ","), " ", policy.profile,
-          policy.wait_for_ready.value_or(false) ? " waits" : "", "\n");
+      absl::StrAppend(&text, policy.name, " ", policy.enabled ? "on" : "off",
+                      " ", absl::StrJoin(policy.retryable_codes, ","), " ",
+                      policy.profile, " ", policy.idempotency_header,
+                      policy.wait_for_ready.value_or(false) ? " waits" : "",
+                      "\n");
     }
   }
   return text;
@@ -590,6 +597,8 @@ TEST(ConfigDecisionTest, EveryFieldOfATargetChangesADecision) {
         name + "match { hosts: \"h\" rpcs: \"/p.S/*\" }"}},
       {"enabled", {name + any_rpc, name + any_rpc + "enabled: false"}},
       {"profile", {name + any_rpc, name + any_rpc + "profile: \"groq\""}},
+      {"idempotency_header",
+       {name + any_rpc, name + any_rpc + "idempotency_header: \"Key\""}},
       {"wait_for_ready",
        {name + any_rpc, name + any_rpc + "wait_for_ready: true"}},
       {"retryable_codes",
