@@ -52,6 +52,8 @@ class EasyOptions {
   // `fresh`: all options have their defaults. Otherwise they are unknown.
   explicit EasyOptions(bool fresh) : fresh_(fresh) {}
 
+  bool fresh() const { return fresh_; }
+
   // An option was set to a value. REQUIRES: libcurl accepted it, or would.
   void Note(CURLoption option, const OptionValue& value);
 

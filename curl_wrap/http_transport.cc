@@ -1,7 +1,5 @@
 #include "curl_wrap/http_transport.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <sys/types.h>
 
 #include <algorithm>
@@ -33,42 +31,6 @@ constexpr long kMaxIdle = 1;
 // What a classifier sees of a body.
 constexpr size_t kMaxClassified = size_t{64} << 10;
 
-// TLS libraries write without MSG_NOSIGNAL. libcurl's own remedy changes the
-// signal's handler for the whole process and is off with CURLOPT_NOSIGNAL;
-// this one is the thread's own.
-class SigpipeBlock {
- public:
-  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): pipe_ by sigset
-  SigpipeBlock() {
-    sigset_t pending;
-    sigpending(&pending);
-    was_pending_ = sigismember(&pending, SIGPIPE) == 1;
-    if (was_pending_) return;
-    sigemptyset(&pipe_);
-    sigaddset(&pipe_, SIGPIPE);
-    sigset_t before;
-    pthread_sigmask(SIG_BLOCK, &pipe_, &before);
-    was_blocked_ = sigismember(&before, SIGPIPE) == 1;
-  }
-  ~SigpipeBlock() {
-    if (was_pending_) return;
-    sigset_t pending;
-    sigpending(&pending);
-    if (sigismember(&pending, SIGPIPE) == 1) {
-      const timespec none = {};
-      sigtimedwait(&pipe_, nullptr, &none);
-    }
-    if (!was_blocked_) pthread_sigmask(SIG_UNBLOCK, &pipe_, nullptr);
-  }
-  SigpipeBlock(const SigpipeBlock&) = delete;
-  SigpipeBlock& operator=(const SigpipeBlock&) = delete;
-
- private:
-  sigset_t pipe_;
-  bool was_pending_ = false;
-  bool was_blocked_ = false;
-};
-
 HttpTransport* Self(void* self) { return static_cast<HttpTransport*>(self); }
 
 bool IsFailure(const Outcome& outcome) { return MayChange(outcome); }
@@ -80,13 +42,10 @@ void HttpTransport::Lines::Add(absl::string_view line) {
   sizes.push_back(line.size());
 }
 
-HttpTransport::HttpTransport(CURL* easy, CURLM* multi,
-                             const EasyOptions* settings, Parker* parker,
+HttpTransport::HttpTransport(CURL* easy, const EasyOptions* settings,
                              const Limits& limits, const Readers& readers)
     : easy_(easy),
-      multi_(multi),
       settings_(*settings),
-      parker_(parker),
       limits_(limits),
       readers_(readers),
       takes_body_(settings->body() == EasyOptions::Body::kStream) {
@@ -144,7 +103,7 @@ void HttpTransport::Restore() {
   }
 }
 
-void HttpTransport::StartAttempt(Call* call, int n) {
+bool HttpTransport::Begin(Call* call, int n) {
   call_ = call;
   ++attempts_;
   number_ = n;
@@ -162,68 +121,70 @@ void HttpTransport::StartAttempt(Call* call, int n) {
   code_ = CURLE_OK;
   // Or it would keep the text of a failure that the application never saw.
   SetError("");
-}
-
-void HttpTransport::Attempt(Call* call, int n, MonotonicTime deadline) {
-  StartAttempt(call, n);
-  AttemptFacts facts;
   if (!Rewind()) {
     // Only if it could be rewound neither when the last attempt ended, nor now.
     code_ = CURLE_SEND_FAIL_REWIND;
     SetError("forbear: the request body cannot be read again");
     call->SetNotReplayable();
+    AttemptFacts facts;
     facts.code = CURLE_COULDNT_CONNECT;  // as far as the server is concerned
     Outcome outcome = Classify(facts);
     outcome.transport_error = code_;
     ReportDone(outcome);
-    return;
+    return false;
   }
+  started_ = MonotonicNow();
+  return true;
+}
 
-  const MonotonicTime started = MonotonicNow();
-  bool cancelled = false;
-  {
-    SigpipeBlock no_sigpipe;
-    Run(deadline);
-    cancelled = parker_->cancelled() && code_ == CURLE_ABORTED_BY_CALLBACK;
-  }
-  if (cancelled) {
-    SetError("forbear: cancelled");
-    call->OnCancel();
-    return;
-  }
+bool HttpTransport::OnHoldOver() {
+  if (MonotonicNow() < hold_until_) return true;
+  if (mode_ == Mode::kDiscard) stopped_ = true;
+  if (stopped_ || !DecideEarly()) return false;
+  if (giving_) curl_easy_pause(easy_, CURLPAUSE_RECV);
+  return true;
+}
+
+void HttpTransport::EndCancelled() {
+  code_ = CURLE_ABORTED_BY_CALLBACK;
+  SetError("forbear: cancelled");
+  call_->OnCancel();
+}
+
+void HttpTransport::End(CURLcode code) {
+  code_ = code;
   if (resend_refused_) {
     code_ = CURLE_GOT_NOTHING;
     SetError("Empty reply from server");
   }
-  facts.timed_out = code_ == CURLE_OPERATION_TIMEDOUT;
+  bool timed_out = code_ == CURLE_OPERATION_TIMEDOUT;
   if (application_failed_) code_ = CURLE_WRITE_ERROR;
   if (mode_ == Mode::kDiscard) {
     // However the discarded part ended. Conclude() makes 22 of it.
     code_ = CURLE_OK;
-    facts.timed_out = false;
+    timed_out = false;
   } else if (stopped_ && !application_failed_) {
     code_ = CURLE_PARTIAL_FILE;  // should anybody see it
     SetError("forbear: the answer was given up");
   }
-  if (facts.timed_out && settings_.error_buffer != nullptr &&
+  if (timed_out && settings_.error_buffer != nullptr &&
       settings_.error_buffer[0] == '\0') {
     SetError(
         absl::StrCat("Operation timed out after ",
-                     absl::ToInt64Milliseconds(MonotonicNow() - started),
+                     absl::ToInt64Milliseconds(MonotonicNow() - started_),
                      " milliseconds (forbear: attempt timeout or deadline)"));
   }
   if (reported_) return;
   // Not of what the application already has, nor if it ended it itself.
   const bool undecided = mode_ == Mode::kHead || mode_ == Mode::kHold;
-  const bool timed_out = facts.timed_out;
-  facts = Facts(/*with_body=*/undecided);
+  AttemptFacts facts = Facts(/*with_body=*/undecided);
   facts.code = code_;
   facts.timed_out = timed_out;
   facts.sent = WasSent();
   facts.delivered = delivered_;
   if (code_ == CURLE_SEND_FAIL_REWIND && attempts_ > 1) {
     // A MIME part whose callbacks cannot seek: nothing left this machine.
-    call->SetNotReplayable();
+    call_->SetNotReplayable();
     facts.code = CURLE_COULDNT_CONNECT;
   }
   Outcome outcome = Classify(facts);
@@ -237,55 +198,15 @@ void HttpTransport::Attempt(Call* call, int n, MonotonicTime deadline) {
   ReportDone(outcome);
 }
 
-void HttpTransport::Run(MonotonicTime deadline) {
-  if (curl_multi_add_handle(multi_, easy_) != CURLM_OK) {
-    code_ = CURLE_FAILED_INIT;
-    SetError("forbear: the handle belongs to a multi handle of others");
-    return;
-  }
-  bool done = false;
-  while (!done) {
-    int running = 0;
-    curl_multi_perform(multi_, &running);
-    int left = 0;
-    while (const CURLMsg* message = curl_multi_info_read(multi_, &left)) {
-      if (message->msg != CURLMSG_DONE) continue;
-      code_ = message->data.result;
-      done = true;
-    }
-    if (done) break;
-    if (parker_->cancelled()) {
-      code_ = CURLE_ABORTED_BY_CALLBACK;
-      break;
-    }
-    const MonotonicTime now = MonotonicNow();
-    if (now >= deadline) {
-      code_ = CURLE_OPERATION_TIMEDOUT;
-      break;
-    }
-    if (now >= hold_until_) {
-      if (mode_ == Mode::kDiscard) stopped_ = true;
-      if (stopped_ || !DecideEarly()) {
-        code_ = CURLE_WRITE_ERROR;
-        break;
-      }
-      if (giving_) curl_easy_pause(easy_, CURLPAUSE_RECV);
-      continue;
-    }
-    // At most a second: curl_easy_perform's own step, which progress callbacks
-    // are used to.
-    const absl::Duration wait =
-        std::min(Earlier(deadline, hold_until_) - now, absl::Seconds(1));
-    curl_multi_poll(multi_, nullptr, 0,
-                    static_cast<int>(absl::ToInt64Milliseconds(
-                        absl::Ceil(wait, absl::Milliseconds(1)))),
-                    nullptr);
-  }
-  // Or it would wait for a name server's thread.
-  if (!done) curl_easy_setopt(easy_, CURLOPT_QUICK_EXIT, 1L);
-  curl_multi_remove_handle(multi_, easy_);
-  if (!done) {
-    curl_easy_setopt(easy_, CURLOPT_QUICK_EXIT, settings_.quick_exit ? 1L : 0L);
+CURLcode CodeOfUnsent(StopReason reason) {
+  switch (reason) {
+    case StopReason::kCancelled:
+      return CURLE_ABORTED_BY_CALLBACK;
+    case StopReason::kDeadlineExceeded:
+    case StopReason::kMaxElapsed:
+      return CURLE_OPERATION_TIMEDOUT;
+    default:
+      return CURLE_COULDNT_CONNECT;
   }
 }
 
@@ -293,15 +214,7 @@ CURLcode HttpTransport::Conclude(const CallRecord& record) {
   if (attempts_ == 0) {
     SetError(absl::StrCat("forbear: nothing was sent. ",
                           StopReasonSentence(record.stop_reason)));
-    switch (record.stop_reason) {
-      case StopReason::kCancelled:
-        return CURLE_ABORTED_BY_CALLBACK;
-      case StopReason::kDeadlineExceeded:
-      case StopReason::kMaxElapsed:
-        return CURLE_OPERATION_TIMEDOUT;
-      default:
-        return CURLE_COULDNT_CONNECT;
-    }
+    return CodeOfUnsent(record.stop_reason);
   }
   if (record.stop_reason == StopReason::kCancelled) {
     if (code_ == CURLE_OK) SetError("forbear: cancelled");

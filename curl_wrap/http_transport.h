@@ -1,7 +1,14 @@
-// HttpTransport: the attempts of one call, over one easy handle.
+// HttpTransport: the attempts of one call, over one easy handle. It has no loop: who
+// runs libcurl's multi handle tells it what happened, and when.
 //
-//   HttpTransport transport(easy, multi, &settings, &parker, limits);
-//   RunBlocking(&call, &parker, &transport);
+//   HttpTransport transport(easy, &settings, limits, readers);
+//   if (transport.Begin(&call, 1)) {
+//     …add the handle to a multi handle; run that until the transfer is over, or its
+//     deadline is, or the call is cancelled; when hold_until() has come, OnHoldOver…
+//     …remove the handle…
+//     transport.End(code);
+//   }
+//   …the next attempt, …
 //   CURLcode code = transport.Conclude(call.record());
 //
 // While it lives, the handle's callbacks are this object's. What they receive
@@ -37,8 +44,7 @@
 // call reuses only a connection that was used in the last seconds
 // (CURLOPT_MAXAGE_CONN): older ones are where servers close.
 //
-// Thread rule: not thread-safe; Parker::Cancel with curl_multi_wakeup ends an
-// attempt from outside.
+// Thread rule: not thread-safe.
 #ifndef FORBEAR_CURL_WRAP_HTTP_TRANSPORT_H_
 #define FORBEAR_CURL_WRAP_HTTP_TRANSPORT_H_
 
@@ -54,11 +60,11 @@
 #include "absl/time/time.h"
 #include "core/call_record.h"
 #include "core/outcome.h"
+#include "core/stop_reason.h"
 #include "core/time.h"
 #include "curl_wrap/classify.h"
 #include "curl_wrap/easy_options.h"
 #include "curl_wrap/head_reader.h"
-#include "runtime/blocking_driver.h"
 #include "runtime/call.h"
 #include "runtime/classifier.h"
 #include "signals/http_classify.h"
@@ -66,7 +72,10 @@
 
 namespace forbear::curl {
 
-class HttpTransport final : public BlockingTransport {
+// What curl_easy_perform would have said of a call of which nothing was sent.
+CURLcode CodeOfUnsent(StopReason reason);
+
+class HttpTransport final {
  public:
   struct Limits {
     // What is kept of an answer that is held back, its heads included, and for
@@ -85,14 +94,32 @@ class HttpTransport final : public BlockingTransport {
   };
 
   // All must outlive it. `settings` are those of `easy`, and may change.
-  HttpTransport(CURL* easy, CURLM* multi, const EasyOptions* settings,
-                Parker* parker, const Limits& limits, const Readers& readers);
+  HttpTransport(CURL* easy, const EasyOptions* settings, const Limits& limits,
+                const Readers& readers);
   // Puts the handle's own options back.
-  ~HttpTransport() override;
+  ~HttpTransport();
   HttpTransport(const HttpTransport&) = delete;
   HttpTransport& operator=(const HttpTransport&) = delete;
 
-  void Attempt(Call* call, int n, MonotonicTime deadline) override;
+  // Attempt n is to be made: the transfer may be started. False: it cannot be, and
+  // the call was told so.
+  bool Begin(Call* call, int n);
+
+  // When OnHoldOver must be called, if the transfer still runs. Comes to be in
+  // libcurl's callbacks, and may lie further ahead when it has come.
+  MonotonicTime hold_until() const { return hold_until_; }
+  // False: the transfer must end now, with CURLE_WRITE_ERROR.
+  bool OnHoldOver();
+
+  // The transfer is over, with what libcurl says, or was ended by the driver: with
+  // CURLE_OPERATION_TIMEDOUT, because of its deadline, or CURLE_WRITE_ERROR, as above.
+  // The call is told. REQUIRES: the handle belongs to no multi handle.
+  void End(CURLcode code);
+  // It was ended because the application took the call back.
+  void EndCancelled();
+
+  // Into the application's ERRORBUFFER, if it has one.
+  void SetError(absl::string_view text);
 
   // After the call: gives the application what was kept for it, and says what
   // curl_easy_perform would have returned for the last attempt.
@@ -137,15 +164,12 @@ class HttpTransport final : public BlockingTransport {
 
   void TakeOver();
   void Restore();
-  void StartAttempt(Call* call, int n);
 
   size_t OnHeader(absl::string_view line);
   size_t OnBody(absl::string_view chunk);
   bool IsLastHead() const;
   bool IsConnectHead() const;
 
-  // Runs the transfer to its end, or to `deadline`, or a cancel. Fills facts_.
-  void Run(MonotonicTime deadline);
   // The head, or as much of the answer as is wanted, is there. False: the
   // transfer must end now.
   bool Decide();
@@ -181,12 +205,9 @@ class HttpTransport final : public BlockingTransport {
   void CheckReplay(bool rewind);
 
   bool WasSent() const;
-  void SetError(absl::string_view text);
 
   CURL* const easy_;
-  CURLM* const multi_;
   const EasyOptions& settings_;
-  Parker* const parker_;
   const Limits limits_;
   const Readers readers_;
   const bool takes_body_;  // the request body comes through ReadCallback
@@ -197,6 +218,7 @@ class HttpTransport final : public BlockingTransport {
 
   // Of the attempt.
   int number_ = 0;
+  MonotonicTime started_;
   Mode mode_ = Mode::kHead;
   HeadReader head_;
   int status_ = 0;        // of the last head that is no interim one

@@ -1,0 +1,223 @@
+#include "curl_wrap/call_setup.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "core/call_match.h"
+#include "core/outcome.h"
+#include "core/policy_table.h"
+#include "core/retry_policy.h"
+#include "core/stop_reason.h"
+#include "curl_wrap/byte_count.h"
+#include "curl_wrap/classify.h"
+#include "curl_wrap/idempotency_key.h"
+#include "curl_wrap/target.h"
+#include "runtime/clock.h"
+#include "signals/http_classify.h"
+#include "signals/profile_set.h"
+#include "signals/vendor_profile.h"
+
+namespace forbear::curl {
+namespace {
+
+std::optional<Target> FindTarget(const EasyOptions& settings, CURL* easy,
+                                 bool with_path) {
+  if (settings.curlu != nullptr) {
+    return TargetOf(settings.curlu, settings.port, with_path);
+  }
+  const char* url = settings.url.c_str();
+  // Of a borrowed handle it may have been set by others; this one, libcurl
+  // tells.
+  if (!settings.fresh() && *url == '\0' && easy != nullptr) {
+    curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
+  }
+  return TargetOf(url, settings.default_protocol, settings.port, with_path);
+}
+
+// The one of the same table that is for this call.
+void FindPolicy(const Target& target, const std::string& method,
+                PolicyRef* policy) {
+  if (!policy->table->has_targets()) return;
+  const HostAndPort split = SplitHostPort(target.host_port);
+  CallRoute route;
+  route.host = split.host;
+  route.port = split.port;
+  route.method = method;
+  route.path = target.path;
+  policy->policy = &policy->table->Find(route);
+}
+
+// By its method, or the header by which the server knows a repetition.
+bool IsIdempotent(const CallOptions& options, const EasyOptions& settings,
+                  const Policy& policy, const ProfileRef& ref) {
+  const VendorProfile& generic = ref.set->generic();
+  const VendorProfile& profile = ref.profile ? *ref.profile : generic;
+  const std::string& key = profile.idempotency_header.empty()
+                               ? generic.idempotency_header
+                               : profile.idempotency_header;
+  return options.idempotent.value_or(
+      settings.MethodIsIdempotent() ||
+      (!key.empty() && settings.HasHeader(key)) ||
+      (!policy.idempotency_header.empty() &&
+       settings.HasHeader(policy.idempotency_header)));
+}
+
+// Whether the call is to get a key of ours.
+bool WantsKey(const EasyOptions& settings, const Policy& policy) {
+  return !policy.idempotency_header.empty() && !settings.MethodIsIdempotent() &&
+         settings.KnowsHeaders() &&
+         !settings.MentionsHeader(policy.idempotency_header);
+}
+
+}  // namespace
+
+CallSetup::CallSetup(Client* client, const EasyOptions& settings, CURL* easy,
+                     const CallOptions& options, MonotonicTime now) {
+  request.policy = client->TopPolicy();
+  PolicyRef& policy = request.policy;
+  const std::optional<Target> target =
+      FindTarget(settings, easy, /*with_path=*/policy.table->has_targets());
+  is_http_ = target && target->is_http();
+  request.method = settings.Method();
+  if (target) request.target = target->host_port;
+  if (is_http_) FindPolicy(*target, request.method, &policy);
+  profile = client->ProfileOf(options.profile, *policy, request.target);
+  request.protocol = Protocol::kHttp;
+  request.idempotent = IsIdempotent(options, settings, *policy, profile);
+  passes_through = !client->enabled() || !policy->enabled || !options.enabled ||
+                   !is_http_ || settings.ConnectOnly();
+  if (passes_through) return;
+
+  request.retry = options.retry;
+  if (options.attempt_timeout) {
+    if (!request.retry) request.retry = policy->retry;
+    request.retry->attempt_timeout = *options.attempt_timeout;
+  }
+  std::vector<std::string> faults;
+  if (request.retry) ValidateRetry(*request.retry, "retry", &faults);
+  if (!faults.empty() || profile.profile == nullptr ||
+      options.max_hold_time < absl::ZeroDuration()) {
+    fault = CURLE_BAD_FUNCTION_ARGUMENT;
+    return;
+  }
+
+  uint64_t credential = CredentialOf(settings.headers);
+  for (const uint64_t other : {settings.credential(), target->credential}) {
+    if (other != 0) {
+      credential = AddCredential(
+          credential, absl::string_view(reinterpret_cast<const char*>(&other),
+                                        sizeof(other)));
+    }
+  }
+  request.endpoint_key = target->host_port;
+  request.quota_key = QuotaKey(target->host_port, options.quota_id, credential);
+  request.deadline = options.deadline == absl::InfiniteDuration()
+                         ? MonotonicTime::Infinite()
+                         : now + options.deadline;
+  request.nested = settings.HasRetryMarker();
+  request.cost = options.cost;
+  if (WantsKey(settings, *policy)) {
+    key_line = NewIdempotencyLine(policy->idempotency_header);
+    if (!key_line.empty()) {
+      request.idempotent = options.idempotent.value_or(true);
+    }
+  }
+
+  limits.max_held_bytes = options.max_held_bytes;
+  limits.max_hold = options.max_hold_time;
+  limits.at_most_once = !request.idempotent;
+  readers.profile = profile.profile;
+  readers.generic = &profile.set->generic();
+  readers.classifier = &client->options().classify_http;
+}
+
+void CallSetup::RecordPlain(Client* client, const EasyOptions& settings,
+                            CURL* easy, CURLcode code,
+                            CallRecord* record) const {
+  record->call_id = client->NextCallId();
+  record->protocol = Protocol::kHttp;
+  record->names =
+      CallNames(request.target, request.method, request.policy->name);
+  record->idempotent = request.idempotent;
+  record->end = MonotonicNow();
+  record->total_attempts = 1;
+  long status = 0;
+  long request_size = 0;
+  curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+  curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &request_size);
+  AttemptFacts facts;
+  facts.code = code;
+  facts.sent = request_size > 0;
+  facts.status = is_http_ ? static_cast<int>(status) : 0;
+  if (facts.status != 0) {
+    // Nobody has seen its head or its body.
+    AnswerFacts answer;
+    answer.status = facts.status;
+    const VendorProfile& generic = profile.set->generic();
+    facts.answer = ClassifyAnswer(
+        answer, profile.profile ? *profile.profile : generic, generic);
+  }
+  AttemptRecord attempt;
+  attempt.number = 1;
+  attempt.start = record->begin;
+  attempt.end = record->end;
+  attempt.outcome = Classify(facts);
+  CountBytes(easy, settings, &attempt.outcome);
+  record->attempts.push_back(attempt);
+  switch (attempt.outcome.kind) {
+    case ErrorKind::kOk:
+      record->stop_reason = StopReason::kSuccess;
+      break;
+    case ErrorKind::kPermanent:
+      record->stop_reason = StopReason::kPermanentError;
+      break;
+    case ErrorKind::kCancelled:
+      record->stop_reason = StopReason::kCancelled;
+      break;
+    case ErrorKind::kQuotaExhausted:
+      record->stop_reason = StopReason::kQuotaExhausted;
+      break;
+    case ErrorKind::kTransient:
+    case ErrorKind::kThrottled:
+      record->stop_reason = StopReason::kAttemptsExhausted;  // of one
+      break;
+  }
+}
+
+void FillFault(CURLcode fault, CallResult* result) {
+  result->code = fault;
+  result->stop_reason = result->record.stop_reason =
+      StopReason::kPermanentError;
+}
+
+void FillResult(CURL* easy, CallResult* result) {
+  const CallRecord& record = result->record;
+  if (record.total_attempts > 0 && easy != nullptr) {
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &result->http_status);
+  }
+  result->stop_reason = record.stop_reason;
+  if (record.retry_at) {
+    result->retry_at =
+        std::max(absl::ZeroDuration(), *record.retry_at - MonotonicNow());
+  }
+}
+
+ExtraHeader::ExtraHeader(CURL* easy, const EasyOptions* settings,
+                         std::string text)
+    : easy_(easy), settings_(*settings), text_(std::move(text)) {
+  if (text_.empty()) return;
+  line_.data = &text_[0];
+  // libcurl only reads it.
+  line_.next = const_cast<curl_slist*>(settings->headers);
+  curl_easy_setopt(easy, CURLOPT_HTTPHEADER, &line_);
+}
+
+ExtraHeader::~ExtraHeader() {
+  if (text_.empty()) return;
+  curl_easy_setopt(easy_, CURLOPT_HTTPHEADER, settings_.headers);
+}
+
+}  // namespace forbear::curl
