@@ -63,23 +63,22 @@ F FunctionAs(const OptionValue& value) {
 
 }  // namespace
 
+void InitLibcurl() {
+  static const CURLcode once = curl_global_init(CURL_GLOBAL_DEFAULT);
+  (void)once;
+}
+
+bool HasTypeOf(CURLoption option, const OptionValue& value) {
+  if (IsFunction(option)) return value.pointer == nullptr && value.number == 0;
+  // NULL is a number in some compilers.
+  if (IsObject(option)) return value.function == nullptr && value.number == 0;
+  return value.function == nullptr && value.pointer == nullptr;
+}
+
 CURLcode Forward(CURL* easy, CURLoption option, const OptionValue& value) {
-  if (IsFunction(option)) {
-    if (value.pointer != nullptr || value.number != 0) {
-      return CURLE_BAD_FUNCTION_ARGUMENT;
-    }
-    return curl_easy_setopt(easy, option, value.function);
-  }
-  if (IsObject(option)) {
-    // NULL is a number in some compilers.
-    if (value.function != nullptr || value.number != 0) {
-      return CURLE_BAD_FUNCTION_ARGUMENT;
-    }
-    return curl_easy_setopt(easy, option, value.pointer);
-  }
-  if (value.function != nullptr || value.pointer != nullptr) {
-    return CURLE_BAD_FUNCTION_ARGUMENT;
-  }
+  if (!HasTypeOf(option, value)) return CURLE_BAD_FUNCTION_ARGUMENT;
+  if (IsFunction(option)) return curl_easy_setopt(easy, option, value.function);
+  if (IsObject(option)) return curl_easy_setopt(easy, option, value.pointer);
   if (option >= CURLOPTTYPE_OFF_T) {
     return curl_easy_setopt(easy, option, curl_off_t{value.number});
   }

@@ -12,14 +12,19 @@
 
 #include <curl/curl.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <map>
 #include <string>
+#include <type_traits>
 
 #include "absl/strings/string_view.h"
 
 namespace forbear::curl {
+
+// Makes libcurl ready for use, once. Never undone: it may be the application's as well.
+void InitLibcurl();
 
 // The value of an option, of whatever type.
 struct OptionValue {
@@ -33,6 +38,29 @@ struct OptionValue {
   static OptionValue Of(const void* p) { return {0, p, nullptr}; }
   static OptionValue Of(Function f) { return {0, nullptr, f}; }
 };
+
+// What the application gives to SetOpt: a number, a pointer, a function, or nullptr.
+template <typename T>
+OptionValue OptionValueOf(T value) {
+  if constexpr (std::is_same_v<T, std::nullptr_t>) {
+    return OptionValue();
+  } else if constexpr (std::is_integral_v<T> || std::is_enum_v<T>) {
+    return OptionValue::Of(static_cast<int64_t>(value));
+  } else {
+    static_assert(
+        std::is_pointer_v<T>,
+        "the value of an option is a number, a pointer or a function");
+    if constexpr (std::is_function_v<std::remove_pointer_t<T>>) {
+      return OptionValue::Of(reinterpret_cast<OptionValue::Function>(value));
+    } else {
+      return OptionValue::Of(static_cast<const void*>(value));
+    }
+  }
+}
+
+// Whether a value is of the type that the option's number says (curl.h:
+// CURLOPTTYPE_…).
+bool HasTypeOf(CURLoption option, const OptionValue& value);
 
 // Sets an option of the type that its number says. BAD_FUNCTION_ARGUMENT if the
 // value is not of that type.

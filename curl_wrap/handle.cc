@@ -14,15 +14,6 @@
 #endif
 
 namespace forbear::curl {
-namespace {
-
-void InitLibcurl() {
-  // Never undone: it may be the application's as well.
-  static const CURLcode once = curl_global_init(CURL_GLOBAL_DEFAULT);
-  (void)once;
-}
-
-}  // namespace
 
 struct Handle::Impl {
   Impl(CURL* handle, bool owns_handle, std::shared_ptr<Client> the_client)
@@ -139,6 +130,32 @@ void Handle::Impl::PerformCall(CallSetup* setup, CallResult* result) {
     std::lock_guard<std::mutex> lock(mutex);
     parker = nullptr;
   }
+}
+
+// --- For loops. ---
+
+CURLcode HandleAccess::Begin(Handle* handle) {
+  Handle::Impl& impl = *handle->impl_;
+  if (!impl.ok()) return CURLE_FAILED_INIT;
+  if (impl.performing) return CURLE_RECURSIVE_API_CALL;
+  impl.performing = true;
+  return CURLE_OK;
+}
+
+void HandleAccess::SetRun(Handle* handle, bool plain, bool keyed) {
+  handle->impl_->plain = plain;
+  handle->impl_->keyed = keyed;
+}
+
+void HandleAccess::End(Handle* handle) {
+  SetRun(handle, /*plain=*/false, /*keyed=*/false);
+  handle->impl_->performing = false;
+}
+
+CURL* HandleAccess::Easy(const Handle& handle) { return handle.impl_->easy; }
+
+const EasyOptions& HandleAccess::Settings(const Handle& handle) {
+  return handle.impl_->settings;
 }
 
 // --- Life. ---

@@ -105,9 +105,7 @@
 
 #include <curl/curl.h>
 
-#include <cstdint>
 #include <memory>
-#include <type_traits>
 
 #include "curl_wrap/call_options.h"
 #include "curl_wrap/easy_options.h"
@@ -154,6 +152,7 @@ class Handle {
   CURL* raw() const;
 
  private:
+  friend class HandleAccess;
   struct Impl;
 
   explicit Handle(std::unique_ptr<Impl> impl);
@@ -164,23 +163,23 @@ class Handle {
 
 // --- Only details below. ---
 
+// How a loop runs the call of a handle (curl_wrap/transfer_set.h).
+class HandleAccess {
+ public:
+  // A call begins. If not CURLE_OK, it must not: what Perform would have said.
+  static CURLcode Begin(Handle* handle);
+  // What runs is as plain libcurl would run it; or it has a line of ours in its
+  // HTTPHEADER.
+  static void SetRun(Handle* handle, bool plain, bool keyed);
+  static void End(Handle* handle);
+
+  static CURL* Easy(const Handle& handle);
+  static const EasyOptions& Settings(const Handle& handle);
+};
+
 template <typename T>
 CURLcode Handle::SetOpt(CURLoption option, T value) {
-  if constexpr (std::is_same_v<T, std::nullptr_t>) {
-    return Set(option, OptionValue());
-  } else if constexpr (std::is_integral_v<T> || std::is_enum_v<T>) {
-    return Set(option, OptionValue::Of(static_cast<int64_t>(value)));
-  } else {
-    static_assert(
-        std::is_pointer_v<T>,
-        "the value of an option is a number, a pointer or a function");
-    if constexpr (std::is_function_v<std::remove_pointer_t<T>>) {
-      return Set(option, OptionValue::Of(
-                             reinterpret_cast<OptionValue::Function>(value)));
-    } else {
-      return Set(option, OptionValue::Of(static_cast<const void*>(value)));
-    }
-  }
+  return Set(option, OptionValueOf(value));
 }
 
 }  // namespace forbear::curl

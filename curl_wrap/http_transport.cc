@@ -55,7 +55,9 @@ HttpTransport::HttpTransport(CURL* easy, const EasyOptions* settings,
   TakeOver();
 }
 
-HttpTransport::~HttpTransport() { Restore(); }
+HttpTransport::~HttpTransport() {
+  if (!leaves_) Restore();
+}
 
 void HttpTransport::TakeOver() {
   curl_easy_setopt(easy_, CURLOPT_WRITEFUNCTION, &WriteCallback);
@@ -135,6 +137,11 @@ bool HttpTransport::Begin(Call* call, int n) {
   }
   started_ = MonotonicNow();
   return true;
+}
+
+void HttpTransport::Hold() {
+  hold_until_ = MonotonicNow() + limits_.max_hold;
+  if (watch_ != nullptr) watch_(watch_with_);
 }
 
 bool HttpTransport::OnHoldOver() {
@@ -351,7 +358,7 @@ bool HttpTransport::Decide() {
       call_->OnAnswerHead(number_, outcome);
       call_->TakeAftermath().Deliver();
     }
-    hold_until_ = MonotonicNow() + limits_.max_hold;
+    Hold();
     mode_ = Mode::kHold;
     return true;
   }
@@ -360,7 +367,7 @@ bool HttpTransport::Decide() {
   if (status_ < 400) ReadGoodHead();
   call_->TakeAftermath().Deliver();
   if (IsFailure(outcome)) {
-    hold_until_ = MonotonicNow() + limits_.max_hold;
+    Hold();
     if (decision == Execution::HeadDecision::kHold) {
       mode_ = Mode::kHold;
       return true;
@@ -479,7 +486,7 @@ bool HttpTransport::Stream() {
   if (GiveHeld() == Give::kFailed) return false;
   if (FailsOnError() && !giving_) {
     mode_ = Mode::kDiscard;
-    hold_until_ = MonotonicNow() + limits_.max_hold;
+    Hold();
   }
   return true;
 }

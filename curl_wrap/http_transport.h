@@ -96,8 +96,10 @@ class HttpTransport final {
   // All must outlive it. `settings` are those of `easy`, and may change.
   HttpTransport(CURL* easy, const EasyOptions* settings, const Limits& limits,
                 const Readers& readers);
-  // Puts the handle's own options back.
+  // Puts the handle's own options back, unless Leave() was called.
   ~HttpTransport();
+  // Nobody will use the handle's options any more.
+  void Leave() { leaves_ = true; }
   HttpTransport(const HttpTransport&) = delete;
   HttpTransport& operator=(const HttpTransport&) = delete;
 
@@ -110,6 +112,11 @@ class HttpTransport final {
   MonotonicTime hold_until() const { return hold_until_; }
   // False: the transfer must end now, with CURLE_WRITE_ERROR.
   bool OnHoldOver();
+  // Calls `watch(with)` whenever hold_until() has come to be, or lies earlier.
+  void WatchHold(void (*watch)(void*), void* with) {
+    watch_ = watch;
+    watch_with_ = with;
+  }
 
   // The transfer is over, with what libcurl says, or was ended by the driver: with
   // CURLE_OPERATION_TIMEDOUT, because of its deadline, or CURLE_WRITE_ERROR, as above.
@@ -165,6 +172,9 @@ class HttpTransport final {
   void TakeOver();
   void Restore();
 
+  // A decision may wait as long as the limits say, from now.
+  void Hold();
+
   size_t OnHeader(absl::string_view line);
   size_t OnBody(absl::string_view chunk);
   bool IsLastHead() const;
@@ -215,6 +225,9 @@ class HttpTransport final {
 
   Call* call_ = nullptr;
   int attempts_ = 0;
+  bool leaves_ = false;
+  void (*watch_)(void*) = nullptr;
+  void* watch_with_ = nullptr;
 
   // Of the attempt.
   int number_ = 0;

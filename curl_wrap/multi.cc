@@ -1,0 +1,172 @@
+#include "curl_wrap/multi.h"
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "core/time.h"
+#include "curl_wrap/call_setup.h"
+#include "curl_wrap/inbox.h"
+#include "curl_wrap/sigpipe_block.h"
+#include "curl_wrap/transfer.h"
+#include "curl_wrap/transfer_set.h"
+#include "runtime/clock.h"
+
+namespace forbear::curl {
+
+struct Multi::Impl {
+  Impl(CURLM* multi_of, std::shared_ptr<Client> client,
+       const EngineOptions& options, std::function<void()> wake)
+      : multi(multi_of),
+        inbox(std::make_shared<Inbox>(
+            wake ? std::move(wake)
+                 : [multi_of] { curl_multi_wakeup(multi_of); })),
+        set(multi_of, std::move(client), TransferSet::LimitsOf(options), {}) {}
+
+  void Take() {
+    for (Inbox::Item& item : inbox->TakeAll()) set.Post(std::move(item));
+  }
+
+  // Everything but libcurl's own work.
+  void Work() {
+    Take();
+    set.Run(MonotonicNow());
+  }
+
+  void ReadMessages() {
+    int left = 0;
+    while (const CURLMsg* message = curl_multi_info_read(multi, &left)) {
+      // A copy: the message is gone with its handle's removal.
+      const CURLMsg copy = *message;
+      if (copy.msg == CURLMSG_DONE &&
+          set.OnMessage(copy.easy_handle, copy.data.result)) {
+        continue;
+      }
+      messages.push_back(copy);
+    }
+  }
+
+  template <typename Act>
+  CURLMcode Around(const Act& act, int* running) {
+    const SigpipeBlock no_sigpipe;
+    Work();
+    int own = 0;
+    const CURLMcode code = act(&own);
+    ReadMessages();
+    // What has ended is reported, and may be followed by others.
+    Work();
+    const TransferSet::Counts counts = set.counts();
+    // Those that are out may have been counted by libcurl before they ended or began.
+    if (running != nullptr) {
+      *running = std::max(own, static_cast<int>(counts.in_flight)) +
+                 static_cast<int>(counts.queued + counts.waiting);
+    }
+    return code;
+  }
+
+  CURLM* const multi;
+  const std::shared_ptr<Inbox> inbox;
+  TransferSet set;
+  uint64_t next_id = 1;
+  std::deque<CURLMsg> messages;
+  CURLMsg given = {};
+};
+
+absl::StatusOr<std::unique_ptr<Multi>> Multi::Create(
+    CURLM* multi, std::shared_ptr<Client> client, const EngineOptions& options,
+    std::function<void()> wake) {
+  const absl::Status valid = ValidateEngineOptions(options);
+  if (!valid.ok()) return valid;
+  return std::unique_ptr<Multi>(new Multi(std::make_unique<Impl>(
+      multi, std::move(client), options, std::move(wake))));
+}
+
+Multi::Multi(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Multi::~Multi() {
+  impl_->inbox->Close();
+  impl_->Take();
+  impl_->set.CancelAll();
+  impl_->set.Run(MonotonicNow());
+}
+
+uint64_t Multi::Add(Handle* handle, CallOptions options, const Done& done) {
+  const uint64_t id = impl_->next_id++;
+  const CURLcode busy = HandleAccess::Begin(handle);
+  if (busy != CURLE_OK) {
+    Response response;
+    FillFault(busy, &response);
+    if (done) done(std::move(response));
+    return id;
+  }
+  impl_->inbox->Post(
+      {Inbox::What::kStart, id,
+       std::make_shared<Transfer>(id, impl_->inbox, handle, std::move(options),
+                                  done, MonotonicNow())});
+  return id;
+}
+
+uint64_t Multi::Add(Request request, CallOptions options, const Done& done) {
+  const uint64_t id = impl_->next_id++;
+  request.ShrinkToFit();
+  impl_->inbox->Post(
+      {Inbox::What::kStart, id,
+       std::make_shared<Transfer>(id, impl_->inbox, std::move(request),
+                                  std::move(options), done, MonotonicNow())});
+  return id;
+}
+
+void Multi::Cancel(uint64_t id) {
+  impl_->inbox->Post({Inbox::What::kCancel, id, nullptr});
+}
+
+CURLMcode Multi::Perform(int* running) {
+  return impl_->Around(
+      [this](int* own) { return curl_multi_perform(impl_->multi, own); },
+      running);
+}
+
+CURLMcode Multi::SocketAction(curl_socket_t socket, int mask, int* running) {
+  return impl_->Around(
+      [&](int* own) {
+        return curl_multi_socket_action(impl_->multi, socket, mask, own);
+      },
+      running);
+}
+
+long Multi::TimeoutMs() {
+  long timeout = -1;
+  curl_multi_timeout(impl_->multi, &timeout);
+  const MonotonicTime next = impl_->set.next();
+  if (next.is_infinite()) return timeout;
+  const absl::Duration left =
+      std::max(next - MonotonicNow(), absl::ZeroDuration());
+  const int64_t ms = absl::ToInt64Milliseconds(
+      absl::Ceil(std::min(left, absl::Hours(1)), absl::Milliseconds(1)));
+  return timeout < 0 ? static_cast<long>(ms)
+                     : std::min(timeout, static_cast<long>(ms));
+}
+
+CURLMcode Multi::Poll(curl_waitfd* extra, unsigned int count, int timeout_ms,
+                      int* ready) {
+  const long most = TimeoutMs();
+  if (most >= 0) {
+    timeout_ms = static_cast<int>(std::min<long>(timeout_ms, most));
+  }
+  return curl_multi_poll(impl_->multi, extra, count, timeout_ms, ready);
+}
+
+CURLMsg* Multi::InfoRead(int* left) {
+  if (impl_->messages.empty()) {
+    if (left != nullptr) *left = 0;
+    return nullptr;
+  }
+  impl_->given = impl_->messages.front();
+  impl_->messages.pop_front();
+  if (left != nullptr) *left = static_cast<int>(impl_->messages.size());
+  return &impl_->given;
+}
+
+}  // namespace forbear::curl

@@ -1,0 +1,274 @@
+#include "curl_wrap/request.h"
+
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+
+namespace forbear::curl {
+namespace {
+
+constexpr size_t kMaxValue = size_t{1} << 31;
+// The option, the kind and the size of a value.
+constexpr size_t kHead = sizeof(uint32_t) + sizeof(uint8_t) + sizeof(uint32_t);
+
+template <typename T>
+absl::string_view BytesOf(const T& value) {
+  return {reinterpret_cast<const char*>(&value), sizeof(value)};
+}
+template <typename T>
+T ValueOf(absl::string_view bytes) {
+  T value;
+  std::memcpy(&value, bytes.data(), sizeof(value));
+  return value;
+}
+
+// curl_easy_reset leaves cookies, HSTS and Alt-Svc caches where they are.
+bool LeavesTraces(CURLoption option) {
+  switch (option) {
+    case CURLOPT_COOKIEFILE:
+    case CURLOPT_COOKIEJAR:
+    case CURLOPT_COOKIELIST:
+    case CURLOPT_SHARE:
+    case CURLOPT_HSTS:
+    case CURLOPT_HSTS_CTRL:
+    case CURLOPT_HSTSREADFUNCTION:
+    case CURLOPT_ALTSVC:
+    case CURLOPT_ALTSVC_CTRL:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool IsRefused(CURLoption option) {
+  // Deprecated, but there; its name cannot be used without a warning.
+  constexpr auto kHttpPost =
+      static_cast<CURLoption>(CURLOPTTYPE_OBJECTPOINT + 24);
+  switch (option) {
+    case CURLOPT_MIMEPOST:
+    case kHttpPost:
+    case CURLOPT_CURLU:
+    case CURLOPT_STREAM_DEPENDS:
+    case CURLOPT_STREAM_DEPENDS_E:
+    case CURLOPT_CONNECT_ONLY:
+#if LIBCURL_VERSION_NUM >= 0x075600
+    case CURLOPT_WS_OPTIONS:
+#endif
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+struct Request::Entry {
+  CURLoption option = CURLOPT_URL;
+  Kind kind = Kind::kNumber;
+  absl::string_view value;
+  size_t begin = 0;  // in bytes_
+  size_t end = 0;
+};
+
+Request::Request(absl::string_view url) {
+  Put(CURLOPT_URL, Kind::kText, absl::StrCat(url, absl::string_view("", 1)));
+}
+
+void Request::AddHeader(absl::string_view line) {
+  Entry lines;
+  std::string all;
+  if (Find(CURLOPT_HTTPHEADER, &lines)) all = std::string(lines.value);
+  absl::StrAppend(&all, line, absl::string_view("", 1));
+  Put(CURLOPT_HTTPHEADER, Kind::kLines, all);
+  ++lines_;
+}
+
+void Request::SetBody(absl::string_view body) {
+  PutNumber(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<int64_t>(body.size()));
+  PutBody(body.data() == nullptr ? "" : body.data());
+}
+
+void Request::PutNumber(CURLoption option, int64_t number) {
+  Put(option, Kind::kNumber, BytesOf(number));
+}
+
+CURLcode Request::Set(CURLoption option, const OptionValue& value) {
+  if (!HasTypeOf(option, value) || IsRefused(option)) {
+    return CURLE_BAD_FUNCTION_ARGUMENT;
+  }
+  if (LeavesTraces(option)) leaves_traces_ = true;
+  switch (option) {
+    case CURLOPT_POSTFIELDS:
+    case CURLOPT_COPYPOSTFIELDS:
+      return PutBody(static_cast<const char*>(value.pointer));
+    case CURLOPT_POSTFIELDSIZE:
+      // One place for both.
+      return Set(CURLOPT_POSTFIELDSIZE_LARGE, value);
+    case CURLOPT_POSTFIELDSIZE_LARGE: {
+      Entry body;
+      if (value.number >= 0 && Find(CURLOPT_POSTFIELDS, &body) &&
+          body.kind == Kind::kBytes) {
+        // What was not copied then cannot be had now.
+        const auto size = static_cast<size_t>(value.number);
+        if (size > body.value.size()) return CURLE_BAD_FUNCTION_ARGUMENT;
+        const std::string less(body.value.substr(0, size));
+        Put(CURLOPT_POSTFIELDS, Kind::kBytes, less);
+      }
+      PutNumber(option, value.number);
+      return CURLE_OK;
+    }
+    default:
+      break;
+  }
+  if (value.function != nullptr) {
+    Put(option, Kind::kFunction, BytesOf(value.function));
+    return CURLE_OK;
+  }
+  if (value.pointer == nullptr) {
+    if (option < CURLOPTTYPE_OBJECTPOINT ||
+        (option >= CURLOPTTYPE_OFF_T && option < CURLOPTTYPE_BLOB)) {
+      PutNumber(option, value.number);
+    } else {
+      // NULL has its meaning: the default, or nothing.
+      Put(option, Kind::kPointer, BytesOf(value.pointer));
+    }
+    return CURLE_OK;
+  }
+  const curl_easyoption* const known = curl_easy_option_by_id(option);
+  const curl_easytype type = known == nullptr ? CURLOT_OBJECT : known->type;
+  switch (type) {
+    case CURLOT_STRING: {
+      const auto* const text = static_cast<const char*>(value.pointer);
+      const size_t size = std::strlen(text) + 1;
+      if (size >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
+      Put(option, Kind::kText, {text, size});
+      return CURLE_OK;
+    }
+    case CURLOT_SLIST: {
+      std::string all;
+      for (const auto* line = static_cast<const curl_slist*>(value.pointer);
+           line != nullptr; line = line->next) {
+        if (line->data == nullptr) continue;
+        absl::StrAppend(&all, line->data, absl::string_view("", 1));
+        ++lines_;
+      }
+      if (all.size() >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
+      Put(option, Kind::kLines, all);
+      return CURLE_OK;
+    }
+    case CURLOT_BLOB: {
+      const auto* const blob = static_cast<const curl_blob*>(value.pointer);
+      if (blob->len >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
+      Put(option, Kind::kBlob,
+          {static_cast<const char*>(blob->data), blob->len});
+      return CURLE_OK;
+    }
+    default:
+      Put(option, Kind::kPointer, BytesOf(value.pointer));
+      return CURLE_OK;
+  }
+}
+
+CURLcode Request::PutBody(const char* body) {
+  if (body == nullptr) {
+    Put(CURLOPT_POSTFIELDS, Kind::kPointer, BytesOf(body));
+    return CURLE_OK;
+  }
+  Entry entry;
+  int64_t size = -1;
+  if (Find(CURLOPT_POSTFIELDSIZE_LARGE, &entry)) {
+    size = ValueOf<int64_t>(entry.value);
+  }
+  const size_t bytes = size < 0 ? std::strlen(body) : static_cast<size_t>(size);
+  if (bytes >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
+  Put(CURLOPT_POSTFIELDS, Kind::kBytes, {body, bytes});
+  return CURLE_OK;
+}
+
+void Request::Put(CURLoption option, Kind kind, absl::string_view value) {
+  Remove(option);
+  const auto number = static_cast<uint32_t>(option);
+  const auto size = static_cast<uint32_t>(value.size());
+  absl::StrAppend(&bytes_, BytesOf(number), BytesOf(kind), BytesOf(size),
+                  value);
+}
+
+void Request::Remove(CURLoption option) {
+  Entry entry;
+  if (Find(option, &entry)) bytes_.erase(entry.begin, entry.end - entry.begin);
+}
+
+bool Request::Next(size_t* at, Entry* entry) const {
+  if (*at == bytes_.size()) return false;
+  const absl::string_view rest = absl::string_view(bytes_).substr(*at);
+  entry->option = static_cast<CURLoption>(ValueOf<uint32_t>(rest));
+  entry->kind = ValueOf<Kind>(rest.substr(sizeof(uint32_t)));
+  const auto size = ValueOf<uint32_t>(rest.substr(kHead - sizeof(uint32_t)));
+  entry->value = rest.substr(kHead, size);
+  entry->begin = *at;
+  entry->end = *at = *at + kHead + size;
+  return true;
+}
+
+bool Request::Find(CURLoption option, Entry* entry) const {
+  for (size_t at = 0; Next(&at, entry);) {
+    if (entry->option == option) return true;
+  }
+  return false;
+}
+
+CURLcode Request::PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const {
+  // The lists' nodes stay where they are: there are never more.
+  lists->clear();
+  lists->reserve(lines_);
+  Entry entry;
+  for (size_t at = 0; Next(&at, &entry);) {
+    OptionValue value;
+    curl_blob blob = {};
+    switch (entry.kind) {
+      case Kind::kNumber:
+        value.number = ValueOf<int64_t>(entry.value);
+        break;
+      case Kind::kPointer:
+        value.pointer = ValueOf<const void*>(entry.value);
+        break;
+      case Kind::kFunction:
+        value.function = ValueOf<OptionValue::Function>(entry.value);
+        break;
+      case Kind::kText:
+      case Kind::kBytes:
+        value.pointer = entry.value.data();
+        break;
+      case Kind::kLines: {
+        curl_slist* before = nullptr;
+        for (absl::string_view rest = entry.value; !rest.empty();) {
+          curl_slist line = {};
+          // libcurl only reads it.
+          line.data = const_cast<char*>(rest.data());
+          lists->push_back(line);
+          if (before == nullptr) {
+            value.pointer = &lists->back();
+          } else {
+            before->next = &lists->back();
+          }
+          before = &lists->back();
+          rest.remove_prefix(std::strlen(rest.data()) + 1);
+        }
+        break;
+      }
+      case Kind::kBlob:
+        blob.data = const_cast<char*>(entry.value.data());
+        blob.len = entry.value.size();
+        blob.flags = CURL_BLOB_COPY;
+        value.pointer = &blob;
+        break;
+    }
+    const CURLcode code =
+        easy == nullptr ? CURLE_OK : Forward(easy, entry.option, value);
+    if (code != CURLE_OK) return code;
+    settings->Note(entry.option, value);
+  }
+  return CURLE_OK;
+}
+
+}  // namespace forbear::curl

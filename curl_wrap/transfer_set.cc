@@ -1,0 +1,531 @@
+#include "curl_wrap/transfer_set.h"
+
+#include <algorithm>
+
+#include "absl/strings/string_view.h"
+#include "core/action.h"
+#include "core/call_record.h"
+#include "core/outcome.h"
+#include "core/stop_reason.h"
+#include "curl_wrap/blocking_transfer.h"
+#include "curl_wrap/classify.h"
+#include "curl_wrap/handle.h"
+#include "runtime/clock.h"
+
+namespace forbear::curl {
+
+struct Transfer::Host {
+  std::string key;
+  std::map<uint64_t, Transfer*> ready;  // by id
+  size_t in_flight = 0;
+  size_t users = 0;    // transfers that are not over
+  uint64_t order = 0;  // in open_; 0: not there
+};
+
+TransferSet::Limits TransferSet::LimitsOf(const EngineOptions& options) {
+  Limits limits;
+  limits.max_in_flight = static_cast<size_t>(options.max_in_flight);
+  limits.max_per_host = static_cast<size_t>(options.max_per_host);
+  limits.max_kept = static_cast<size_t>(options.max_kept);
+  limits.max_body_bytes = static_cast<uint64_t>(options.max_body_bytes);
+  return limits;
+}
+
+TransferSet::TransferSet(CURLM* multi, std::shared_ptr<Client> client,
+                         const Limits& limits, std::function<void()> on_over)
+    : multi_(multi),
+      client_(std::move(client)),
+      limits_(limits),
+      on_over_(std::move(on_over)) {}
+
+TransferSet::~TransferSet() = default;
+
+TransferSet::Counts TransferSet::counts() const {
+  Counts counts;
+  counts.queued = queued_;
+  counts.in_flight = in_flight_.size();
+  counts.waiting = all_.size() - queued_ - in_flight_.size();
+  return counts;
+}
+
+MonotonicTime TransferSet::next() const {
+  return over_.empty() ? due_.earliest() : MonotonicTime::InfinitePast();
+}
+
+// --- What comes in. ---
+
+void TransferSet::Post(Inbox::Item item) {
+  if (item.what == Inbox::What::kStart) {
+    Add(std::move(item.transfer));
+    return;
+  }
+  const auto found = all_.find(item.id);
+  if (found == all_.end()) return;  // it is over
+  Transfer* const t = found->second.get();
+  if (item.what == Inbox::What::kCancel) {
+    Cancel(t);
+    return;
+  }
+  t->woken = false;
+  if (t->state == State::kWaiting) MakeReady(t, State::kReady);
+}
+
+CallSetup TransferSet::SetUp(const Transfer& t) const {
+  if (t.handle != nullptr) {
+    return CallSetup(client_.get(), HandleAccess::Settings(*t.handle),
+                     HandleAccess::Easy(*t.handle), *t.options, t.started);
+  }
+  EasyOptions settings(/*fresh=*/true);
+  Request::Lists lists;
+  t.request.PutOn(nullptr, &settings, &lists);
+  return CallSetup(client_.get(), settings, nullptr, *t.options, t.started);
+}
+
+void TransferSet::Add(std::shared_ptr<Transfer> transfer) {
+  Transfer* const t = transfer.get();
+  all_.emplace(t->id, std::move(transfer));
+  ++queued_;
+  CallSetup setup = SetUp(*t);
+  std::unique_ptr<Host>& host = hosts_[setup.request.target];
+  if (host == nullptr) {
+    host = std::make_unique<Host>();
+    host->key = setup.request.target;
+  }
+  ++host->users;
+  t->host = host.get();
+  // If there is a place for it, nobody else is waiting for that.
+  if (in_flight_.size() < limits_.max_in_flight && open_.empty() &&
+      host->ready.empty() && host->in_flight < limits_.max_per_host) {
+    Begin(t, &setup, MonotonicNow());
+  } else {
+    MakeReady(t, State::kNew);
+  }
+}
+
+void TransferSet::Begin(Transfer* t, CallSetup* setup, MonotonicTime now) {
+  --queued_;
+  t->queued = now - t->started;
+  if (setup->fault != CURLE_OK) {
+    t->result = std::make_unique<CallResult>();
+    FillFault(setup->fault, t->result.get());
+    Finish(t);
+  } else if (setup->passes_through) {
+    StartPlain(t, setup);
+  } else {
+    MakeCall(t, setup);
+    t->call->Begin();
+    GoOn(t);
+  }
+}
+
+void TransferSet::MakeCall(Transfer* t, CallSetup* setup) {
+  t->options.reset();
+  // The call keeps its waiter: Report takes it apart.
+  t->call.emplace(client_.get(), setup->request, all_.at(t->id));
+  t->terms.emplace(setup);
+}
+
+void TransferSet::Cancel(Transfer* t) {
+  switch (t->state) {
+    case State::kOver:
+      return;
+    case State::kNew: {
+      TakeFromReady(t);
+      --queued_;
+      CallSetup setup = SetUp(*t);
+      if (setup.fault != CURLE_OK || setup.passes_through) {
+        t->result = std::make_unique<CallResult>();
+        FillFault(CURLE_ABORTED_BY_CALLBACK, t->result.get());
+        t->result->stop_reason = t->result->record.stop_reason =
+            StopReason::kCancelled;
+        Finish(t);
+        return;
+      }
+      MakeCall(t, &setup);
+      t->call->OnCancel();
+      break;
+    }
+    case State::kReady:
+      TakeFromReady(t);
+      t->call->OnCancel();
+      break;
+    case State::kWaiting:
+      t->call->OnCancel();
+      break;
+    case State::kInFlight:
+      Land(t, /*in_mid_air=*/true);
+      if (t->plain != nullptr) {
+        FinishPlain(t, CURLE_ABORTED_BY_CALLBACK);
+        return;
+      }
+      t->life->transport->EndCancelled();
+      break;
+  }
+  GoOn(t);
+}
+
+void TransferSet::CancelAll() {
+  std::vector<uint64_t> ids;
+  ids.reserve(all_.size());
+  for (const auto& [id, transfer] : all_) ids.push_back(id);
+  std::sort(ids.begin(), ids.end());
+  for (const uint64_t id : ids) Cancel(all_.at(id).get());
+}
+
+// --- Places. ---
+
+bool TransferSet::IsOpen(const Host& host) const {
+  return !host.ready.empty() && host.in_flight < limits_.max_per_host;
+}
+
+void TransferSet::Sort(Host* host) {
+  const uint64_t order = IsOpen(*host) ? host->ready.begin()->first : 0;
+  if (order == host->order) return;
+  if (host->order != 0) open_.erase({host->order, host});
+  if (order != 0) open_.insert({order, host});
+  host->order = order;
+}
+
+void TransferSet::MakeReady(Transfer* t, State state) {
+  t->state = state;
+  t->host->ready.emplace(t->id, t);
+  Sort(t->host);
+  // Nobody waits for a place any longer than for the rest.
+  due_.Set(t, state == State::kNew ? t->started + t->options->deadline
+                                   : t->call->record().deadline);
+}
+
+void TransferSet::TakeFromReady(Transfer* t) {
+  due_.Remove(t);
+  t->host->ready.erase(t->id);
+  Sort(t->host);
+}
+
+void TransferSet::Leave(Host* host) {
+  if (--host->users == 0) hosts_.erase(host->key);
+}
+
+void TransferSet::FillPlaces(MonotonicTime now) {
+  while (in_flight_.size() < limits_.max_in_flight && !open_.empty()) {
+    Transfer* const t = open_.begin()->second->ready.begin()->second;
+    TakeFromReady(t);
+    if (t->state == State::kNew) {
+      CallSetup setup = SetUp(*t);
+      Begin(t, &setup, now);
+      continue;
+    }
+    if (now >= t->until) {
+      t->call->OnTimer();
+    } else {
+      t->call->OnWake();
+    }
+    GoOn(t);
+    // It was woken for nothing.
+    if (t->state == State::kReady) Wait(t, t->until);
+  }
+}
+
+void TransferSet::OnDue(Transfer* t, MonotonicTime now) {
+  switch (t->state) {
+    case State::kOver:
+      return;
+    case State::kNew: {
+      // Its deadline has come first.
+      TakeFromReady(t);
+      CallSetup setup = SetUp(*t);
+      Begin(t, &setup, now);
+      return;
+    }
+    case State::kReady:
+      TakeFromReady(t);
+      t->call->OnTimer();
+      GoOn(t);
+      if (t->state == State::kReady) Wait(t, t->until);
+      return;
+    case State::kWaiting:
+      MakeReady(t, State::kReady);
+      return;
+    case State::kInFlight:
+      if (now >= t->until) {
+        Land(t, /*in_mid_air=*/true);
+        t->life->transport->End(CURLE_OPERATION_TIMEDOUT);
+        GoOn(t);
+      } else if (!t->life->transport->OnHoldOver()) {
+        Land(t, /*in_mid_air=*/true);
+        t->life->transport->End(CURLE_WRITE_ERROR);
+        GoOn(t);
+      } else {
+        SetDue(t);
+      }
+      return;
+  }
+}
+
+// --- Attempts. ---
+
+void TransferSet::GoOn(Transfer* t) {
+  Call& call = *t->call;
+  call.TakeAftermath().Deliver();
+  Action action;
+  while (call.NextAction(&action)) {
+    call.TakeAftermath().Deliver();
+    switch (action.type) {
+      case Action::Type::kStartAttempt:
+        StartAttempt(t, action.attempt, action.time);
+        break;
+      case Action::Type::kWaitUntil:
+        Wait(t, action.time);
+        break;
+      case Action::Type::kCancelAttempt:
+        break;  // there is one at a time, and it has landed
+      case Action::Type::kFinish:
+        Finish(t);
+        return;
+    }
+    call.TakeAftermath().Deliver();
+  }
+}
+
+void TransferSet::StartAttempt(Transfer* t, int n, MonotonicTime deadline) {
+  if (t->kept) {
+    t->kept = false;
+    --kept_;
+  }
+  t->dropped = false;
+  if (t->life == nullptr) {
+    const CURLcode code = MakeLife(t);
+    if (code != CURLE_OK) {
+      t->result = std::make_unique<CallResult>();
+      t->result->code = code;
+      AttemptFacts facts;
+      facts.code = code;
+      Outcome outcome = Classify(facts);
+      outcome.kind = ErrorKind::kPermanent;
+      t->call->OnAttemptDone(n, outcome);
+      return;
+    }
+    Transfer::Life& life = *t->life;
+    if (t->handle != nullptr) {
+      HandleAccess::SetRun(t->handle, /*plain=*/false,
+                           /*keyed=*/!t->terms->key_line.empty());
+    }
+    life.key.emplace(life.easy, life.settings, t->terms->key_line);
+    HttpTransport::Readers readers;
+    readers.profile = t->terms->profile.profile;
+    readers.generic = &t->terms->profile.set->generic();
+    readers.classifier = &client_->options().classify_http;
+    life.transport.emplace(life.easy, life.settings, t->terms->limits, readers);
+    life.transport->WatchHold(&OnHold, &life);
+  }
+  if (!t->life->transport->Begin(&*t->call, n)) return;
+  if (!TakeOff(t, deadline)) {
+    t->life->transport->SetError(
+        "forbear: the handle belongs to a multi handle of others");
+    t->life->transport->End(CURLE_FAILED_INIT);
+  }
+}
+
+void TransferSet::StartPlain(Transfer* t, CallSetup* setup) {
+  t->plain = std::make_unique<CallSetup>(std::move(*setup));
+  t->result = std::make_unique<CallResult>();
+  t->result->record.wall_start = WallNow();
+  t->result->record.begin = MonotonicNow();
+  CURLcode code = MakeLife(t);
+  if (code == CURLE_OK) {
+    if (t->handle != nullptr) {
+      HandleAccess::SetRun(t->handle, /*plain=*/true, /*keyed=*/false);
+    }
+    if (TakeOff(t, MonotonicTime::Infinite())) return;
+    code = CURLE_FAILED_INIT;
+  }
+  FillFault(code, t->result.get());
+  Finish(t);
+}
+
+CURLcode TransferSet::MakeLife(Transfer* t) {
+  auto life = std::make_unique<Transfer::Life>();
+  life->set = this;
+  life->transfer = t;
+  if (t->handle != nullptr) {
+    life->easy = HandleAccess::Easy(*t->handle);
+    life->settings = &HandleAccess::Settings(*t->handle);
+    t->life = std::move(life);
+    return CURLE_OK;
+  }
+  life->owned = true;
+  life->easy = curl_easy_init();
+  life->settings = &life->own;
+  if (life->easy == nullptr) return CURLE_OUT_OF_MEMORY;
+  const CURLcode code = t->request.PutOn(life->easy, &life->own, &life->lists);
+  if (code != CURLE_OK) return code;
+  const auto set = [&](CURLoption option, const OptionValue& value) {
+    Forward(life->easy, option, value);
+    life->own.Note(option, value);
+  };
+  if (life->own.write_function == nullptr && life->own.write_data == stdout) {
+    set(CURLOPT_WRITEFUNCTION, OptionValueOf(&Collect));
+    set(CURLOPT_WRITEDATA, OptionValueOf(life.get()));
+  }
+  if (life->own.header_function == nullptr &&
+      life->own.header_data == nullptr) {
+    set(CURLOPT_HEADERFUNCTION, OptionValueOf(&CollectHead));
+    set(CURLOPT_HEADERDATA, OptionValueOf(life.get()));
+  }
+  life->max_body = limits_.max_body_bytes;
+  t->life = std::move(life);
+  return CURLE_OK;
+}
+
+bool TransferSet::TakeOff(Transfer* t, MonotonicTime deadline) {
+  CURL* const easy = t->life->easy;
+  if (curl_multi_add_handle(multi_, easy) != CURLM_OK) return false;
+  in_flight_.emplace(easy, t);
+  t->state = State::kInFlight;
+  t->until = deadline;
+  ++t->host->in_flight;
+  Sort(t->host);
+  SetDue(t);
+  return true;
+}
+
+void TransferSet::Land(Transfer* t, bool in_mid_air) {
+  RemoveHandle(multi_, t->life->easy, *t->life->settings, in_mid_air);
+  in_flight_.erase(t->life->easy);
+  due_.Remove(t);
+  // Until it is known how it goes on.
+  t->state = State::kWaiting;
+  --t->host->in_flight;
+  Sort(t->host);
+}
+
+void TransferSet::SetDue(Transfer* t) {
+  due_.Set(t, t->life->transport
+                  ? Earlier(t->until, t->life->transport->hold_until())
+                  : t->until);
+}
+
+void TransferSet::OnHold(void* life) {
+  const auto* const of = static_cast<Transfer::Life*>(life);
+  if (of->transfer->state == State::kInFlight) of->set->SetDue(of->transfer);
+}
+
+bool TransferSet::OnMessage(CURL* easy, CURLcode code) {
+  const auto found = in_flight_.find(easy);
+  if (found == in_flight_.end()) return false;
+  Transfer* const t = found->second;
+  Land(t, /*in_mid_air=*/false);
+  if (t->plain != nullptr) {
+    FinishPlain(t, code);
+    return true;
+  }
+  t->life->transport->End(code);
+  GoOn(t);
+  return true;
+}
+
+void TransferSet::Wait(Transfer* t, MonotonicTime until) {
+  t->state = State::kWaiting;
+  t->until = until;
+  due_.Set(t, until);
+  if (t->life == nullptr || t->kept || t->handle != nullptr ||
+      t->life->settings->body() == EasyOptions::Body::kStream) {
+    return;
+  }
+  if (kept_ < limits_.max_kept) {
+    t->kept = true;
+    ++kept_;
+    return;
+  }
+  t->life->transport->Leave();
+  t->life.reset();
+  t->dropped = true;
+}
+
+void TransferSet::FinishPlain(Transfer* t, CURLcode code) {
+  t->result->code = code;
+  t->plain->RecordPlain(client_.get(), *t->life->settings, t->life->easy, code,
+                        &t->result->record);
+  Finish(t);
+}
+
+void TransferSet::Finish(Transfer* t) {
+  t->state = State::kOver;
+  due_.Remove(t);
+  if (t->kept) {
+    t->kept = false;
+    --kept_;
+  }
+  over_.push_back(t->id);
+}
+
+// --- Reports. ---
+
+void TransferSet::FillResponse(Transfer* t, Response* response) {
+  Transfer::Life* const life = t->life.get();
+  response->queued = t->queued;
+  if (t->call) {
+    const CallRecord& record = t->call->record();
+    response->answer_dropped = t->dropped;
+    if (t->result != nullptr) {
+      response->code = t->result->code;  // libcurl refused it
+    } else if (life != nullptr) {
+      response->code = life->transport->Conclude(record);
+    } else {
+      response->code = CodeOfUnsent(record.stop_reason);
+      if (t->dropped && response->code == CURLE_COULDNT_CONNECT) {
+        response->code = CURLE_PARTIAL_FILE;
+      }
+    }
+    response->record = record;
+  } else {
+    static_cast<CallResult&>(*response) = std::move(*t->result);
+  }
+  if (life != nullptr) {
+    response->easy = life->easy;
+    response->head = std::move(life->head);
+    response->body = std::move(life->body);
+  } else if (t->dropped && !response->record.attempts.empty()) {
+    response->http_status = response->record.attempts.back().outcome.status;
+  }
+  FillResult(response->easy, response);
+}
+
+void TransferSet::Report(Transfer* t) {
+  Response response;
+  FillResponse(t, &response);
+  // The handle is the application's again, and it may use it in Done.
+  if (t->life != nullptr) {
+    if (t->life->owned && t->life->transport) t->life->transport->Leave();
+    t->life->transport.reset();
+    t->life->key.reset();
+  }
+  if (t->handle != nullptr) HandleAccess::End(t->handle);
+  t->call.reset();
+  Leave(t->host);
+  const std::shared_ptr<Transfer> last = std::move(all_.at(t->id));
+  all_.erase(t->id);
+  if (on_over_) on_over_();
+  if (t->done) t->done(std::move(response));
+}
+
+void TransferSet::Run(MonotonicTime now) {
+  while (due_.earliest() <= now) OnDue(due_.Pop(), now);
+  FillPlaces(now);
+  const std::vector<uint64_t> over = std::move(over_);
+  over_.clear();
+  for (const uint64_t id : over) Report(all_.at(id).get());
+}
+
+size_t TransferSet::Collect(char* data, size_t size, size_t n, void* life) {
+  auto* const to = static_cast<Transfer::Life*>(life);
+  if (to->body.size() + size * n > to->max_body) return 0;
+  to->body.append(data, size * n);
+  return size * n;
+}
+
+size_t TransferSet::CollectHead(char* data, size_t size, size_t n, void* life) {
+  static_cast<Transfer::Life*>(life)->head.append(data, size * n);
+  return size * n;
+}
+
+}  // namespace forbear::curl
