@@ -43,7 +43,9 @@ class CurlCase {
 // "multi get":   kInFlight of them at a time by curl_multi_socket_action and epoll, as
 //                a program does it by hand.
 //
-// Null: there is no such case. `url` must answer kBodyBytes to GET and POST.
+// Null: there is no such case. `url` must answer kBodyBytes to GET and POST. One that
+// answers at once is answered before the next request of many is sent: then there is
+// but one in flight.
 std::unique_ptr<CurlCase> MakeCurlCase(const std::string& name,
                                        const std::string& url);
 
