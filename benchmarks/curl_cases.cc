@@ -28,6 +28,9 @@ void Check(bool usual, const char* what) {
 // The end of slow start (core/send_window.h), and a connection for each transfer.
 constexpr int kWarm = 30;
 
+constexpr char kTrace[] =
+    "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 enum class Method { kGet, kPost };
 
 // What the application has of a request: what it sends, and what it gets.
@@ -38,9 +41,7 @@ class Exchange {
     for (const char* line :
          {"Authorization: Bearer 0123456789abcdef0123456789abcdef",
           "Accept: application/json", "User-Agent: example/1.0 (bench)",
-          "X-Request-Id: 6f1c1c9e-7a43-4d53-9a8a-0f4f1f0b2f11",
-          "traceparent: "
-          "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+          "X-Request-Id: 6f1c1c9e-7a43-4d53-9a8a-0f4f1f0b2f11", kTrace,
           "Accept-Language: en"}) {
       lines_ = curl_slist_append(lines_, line);
     }
