@@ -20,7 +20,6 @@ namespace forbear::bench {
 namespace {
 
 constexpr char kFlag[] = "--under-callgrind";
-constexpr int64_t kOperations = 10000;
 
 // Runs valgrind with these arguments and nothing on its outputs. 0: done.
 int RunValgrind(std::vector<std::string> args) {
@@ -49,12 +48,13 @@ int RunValgrind(std::vector<std::string> args) {
 
 // What callgrind counts: all that happens between entering and leaving it. Not
 // in the unnamed namespace, where its name would be the compiler's business.
-__attribute__((noinline)) void Counted(
-    const std::function<void(int64_t)>& loop) {
-  loop(kOperations);
+__attribute__((noinline)) void Counted(const std::function<void(int64_t)>& loop,
+                                       int64_t operations) {
+  loop(operations);
 }
 
-absl::StatusOr<double> Instructions(const std::string& name) {
+absl::StatusOr<double> Instructions(const std::string& name,
+                                    int64_t operations) {
   char out[] = "/tmp/forbear-callgrind-XXXXXX";
   const int fd = mkstemp(out);
   if (fd < 0) return absl::UnavailableError("no temporary file in /tmp");
@@ -66,7 +66,7 @@ absl::StatusOr<double> Instructions(const std::string& name) {
   const int status = RunValgrind({"valgrind", "--tool=callgrind",
                                   "--toggle-collect=forbear::bench::Counted*",
                                   absl::StrCat("--callgrind-out-file=", out),
-                                  self, kFlag, name});
+                                  self, kFlag, name, absl::StrCat(operations)});
   int64_t total = 0;
   std::ifstream file(out);
   for (std::string line; std::getline(file, line);) {
@@ -80,18 +80,19 @@ absl::StatusOr<double> Instructions(const std::string& name) {
     return absl::UnavailableError(
         "valgrind --tool=callgrind did not run (apt-get install valgrind)");
   }
-  return static_cast<double>(total) / static_cast<double>(kOperations);
+  return static_cast<double>(total) / static_cast<double>(operations);
 }
 
 bool IsCounted(int argc, char** argv) {
-  return argc == 3 && absl::string_view(argv[1]) == kFlag;
+  return argc == 4 && absl::string_view(argv[1]) == kFlag;
 }
 
 int RunCounted(char** argv, const MakeLoop& make) {
   const std::function<void(int64_t)> loop = make(argv[2]);
-  if (!loop) return 1;
+  int64_t operations = 0;
+  if (!loop || !absl::SimpleAtoi(argv[3], &operations)) return 1;
   loop(100);  // whatever is done once
-  Counted(loop);
+  Counted(loop, operations);
   return 0;
 }
 

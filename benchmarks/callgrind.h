@@ -7,6 +7,8 @@
 //     double n = *Instructions("call by key");
 //   }
 //
+// What the outer one has started, a server say, runs outside of Valgrind.
+//
 // Valgrind has no vDSO: reading a clock is a system call for it, whose few
 // instructions on this side are counted, and those of the kernel are not.
 //
@@ -22,9 +24,10 @@
 
 namespace forbear::bench {
 
-// Per operation of the case, over many. UNAVAILABLE: valgrind is not there, or
+// Per operation of the case, over so many. UNAVAILABLE: valgrind is not there, or
 // did not do it.
-absl::StatusOr<double> Instructions(const std::string& name);
+absl::StatusOr<double> Instructions(const std::string& name,
+                                    int64_t operations = 10000);
 
 // Makes the case and returns what does its operation n times.
 using MakeLoop =

@@ -1,0 +1,280 @@
+// What Forbear adds to a request by libcurl when nothing fails, beside what it may.
+//
+//   curl_bench [--quick] [--benchmark_filter=WORD]
+//
+// The server is an nginx of its own, on the loopback, outside of Valgrind. See
+// curl_cases.h for the requests; docs/benchmarks.md says how far the numbers reach.
+// Each comparison has a control: the baseline once more. What that differs from 1.00
+// by is noise. Exit status 0 unless something did not run: speed is no test.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
+#include "benchmarks/callgrind.h"
+#include "benchmarks/curl_cases.h"
+#include "benchmarks/goals.h"
+#include "benchmarks/ratios.h"
+#include "benchmarks/side_by_side.h"
+#include "tests/testing/nginx.h"
+
+namespace forbear::bench {
+namespace {
+
+struct Comparison {
+  const char* what = nullptr;
+  const char* baseline = nullptr;
+  const char* ours = nullptr;  // null: there is none yet
+  std::optional<double> must;
+  const char* path = nullptr;  // where processor time is measured
+};
+constexpr Comparison kComparisons[] = {
+    {"GET", "plain get", "handle get", 1.05, "/soon"},
+    {"POST", "plain post", "handle post", 1.05, "/soon"},
+    // ENGINE GOES HERE: "engine get" beside it.
+    {"GET, 64 in flight", "multi get", nullptr, std::nullopt, "/busy"},
+};
+
+struct Settings {
+  std::string filter;      // part of a name
+  int64_t counted = 1000;  // requests under callgrind
+  int rounds = 21;
+  int64_t in_round = 500;  // requests of each case
+
+  bool Wants(const Comparison& c) const {
+    return absl::StrContains(c.what, filter) ||
+           absl::StrContains(c.baseline, filter) ||
+           (c.ours != nullptr && absl::StrContains(c.ours, filter));
+  }
+};
+
+bool Parse(int argc, char** argv, Settings* settings) {
+  for (int i = 1; i < argc; ++i) {
+    absl::string_view arg = argv[i];
+    if (arg == "--quick") {
+      settings->counted = 200;
+      settings->rounds = 7;
+      settings->in_round = 200;
+    } else if (absl::ConsumePrefix(&arg, "--benchmark_filter=")) {
+      settings->filter = std::string(arg);
+    } else {
+      std::fprintf(stderr,
+                   "curl_bench [--quick] [--benchmark_filter=WORD], not %s\n",
+                   argv[i]);
+      return false;
+    }
+  }
+  return true;
+}
+
+// The inner program's cases are named "CASE@URL".
+Loop MakeLoopOf(const std::string& name) {
+  const size_t at = name.find('@');
+  if (at == std::string::npos) return Loop();
+  const std::shared_ptr<CurlCase> one =
+      MakeCurlCase(name.substr(0, at), name.substr(at + 1));
+  if (one == nullptr) return Loop();
+  return [one](int64_t n) { one->Run(n); };
+}
+
+// Of this process, user's and system's.
+double CpuMicros() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto micros = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) * 1e6 + static_cast<double>(t.tv_usec);
+  };
+  return micros(usage.ru_utime) + micros(usage.ru_stime);
+}
+
+struct Spread {
+  double median = 0;
+  double min = 0;
+  double max = 0;
+};
+Spread SpreadOf(std::vector<double> numbers) {
+  std::sort(numbers.begin(), numbers.end());
+  return {numbers[numbers.size() / 2], numbers.front(), numbers.back()};
+}
+
+// Of the baseline in microseconds of processor time per request, of the others as
+// ratios to the baseline of the same round.
+std::vector<Spread> CpuRounds(const std::vector<Loop>& loops,
+                              const Settings& settings) {
+  std::vector<std::vector<double>> numbers(loops.size());
+  for (int round = 0; round < settings.rounds; ++round) {
+    std::vector<double> micros(loops.size());
+    for (size_t i = 0; i < loops.size(); ++i) {
+      // Each of them has each place in the row.
+      const size_t at = (i + static_cast<size_t>(round)) % loops.size();
+      const double before = CpuMicros();
+      loops[at](settings.in_round);
+      micros[at] =
+          (CpuMicros() - before) / static_cast<double>(settings.in_round);
+    }
+    for (size_t i = 0; i < loops.size(); ++i) {
+      numbers[i].push_back(i == 0 ? micros[0] : micros[i] / micros[0]);
+    }
+  }
+  std::vector<Spread> spreads;
+  spreads.reserve(numbers.size());
+  for (std::vector<double>& n : numbers) {
+    spreads.push_back(SpreadOf(std::move(n)));
+  }
+  return spreads;
+}
+
+std::string CpuNote(const Spread& spread) {
+  return absl::StrFormat("%.3f … %.3f", spread.min, spread.max);
+}
+
+// Under callgrind the program is so slow that the answer of a server that answers
+// /soon is there before it is waited for, and no two requests are in flight. So that
+// server takes a few milliseconds: limit_req lets through what comes sooner than
+// that after what was before, but late. `return` alone would come before it.
+constexpr char kHttp[] = R"(
+    limit_req_zone $binary_remote_addr zone=counted:1m rate=250r/s;
+    limit_req_zone $binary_remote_addr zone=busy:1m rate=6400r/s;)";
+constexpr char kServer[] = R"(
+    access_log off;
+    keepalive_requests 1000000000;
+    keepalive_timeout 1h;
+    location /soon { return 200 $$; }
+    location /counted {
+      limit_req zone=counted burst=1000;
+      try_files /none @answer;
+    }
+    location /busy {
+      limit_req zone=busy burst=1000;
+      try_files /none @answer;
+    }
+    location @answer { return 200 $$; })";
+
+absl::StatusOr<std::unique_ptr<testing::Nginx>> StartServer() {
+  testing::Nginx::Options options;
+  options.http = kHttp;
+  options.server =
+      absl::StrReplaceAll(kServer, {{"$$", std::string(kBodyBytes, 'b')}});
+  return testing::Nginx::Start(options);
+}
+
+class Bench {
+ public:
+  Bench(const testing::Nginx* server, Settings settings)
+      : server_(*server), settings_(std::move(settings)) {}
+
+  void Compare(const Comparison& c) {
+    CompareInstructions(c);
+    CompareCpu(c);
+  }
+
+  bool Print() const {
+    goals_.Print();
+    return goals_.complete();
+  }
+
+ private:
+  std::string CaseAt(const char* name, const char* path) const {
+    return absl::StrCat(name, "@", server_.Url(path));
+  }
+
+  void AddRatio(const std::string& name, const absl::StatusOr<double>& value,
+                const absl::StatusOr<double>& baseline,
+                std::optional<double> must) {
+    if (!value.ok() || !baseline.ok()) {
+      goals_.AtMost(name, value.ok() ? baseline : value, "", {});
+      return;
+    }
+    goals_.AtMost(name, *value / *baseline, "x", must, {},
+                  absl::StrFormat("%.4f, %+.0f instructions",
+                                  *value / *baseline, *value - *baseline));
+  }
+
+  void CompareInstructions(const Comparison& c) {
+    const auto count = [this](const char* name) {
+      return Instructions(CaseAt(name, "/counted"), settings_.counted);
+    };
+    const absl::StatusOr<double> baseline = count(c.baseline);
+    goals_.AtMost(absl::StrCat(c.what, ", plain: instructions"), baseline, "",
+                  {});
+    AddRatio(absl::StrCat(c.what, ", control: to plain"), count(c.baseline),
+             baseline, {});
+    if (c.ours == nullptr) return;
+    AddRatio(absl::StrCat(c.what, ", Forbear: to plain"), count(c.ours),
+             baseline, c.must);
+  }
+
+  void CompareCpu(const Comparison& c) {
+    std::vector<Loop> loops = {MakeLoopOf(CaseAt(c.baseline, c.path)),
+                               MakeLoopOf(CaseAt(c.baseline, c.path))};
+    if (c.ours != nullptr) loops.push_back(MakeLoopOf(CaseAt(c.ours, c.path)));
+    const std::vector<Spread> cpu = CpuRounds(loops, settings_);
+    goals_.AtMost(absl::StrCat(c.what, ", plain: processor time"),
+                  cpu[0].median, "us", {}, {},
+                  absl::StrFormat("%.1f … %.1f", cpu[0].min, cpu[0].max));
+    goals_.AtMost(absl::StrCat(c.what, ", control: time to plain"),
+                  cpu[1].median, "x", {}, {}, CpuNote(cpu[1]));
+    if (c.ours == nullptr) return;
+    goals_.AtMost(absl::StrCat(c.what, ", Forbear: time to plain"),
+                  cpu[2].median, "x", c.must, {}, CpuNote(cpu[2]));
+  }
+
+  const testing::Nginx& server_;
+  const Settings settings_;
+  Goals goals_;
+};
+
+int Main(int argc, char** argv) {
+  Settings settings;
+  if (!Parse(argc, argv, &settings)) return 2;
+
+  const absl::StatusOr<std::unique_ptr<testing::Nginx>> nginx = StartServer();
+  if (!nginx.ok()) {
+    std::fprintf(stderr, "curl_bench needs a server: %s\n",
+                 std::string(nginx.status().message()).c_str());
+    return 1;
+  }
+
+  const SecondThread second;
+  Bench bench(nginx->get(), settings);
+  bool compared = false;
+  for (const Comparison& c : kComparisons) {
+    if (!settings.Wants(c)) continue;
+    bench.Compare(c);
+    compared = true;
+  }
+  if (!compared) std::fputs("the filter lets nothing through\n", stderr);
+  return bench.Print() && compared ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace forbear::bench
+
+int main(int argc, char** argv) {
+  // The server is here; libcurl still looks for them, as it always does.
+  for (const char* proxy :
+       {"http_proxy", "all_proxy", "ALL_PROXY", "FORBEAR_OFF", "FORBEAR_LOG"}) {
+    unsetenv(proxy);
+  }
+  using forbear::bench::IsCounted;
+  using forbear::bench::RunCounted;
+  if (IsCounted(argc, argv)) {
+    const forbear::bench::SecondThread second;
+    return RunCounted(argv, forbear::bench::MakeLoopOf);
+  }
+  return forbear::bench::Main(argc, argv);
+}
