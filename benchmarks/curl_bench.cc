@@ -7,6 +7,7 @@
 // Each comparison has a control: the baseline once more. What that differs from 1.00
 // by is noise. Exit status 0 unless something did not run: speed is no test.
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -18,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -27,6 +29,7 @@
 #include "absl/strings/strip.h"
 #include "benchmarks/callgrind.h"
 #include "benchmarks/curl_cases.h"
+#include "benchmarks/curl_waiting.h"
 #include "benchmarks/goals.h"
 #include "benchmarks/ratios.h"
 #include "benchmarks/side_by_side.h"
@@ -45,8 +48,9 @@ struct Comparison {
 constexpr Comparison kComparisons[] = {
     {"GET", "plain get", "handle get", 1.05, "/soon"},
     {"POST", "plain post", "handle post", 1.05, "/soon"},
-    // ENGINE GOES HERE: "engine get" beside it.
-    {"GET, 64 in flight", "multi get", nullptr, std::nullopt, "/busy"},
+    {"GET, 64 in flight", "multi get", "engine get", 1.05, "/busy"},
+    {"GET, made for each", "multi get", "engine request", std::nullopt,
+     "/busy"},
 };
 
 struct Settings {
@@ -54,6 +58,7 @@ struct Settings {
   int64_t counted = 1000;  // requests under callgrind
   int rounds = 21;
   int64_t in_round = 500;  // requests of each case
+  int waiting = 50000;     // transfers
 
   bool Wants(const Comparison& c) const {
     return absl::StrContains(c.what, filter) ||
@@ -69,6 +74,7 @@ bool Parse(int argc, char** argv, Settings* settings) {
       settings->counted = 200;
       settings->rounds = 7;
       settings->in_round = 200;
+      settings->waiting = 10000;
     } else if (absl::ConsumePrefix(&arg, "--benchmark_filter=")) {
       settings->filter = std::string(arg);
     } else {
@@ -153,6 +159,7 @@ constexpr char kServer[] = R"(
     access_log off;
     keepalive_requests 1000000000;
     keepalive_timeout 1h;
+    location /bad { return 500 "sorry"; }
     location /soon { return 200 $$; }
     location /counted {
       limit_req zone=counted burst=1000;
@@ -172,6 +179,32 @@ absl::StatusOr<std::unique_ptr<testing::Nginx>> StartServer() {
   return testing::Nginx::Start(options);
 }
 
+// In a process of its own, whose memory is nothing else's.
+absl::StatusOr<WaitingNumbers> Waiting(int transfers, double spread,
+                                       const std::string& url) {
+  // Not /proc/self: a shell runs it.
+  const std::string command =
+      absl::StrFormat("exec /proc/%d/exe --waiting %d %f '%s'", getpid(),
+                      transfers, spread, url);
+  FILE* const pipe = popen(command.c_str(), "re");
+  if (pipe == nullptr) return absl::InternalError("no process");
+  WaitingNumbers n;
+  const int read = fscanf(pipe, "%lf %lf %lf %lf %lf", &n.megabytes, &n.micros,
+                          &n.late_median, &n.late_p99, &n.late_max);
+  if (pclose(pipe) != 0 || read != 5) {
+    return absl::InternalError("the process did not end well");
+  }
+  return n;
+}
+
+int PrintWaiting(char** argv) {
+  const WaitingNumbers n =
+      MeasureWaiting(std::atoi(argv[2]), std::atof(argv[3]), argv[4]);
+  std::printf("%f %f %f %f %f\n", n.megabytes, n.micros, n.late_median,
+              n.late_p99, n.late_max);
+  return 0;
+}
+
 class Bench {
  public:
   Bench(const testing::Nginx* server, Settings settings)
@@ -180,6 +213,38 @@ class Bench {
   void Compare(const Comparison& c) {
     CompareInstructions(c);
     CompareCpu(c);
+  }
+
+  // Of transfers that wait. The control of their time is raw libcurl's, for two requests.
+  void Wait() {
+    const int many = settings_.waiting;
+    const auto memory = Waiting(many, 0, server_.Url("/bad"));
+    const auto of =
+        [](const absl::StatusOr<WaitingNumbers>& n,
+           double WaitingNumbers::*which) -> absl::StatusOr<double> {
+      if (!n.ok()) return n.status();
+      return (*n).*which;
+    };
+    const std::string name = absl::StrCat(many, " waiting");
+    goals_.AtMost(absl::StrCat(name, ": memory above idle"),
+                  of(memory, &WaitingNumbers::megabytes), "MB",
+                  80.0 * many / 50000);
+    const Loop raw = MakeLoopOf(CaseAt("multi get", "/busy"));
+    const double before = CpuMicros();
+    raw(settings_.in_round * 10);
+    const double plain =
+        (CpuMicros() - before) / static_cast<double>(settings_.in_round * 10);
+    goals_.AtMost(
+        absl::StrCat(name, ": processor time each"),
+        of(memory, &WaitingNumbers::micros), "us", 60, {},
+        absl::StrFormat("two attempts; two plain requests: %.1f", 2 * plain));
+    const int fewer = many * 2 / 5;
+    const auto late = Waiting(fewer, 3, server_.Url("/bad"));
+    goals_.AtMost(absl::StrCat(fewer, " waiting: late by, p99"),
+                  of(late, &WaitingNumbers::late_p99), "ms", 10, {},
+                  late.ok() ? absl::StrFormat("median %.2f, max %.1f",
+                                              late->late_median, late->late_max)
+                            : "");
   }
 
   bool Print() const {
@@ -257,6 +322,10 @@ int Main(int argc, char** argv) {
     bench.Compare(c);
     compared = true;
   }
+  if (absl::StrContains("waiting", settings.filter)) {
+    bench.Wait();
+    compared = true;
+  }
   if (!compared) std::fputs("the filter lets nothing through\n", stderr);
   return bench.Print() && compared ? 0 : 1;
 }
@@ -272,6 +341,9 @@ int main(int argc, char** argv) {
   }
   using forbear::bench::IsCounted;
   using forbear::bench::RunCounted;
+  if (argc == 5 && absl::string_view(argv[1]) == "--waiting") {
+    return forbear::bench::PrintWaiting(argv);
+  }
   if (IsCounted(argc, argv)) {
     const forbear::bench::SecondThread second;
     return RunCounted(argv, forbear::bench::MakeLoopOf);

@@ -5,14 +5,20 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <future>
 #include <optional>
+#include <utility>
 #include <vector>
 
+#include "curl_wrap/engine.h"
 #include "curl_wrap/handle.h"
+#include "curl_wrap/request.h"
+#include "curl_wrap/response.h"
 #include "runtime/client.h"
 
 namespace forbear::bench {
@@ -282,22 +288,78 @@ class RawMulti final : public CurlCase {
   int64_t to_finish_ = 0;
 };
 
-// Who keeps kInFlight requests in flight.
-enum class Way {
-  kMulti,  // the program itself
-  // ENGINE GOES HERE: kEngine, forbear::curl::Engine
-};
+// forbear::curl::Engine keeps kInFlight requests in flight, of handles that are used
+// again and again; or each is a Request of its own, made for it.
+class ByEngine final : public CurlCase {
+ public:
+  enum class With { kHandles, kRequests };
 
-std::unique_ptr<CurlCase> MakeInFlight(Way way, const std::string& url) {
-  switch (way) {
-    case Way::kMulti:
-      return std::make_unique<RawMulti>(url);
-      // ENGINE GOES HERE: a CurlCase that makes n calls, kInFlight at a time, each
-      // with an Exchange that is set up as RawMulti's are; its name in
-      // MakeCurlCase, and in curl_bench.cc's table of comparisons.
+  ByEngine(With with, const std::string& url)
+      : with_(with), url_(url), client_(Client::Create().value()) {
+    curl::EngineOptions options;
+    options.max_in_flight = options.max_per_host = kInFlight;
+    engine_ = curl::Engine::Create(client_, options).value();
+    for (int i = 0; i < kInFlight; ++i) {
+      transfers_.push_back(std::make_unique<Transfer>(client_));
+      Transfer* const t = transfers_.back().get();
+      t->exchange.SetUp(url_, [t](CURLoption option, auto value) {
+        return t->handle.SetOpt(option, value);
+      });
+    }
+    Run(int64_t{2} * kInFlight);
   }
-  return nullptr;
-}
+
+  void Run(int64_t n) override {
+    to_start_ = to_finish_ = n;
+    std::promise<void> finished;
+    finished_ = &finished;
+    // Later ones start in Done, on the engine's thread: so must these be counted.
+    const int64_t first = std::min<int64_t>(n, kInFlight);
+    to_start_ -= first;
+    for (int64_t i = 0; i < first; ++i) Start(transfers_[i].get());
+    finished.get_future().wait();
+  }
+
+ private:
+  struct Transfer {
+    explicit Transfer(std::shared_ptr<Client> client)
+        : handle(curl::Handle::Create(std::move(client))) {}
+    Exchange exchange{Method::kGet};
+    curl::Handle handle;
+  };
+
+  void Start(Transfer* t) {
+    t->exchange.Begin();
+    const auto done = [this, t](const curl::Response& response) {
+      t->exchange.CheckAnswer(response.code);
+      Check(response.record.total_attempts == 1, "more attempts than one");
+      if (to_start_ > 0) {
+        --to_start_;
+        Start(t);
+      }
+      if (--to_finish_ == 0) finished_->set_value();
+    };
+    if (with_ == With::kHandles) {
+      t->handle.SetOpt(CURLOPT_URL, url_.c_str());
+      engine_->Start(&t->handle, {}, done);
+      return;
+    }
+    curl::Request request;
+    t->exchange.SetUp(url_, [&](CURLoption option, auto value) {
+      return request.SetOpt(option, value);
+    });
+    engine_->Start(std::move(request), {}, done);
+  }
+
+  const With with_;
+  const std::string url_;
+  const std::shared_ptr<Client> client_;
+  std::vector<std::unique_ptr<Transfer>> transfers_;
+  std::atomic<int64_t> to_start_{0};
+  std::atomic<int64_t> to_finish_{0};
+  std::promise<void>* finished_ = nullptr;
+  std::unique_ptr<curl::Engine> engine_;  // ends first
+};
 
 }  // namespace
 
@@ -312,7 +374,13 @@ std::unique_ptr<CurlCase> MakeCurlCase(const std::string& name,
   if (name == "handle post") {
     return std::make_unique<ByHandle>(Method::kPost, url);
   }
-  if (name == "multi get") return MakeInFlight(Way::kMulti, url);
+  if (name == "multi get") return std::make_unique<RawMulti>(url);
+  if (name == "engine get") {
+    return std::make_unique<ByEngine>(ByEngine::With::kHandles, url);
+  }
+  if (name == "engine request") {
+    return std::make_unique<ByEngine>(ByEngine::With::kRequests, url);
+  }
   return nullptr;
 }
 

@@ -42,6 +42,8 @@ class CurlCase {
 //                which the call may be repeated.
 // "multi get":   kInFlight of them at a time by curl_multi_socket_action and epoll, as
 //                a program does it by hand.
+// "engine get":  the same by forbear::curl::Engine, with Handles.
+// "engine request": the same, with a Request that is made for each.
 //
 // Null: there is no such case. `url` must answer kBodyBytes to GET and POST. One that
 // answers at once is answered before the next request of many is sent: then there is

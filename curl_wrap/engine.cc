@@ -93,6 +93,7 @@ class Engine::Loop {
   const std::shared_ptr<Inbox> inbox_;
   TransferSet set_;                                       // the thread's
   MonotonicTime curl_timer_ = MonotonicTime::Infinite();  // the thread's
+  HeaderPool headers_;
   std::atomic<uint64_t> next_id_{1};
   std::atomic<size_t> transfers_{0};
   std::atomic<size_t> queued_{0};
@@ -148,7 +149,7 @@ uint64_t Engine::Loop::Start(Request request, Handle* handle,
   }
   StopReason refused = StopReason::kQueueFull;
   if (transfers_.fetch_add(1) < max_transfers_) {
-    request.ShrinkToFit();
+    request.Pack(&headers_);
     auto transfer =
         handle == nullptr
             ? std::make_shared<Transfer>(id, inbox_, std::move(request),

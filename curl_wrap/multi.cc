@@ -69,6 +69,7 @@ struct Multi::Impl {
   CURLM* const multi;
   const std::shared_ptr<Inbox> inbox;
   TransferSet set;
+  HeaderPool headers;
   uint64_t next_id = 1;
   std::deque<CURLMsg> messages;
   CURLMsg given = {};
@@ -110,7 +111,7 @@ uint64_t Multi::Add(Handle* handle, CallOptions options, const Done& done) {
 
 uint64_t Multi::Add(Request request, CallOptions options, const Done& done) {
   const uint64_t id = impl_->next_id++;
-  request.ShrinkToFit();
+  request.Pack(&impl_->headers);
   impl_->inbox->Post(
       {Inbox::What::kStart, id,
        std::make_shared<Transfer>(id, impl_->inbox, std::move(request),

@@ -1,6 +1,7 @@
 #include "curl_wrap/request.h"
 
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -20,24 +21,6 @@ T ValueOf(absl::string_view bytes) {
   T value;
   std::memcpy(&value, bytes.data(), sizeof(value));
   return value;
-}
-
-// curl_easy_reset leaves cookies, HSTS and Alt-Svc caches where they are.
-bool LeavesTraces(CURLoption option) {
-  switch (option) {
-    case CURLOPT_COOKIEFILE:
-    case CURLOPT_COOKIEJAR:
-    case CURLOPT_COOKIELIST:
-    case CURLOPT_SHARE:
-    case CURLOPT_HSTS:
-    case CURLOPT_HSTS_CTRL:
-    case CURLOPT_HSTSREADFUNCTION:
-    case CURLOPT_ALTSVC:
-    case CURLOPT_ALTSVC_CTRL:
-      return true;
-    default:
-      return false;
-  }
 }
 
 bool IsRefused(CURLoption option) {
@@ -75,12 +58,20 @@ Request::Request(absl::string_view url) {
 }
 
 void Request::AddHeader(absl::string_view line) {
-  Entry lines;
-  std::string all;
-  if (Find(CURLOPT_HTTPHEADER, &lines)) all = std::string(lines.value);
-  absl::StrAppend(&all, line, absl::string_view("", 1));
-  Put(CURLOPT_HTTPHEADER, Kind::kLines, all);
+  SetHeaders(absl::StrCat(headers_ == nullptr ? "" : *headers_, line,
+                          absl::string_view("", 1)));
   ++lines_;
+}
+
+void Request::SetHeaders(std::string lines) {
+  headers_ = lines.empty()
+                 ? nullptr
+                 : std::make_shared<const std::string>(std::move(lines));
+}
+
+void Request::Pack(HeaderPool* pool) {
+  bytes_.shrink_to_fit();
+  if (headers_ != nullptr) headers_ = pool->Share(std::move(headers_));
 }
 
 void Request::SetBody(absl::string_view body) {
@@ -96,7 +87,6 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
   if (!HasTypeOf(option, value) || IsRefused(option)) {
     return CURLE_BAD_FUNCTION_ARGUMENT;
   }
-  if (LeavesTraces(option)) leaves_traces_ = true;
   switch (option) {
     case CURLOPT_POSTFIELDS:
     case CURLOPT_COPYPOSTFIELDS:
@@ -125,6 +115,7 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
     return CURLE_OK;
   }
   if (value.pointer == nullptr) {
+    if (option == CURLOPT_HTTPHEADER) headers_ = nullptr;
     if (option < CURLOPTTYPE_OBJECTPOINT ||
         (option >= CURLOPTTYPE_OFF_T && option < CURLOPTTYPE_BLOB)) {
       PutNumber(option, value.number);
@@ -153,7 +144,11 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
         ++lines_;
       }
       if (all.size() >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
-      Put(option, Kind::kLines, all);
+      if (option == CURLOPT_HTTPHEADER) {
+        SetHeaders(std::move(all));
+      } else {
+        Put(option, Kind::kLines, all);
+      }
       return CURLE_OK;
     }
     case CURLOT_BLOB: {
@@ -217,7 +212,32 @@ bool Request::Find(CURLoption option, Entry* entry) const {
   return false;
 }
 
+const curl_slist* Request::ListOf(absl::string_view lines, Lists* lists) {
+  const curl_slist* first = nullptr;
+  curl_slist* before = nullptr;
+  while (!lines.empty()) {
+    curl_slist line = {};
+    // libcurl only reads it.
+    line.data = const_cast<char*>(lines.data());
+    lists->push_back(line);
+    if (before == nullptr) {
+      first = &lists->back();
+    } else {
+      before->next = &lists->back();
+    }
+    before = &lists->back();
+    lines.remove_prefix(std::strlen(lines.data()) + 1);
+  }
+  return first;
+}
+
 CURLcode Request::PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const {
+  const auto put = [&](CURLoption option, const OptionValue& value) {
+    const CURLcode code =
+        easy == nullptr ? CURLE_OK : Forward(easy, option, value);
+    if (code == CURLE_OK) settings->Note(option, value);
+    return code;
+  };
   // The lists' nodes stay where they are: there are never more.
   lists->clear();
   lists->reserve(lines_);
@@ -239,23 +259,9 @@ CURLcode Request::PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const {
       case Kind::kBytes:
         value.pointer = entry.value.data();
         break;
-      case Kind::kLines: {
-        curl_slist* before = nullptr;
-        for (absl::string_view rest = entry.value; !rest.empty();) {
-          curl_slist line = {};
-          // libcurl only reads it.
-          line.data = const_cast<char*>(rest.data());
-          lists->push_back(line);
-          if (before == nullptr) {
-            value.pointer = &lists->back();
-          } else {
-            before->next = &lists->back();
-          }
-          before = &lists->back();
-          rest.remove_prefix(std::strlen(rest.data()) + 1);
-        }
+      case Kind::kLines:
+        value.pointer = ListOf(entry.value, lists);
         break;
-      }
       case Kind::kBlob:
         blob.data = const_cast<char*>(entry.value.data());
         blob.len = entry.value.size();
@@ -263,12 +269,25 @@ CURLcode Request::PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const {
         value.pointer = &blob;
         break;
     }
-    const CURLcode code =
-        easy == nullptr ? CURLE_OK : Forward(easy, entry.option, value);
+    const CURLcode code = put(entry.option, value);
     if (code != CURLE_OK) return code;
-    settings->Note(entry.option, value);
   }
-  return CURLE_OK;
+  if (headers_ == nullptr) return CURLE_OK;
+  return put(
+      CURLOPT_HTTPHEADER,
+      OptionValue::Of(static_cast<const void*>(ListOf(*headers_, lists))));
+}
+
+std::shared_ptr<const std::string> HeaderPool::Share(
+    std::shared_ptr<const std::string> lines) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (const std::weak_ptr<const std::string>& one : seen_) {
+    std::shared_ptr<const std::string> seen = one.lock();
+    if (seen != nullptr && *seen == *lines) return seen;
+  }
+  seen_[next_] = lines;
+  next_ = (next_ + 1) % kRemembered;
+  return lines;
 }
 
 }  // namespace forbear::curl

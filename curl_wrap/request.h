@@ -25,8 +25,11 @@
 
 #include <curl/curl.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -34,6 +37,8 @@
 #include "curl_wrap/easy_options.h"
 
 namespace forbear::curl {
+
+class HeaderPool;
 
 class Request {
  public:
@@ -59,11 +64,9 @@ class Request {
   // Sets all options, and notes them; with no `easy`, notes them only. `lists` and this must live as long as the handle
   // is used.
   CURLcode PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const;
-  // Gives back what growing has reserved.
-  void ShrinkToFit() { bytes_.shrink_to_fit(); }
-  // Whether an option is set that leaves something on an easy handle which
-  // curl_easy_reset does not take away.
-  bool leaves_traces() const { return leaves_traces_; }
+  // Gives back what growing has reserved, and shares the lines of HTTPHEADER with
+  // requests that have the same.
+  void Pack(HeaderPool* pool);
 
  private:
   enum class Kind : uint8_t {
@@ -86,9 +89,32 @@ class Request {
   bool Next(size_t* at, Entry* entry) const;
   bool Find(CURLoption option, Entry* entry) const;
 
+  void SetHeaders(std::string lines);
+  // The nodes of a list, in `lists`.
+  static const curl_slist* ListOf(absl::string_view lines, Lists* lists);
+
   std::string bytes_;
-  size_t lines_ = 0;
-  bool leaves_traces_ = false;
+  // The lines of HTTPHEADER, each with its NUL. Null: there are none.
+  std::shared_ptr<const std::string> headers_;
+  uint32_t lines_ = 0;  // of all lists, or more
+};
+
+// Lines of HTTPHEADER that were seen lately: most programs send the same ones with each
+// request.
+//
+// Thread rule: thread-safe.
+class HeaderPool {
+ public:
+  // `lines`, or the same that somebody else has.
+  std::shared_ptr<const std::string> Share(
+      std::shared_ptr<const std::string> lines);
+
+ private:
+  static constexpr size_t kRemembered = 8;
+
+  std::mutex mutex_;
+  std::array<std::weak_ptr<const std::string>, kRemembered> seen_;
+  size_t next_ = 0;
 };
 
 }  // namespace forbear::curl

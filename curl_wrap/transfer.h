@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 
 #include "absl/time/time.h"
 #include "core/time.h"
@@ -41,9 +42,9 @@ class Transfer final : public Waiter {
       : id(id_of),
         started(now),
         request(std::move(request_of)),
-        options(std::make_unique<CallOptions>(std::move(options_of))),
         done(std::move(done_of)),
-        inbox_(std::move(inbox)) {}
+        inbox_(std::move(inbox)),
+        stage_(std::in_place_type<CallOptions>, std::move(options_of)) {}
   Transfer(uint64_t id_of, std::shared_ptr<Inbox> inbox, Handle* handle_of,
            CallOptions options_of, Done done_of, MonotonicTime now)
       : Transfer(id_of, std::move(inbox), Request(), std::move(options_of),
@@ -89,24 +90,52 @@ class Transfer final : public Waiter {
     Transfer* transfer = nullptr;
   };
 
-  // What is left of the setup when the call has begun.
-  struct Terms {
-    explicit Terms(CallSetup* setup)
+  // What a call is when it has begun.
+  struct Begun {
+    Begun(Client* client, CallSetup* setup, const CallOptions& options,
+          std::shared_ptr<Waiter> waiter)
         : profile(std::move(setup->profile)),
-          limits(setup->limits),
-          key_line(std::move(setup->key_line)) {}
-    ProfileRef profile;
-    HttpTransport::Limits limits;
-    std::string key_line;
+          at_most_once(setup->limits.at_most_once),
+          max_held_bytes(options.max_held_bytes),
+          max_hold(options.max_hold_time),
+          call(client, setup->request, std::move(waiter)) {
+      if (!setup->key_line.empty()) {
+        key_line =
+            std::make_unique<const std::string>(std::move(setup->key_line));
+      }
+    }
+    const ProfileRef profile;
+    std::unique_ptr<const std::string> key_line;  // null: it has none
+    const bool at_most_once;
+    const size_t max_held_bytes;
+    const absl::Duration max_hold;
+    Call call;
   };
+  // What is there instead, if it passes through or did not come to be.
+  struct Odd {
+    std::unique_ptr<CallSetup> setup;  // null: libcurl refused the request
+    CallResult result;
+  };
+
+  // Until it has begun.
+  const CallOptions& options() const { return std::get<CallOptions>(stage_); }
+  bool has_begun() const { return std::holds_alternative<Begun>(stage_); }
+  Begun& begun() { return std::get<Begun>(stage_); }
+  Call& call() { return begun().call; }
+  void BeginCall(Client* client, CallSetup* setup,
+                 std::shared_ptr<Waiter> self) {
+    const CallOptions last = std::move(std::get<CallOptions>(stage_));
+    stage_.emplace<Begun>(client, setup, last, std::move(self));
+  }
+  // The call keeps its waiter, this: that must come to an end.
+  void EndCall() { stage_.emplace<std::monostate>(); }
 
   struct Host;
 
   const uint64_t id;  // in the order in which they were started
   const MonotonicTime started;
   Request request;
-  Handle* handle = nullptr;              // instead of a request
-  std::unique_ptr<CallOptions> options;  // until the call begins
+  Handle* handle = nullptr;  // instead of a request
   Done done;
   // Set while a wake is in the inbox.
   std::atomic<bool> woken{false};
@@ -118,17 +147,14 @@ class Transfer final : public Waiter {
   DueHeap<Transfer>::Place due;
   // Of the attempt that is out, or when the call is to go on.
   MonotonicTime until;
-  absl::Duration queued;
+  MonotonicTime begun_at;
   std::unique_ptr<Life> life;
-  std::optional<Terms> terms;
-  std::optional<Call> call;
-  // Instead of a call: what one that passes through is made of.
-  std::unique_ptr<CallSetup> plain;
-  // The result, if there is no call, or libcurl refused the request.
-  std::unique_ptr<CallResult> result;
+  std::unique_ptr<Odd> odd;
 
  private:
   const std::shared_ptr<Inbox> inbox_;
+  // In one place, for they are large, and thousands wait.
+  std::variant<std::monostate, CallOptions, Begun> stage_;
 };
 
 }  // namespace forbear::curl

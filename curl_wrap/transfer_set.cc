@@ -73,12 +73,12 @@ void TransferSet::Post(Inbox::Item item) {
 CallSetup TransferSet::SetUp(const Transfer& t) const {
   if (t.handle != nullptr) {
     return CallSetup(client_.get(), HandleAccess::Settings(*t.handle),
-                     HandleAccess::Easy(*t.handle), *t.options, t.started);
+                     HandleAccess::Easy(*t.handle), t.options(), t.started);
   }
   EasyOptions settings(/*fresh=*/true);
   Request::Lists lists;
   t.request.PutOn(nullptr, &settings, &lists);
-  return CallSetup(client_.get(), settings, nullptr, *t.options, t.started);
+  return CallSetup(client_.get(), settings, nullptr, t.options(), t.started);
 }
 
 void TransferSet::Add(std::shared_ptr<Transfer> transfer) {
@@ -104,25 +104,18 @@ void TransferSet::Add(std::shared_ptr<Transfer> transfer) {
 
 void TransferSet::Begin(Transfer* t, CallSetup* setup, MonotonicTime now) {
   --queued_;
-  t->queued = now - t->started;
+  t->begun_at = now;
   if (setup->fault != CURLE_OK) {
-    t->result = std::make_unique<CallResult>();
-    FillFault(setup->fault, t->result.get());
+    t->odd = std::make_unique<Transfer::Odd>();
+    FillFault(setup->fault, &t->odd->result);
     Finish(t);
   } else if (setup->passes_through) {
     StartPlain(t, setup);
   } else {
-    MakeCall(t, setup);
-    t->call->Begin();
+    t->BeginCall(client_.get(), setup, all_.at(t->id));
+    t->call().Begin();
     GoOn(t);
   }
-}
-
-void TransferSet::MakeCall(Transfer* t, CallSetup* setup) {
-  t->options.reset();
-  // The call keeps its waiter: Report takes it apart.
-  t->call.emplace(client_.get(), setup->request, all_.at(t->id));
-  t->terms.emplace(setup);
 }
 
 void TransferSet::Cancel(Transfer* t) {
@@ -133,28 +126,29 @@ void TransferSet::Cancel(Transfer* t) {
       TakeFromReady(t);
       --queued_;
       CallSetup setup = SetUp(*t);
+      t->begun_at = MonotonicNow();
       if (setup.fault != CURLE_OK || setup.passes_through) {
-        t->result = std::make_unique<CallResult>();
-        FillFault(CURLE_ABORTED_BY_CALLBACK, t->result.get());
-        t->result->stop_reason = t->result->record.stop_reason =
-            StopReason::kCancelled;
+        t->odd = std::make_unique<Transfer::Odd>();
+        CallResult& result = t->odd->result;
+        FillFault(CURLE_ABORTED_BY_CALLBACK, &result);
+        result.stop_reason = result.record.stop_reason = StopReason::kCancelled;
         Finish(t);
         return;
       }
-      MakeCall(t, &setup);
-      t->call->OnCancel();
+      t->BeginCall(client_.get(), &setup, all_.at(t->id));
+      t->call().OnCancel();
       break;
     }
     case State::kReady:
       TakeFromReady(t);
-      t->call->OnCancel();
+      t->call().OnCancel();
       break;
     case State::kWaiting:
-      t->call->OnCancel();
+      t->call().OnCancel();
       break;
     case State::kInFlight:
       Land(t, /*in_mid_air=*/true);
-      if (t->plain != nullptr) {
+      if (t->odd != nullptr) {
         FinishPlain(t, CURLE_ABORTED_BY_CALLBACK);
         return;
       }
@@ -191,8 +185,8 @@ void TransferSet::MakeReady(Transfer* t, State state) {
   t->host->ready.emplace(t->id, t);
   Sort(t->host);
   // Nobody waits for a place any longer than for the rest.
-  due_.Set(t, state == State::kNew ? t->started + t->options->deadline
-                                   : t->call->record().deadline);
+  due_.Set(t, state == State::kNew ? t->started + t->options().deadline
+                                   : t->call().record().deadline);
 }
 
 void TransferSet::TakeFromReady(Transfer* t) {
@@ -215,9 +209,9 @@ void TransferSet::FillPlaces(MonotonicTime now) {
       continue;
     }
     if (now >= t->until) {
-      t->call->OnTimer();
+      t->call().OnTimer();
     } else {
-      t->call->OnWake();
+      t->call().OnWake();
     }
     GoOn(t);
     // It was woken for nothing.
@@ -238,7 +232,7 @@ void TransferSet::OnDue(Transfer* t, MonotonicTime now) {
     }
     case State::kReady:
       TakeFromReady(t);
-      t->call->OnTimer();
+      t->call().OnTimer();
       GoOn(t);
       if (t->state == State::kReady) Wait(t, t->until);
       return;
@@ -264,7 +258,7 @@ void TransferSet::OnDue(Transfer* t, MonotonicTime now) {
 // --- Attempts. ---
 
 void TransferSet::GoOn(Transfer* t) {
-  Call& call = *t->call;
+  Call& call = t->call();
   call.TakeAftermath().Deliver();
   Action action;
   while (call.NextAction(&action)) {
@@ -295,29 +289,36 @@ void TransferSet::StartAttempt(Transfer* t, int n, MonotonicTime deadline) {
   if (t->life == nullptr) {
     const CURLcode code = MakeLife(t);
     if (code != CURLE_OK) {
-      t->result = std::make_unique<CallResult>();
-      t->result->code = code;
+      t->odd = std::make_unique<Transfer::Odd>();
+      t->odd->result.code = code;
       AttemptFacts facts;
       facts.code = code;
       Outcome outcome = Classify(facts);
       outcome.kind = ErrorKind::kPermanent;
-      t->call->OnAttemptDone(n, outcome);
+      t->call().OnAttemptDone(n, outcome);
       return;
     }
     Transfer::Life& life = *t->life;
+    const Transfer::Begun& begun = t->begun();
     if (t->handle != nullptr) {
       HandleAccess::SetRun(t->handle, /*plain=*/false,
-                           /*keyed=*/!t->terms->key_line.empty());
+                           /*keyed=*/begun.key_line != nullptr);
     }
-    life.key.emplace(life.easy, life.settings, t->terms->key_line);
+    if (begun.key_line != nullptr) {
+      life.key.emplace(life.easy, life.settings, *begun.key_line);
+    }
+    HttpTransport::Limits limits;
+    limits.max_held_bytes = begun.max_held_bytes;
+    limits.max_hold = begun.max_hold;
+    limits.at_most_once = begun.at_most_once;
     HttpTransport::Readers readers;
-    readers.profile = t->terms->profile.profile;
-    readers.generic = &t->terms->profile.set->generic();
+    readers.profile = begun.profile.profile;
+    readers.generic = &begun.profile.set->generic();
     readers.classifier = &client_->options().classify_http;
-    life.transport.emplace(life.easy, life.settings, t->terms->limits, readers);
+    life.transport.emplace(life.easy, life.settings, limits, readers);
     life.transport->WatchHold(&OnHold, &life);
   }
-  if (!t->life->transport->Begin(&*t->call, n)) return;
+  if (!t->life->transport->Begin(&t->call(), n)) return;
   if (!TakeOff(t, deadline)) {
     t->life->transport->SetError(
         "forbear: the handle belongs to a multi handle of others");
@@ -326,10 +327,11 @@ void TransferSet::StartAttempt(Transfer* t, int n, MonotonicTime deadline) {
 }
 
 void TransferSet::StartPlain(Transfer* t, CallSetup* setup) {
-  t->plain = std::make_unique<CallSetup>(std::move(*setup));
-  t->result = std::make_unique<CallResult>();
-  t->result->record.wall_start = WallNow();
-  t->result->record.begin = MonotonicNow();
+  t->odd = std::make_unique<Transfer::Odd>();
+  t->odd->setup = std::make_unique<CallSetup>(std::move(*setup));
+  CallResult& result = t->odd->result;
+  result.record.wall_start = WallNow();
+  result.record.begin = MonotonicNow();
   CURLcode code = MakeLife(t);
   if (code == CURLE_OK) {
     if (t->handle != nullptr) {
@@ -338,7 +340,7 @@ void TransferSet::StartPlain(Transfer* t, CallSetup* setup) {
     if (TakeOff(t, MonotonicTime::Infinite())) return;
     code = CURLE_FAILED_INIT;
   }
-  FillFault(code, t->result.get());
+  FillFault(code, &result);
   Finish(t);
 }
 
@@ -414,7 +416,7 @@ bool TransferSet::OnMessage(CURL* easy, CURLcode code) {
   if (found == in_flight_.end()) return false;
   Transfer* const t = found->second;
   Land(t, /*in_mid_air=*/false);
-  if (t->plain != nullptr) {
+  if (t->odd != nullptr) {
     FinishPlain(t, code);
     return true;
   }
@@ -442,9 +444,10 @@ void TransferSet::Wait(Transfer* t, MonotonicTime until) {
 }
 
 void TransferSet::FinishPlain(Transfer* t, CURLcode code) {
-  t->result->code = code;
-  t->plain->RecordPlain(client_.get(), *t->life->settings, t->life->easy, code,
-                        &t->result->record);
+  CallResult& result = t->odd->result;
+  result.code = code;
+  t->odd->setup->RecordPlain(client_.get(), *t->life->settings, t->life->easy,
+                             code, &result.record);
   Finish(t);
 }
 
@@ -462,12 +465,12 @@ void TransferSet::Finish(Transfer* t) {
 
 void TransferSet::FillResponse(Transfer* t, Response* response) {
   Transfer::Life* const life = t->life.get();
-  response->queued = t->queued;
-  if (t->call) {
-    const CallRecord& record = t->call->record();
+  response->queued = t->begun_at - t->started;
+  if (t->has_begun()) {
+    const CallRecord& record = t->call().record();
     response->answer_dropped = t->dropped;
-    if (t->result != nullptr) {
-      response->code = t->result->code;  // libcurl refused it
+    if (t->odd != nullptr) {
+      response->code = t->odd->result.code;  // libcurl refused it
     } else if (life != nullptr) {
       response->code = life->transport->Conclude(record);
     } else {
@@ -478,7 +481,7 @@ void TransferSet::FillResponse(Transfer* t, Response* response) {
     }
     response->record = record;
   } else {
-    static_cast<CallResult&>(*response) = std::move(*t->result);
+    static_cast<CallResult&>(*response) = std::move(t->odd->result);
   }
   if (life != nullptr) {
     response->easy = life->easy;
@@ -500,7 +503,7 @@ void TransferSet::Report(Transfer* t) {
     t->life->key.reset();
   }
   if (t->handle != nullptr) HandleAccess::End(t->handle);
-  t->call.reset();
+  t->EndCall();
   Leave(t->host);
   const std::shared_ptr<Transfer> last = std::move(all_.at(t->id));
   all_.erase(t->id);

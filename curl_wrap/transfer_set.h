@@ -92,7 +92,6 @@ class TransferSet {
   void Add(std::shared_ptr<Transfer> transfer);
   CallSetup SetUp(const Transfer& t) const;
   void Begin(Transfer* t, CallSetup* setup, MonotonicTime now);
-  void MakeCall(Transfer* t, CallSetup* setup);
   void Cancel(Transfer* t);
 
   // Places.
