@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -53,8 +54,11 @@ __attribute__((noinline)) void Counted(const std::function<void(int64_t)>& loop,
   loop(operations);
 }
 
-absl::StatusOr<double> Instructions(const std::string& name,
-                                    int64_t operations) {
+namespace {
+
+// Of a whole run, or of what is Counted.
+absl::StatusOr<int64_t> CountRun(const std::string& name, int64_t operations,
+                                 bool whole) {
   char out[] = "/tmp/forbear-callgrind-XXXXXX";
   const int fd = mkstemp(out);
   if (fd < 0) return absl::UnavailableError("no temporary file in /tmp");
@@ -63,10 +67,12 @@ absl::StatusOr<double> Instructions(const std::string& name,
   const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
   if (length < 0) return absl::UnavailableError("no /proc/self/exe");
   self[length] = '\0';
-  const int status = RunValgrind({"valgrind", "--tool=callgrind",
-                                  "--toggle-collect=forbear::bench::Counted*",
-                                  absl::StrCat("--callgrind-out-file=", out),
-                                  self, kFlag, name, absl::StrCat(operations)});
+  std::vector<std::string> args = {"valgrind", "--tool=callgrind",
+                                   absl::StrCat("--callgrind-out-file=", out)};
+  // It is a thread's own switch.
+  if (!whole) args.emplace_back("--toggle-collect=forbear::bench::Counted*");
+  args.insert(args.end(), {self, kFlag, name, absl::StrCat(operations)});
+  const int status = RunValgrind(std::move(args));
   int64_t total = 0;
   std::ifstream file(out);
   for (std::string line; std::getline(file, line);) {
@@ -80,7 +86,21 @@ absl::StatusOr<double> Instructions(const std::string& name,
     return absl::UnavailableError(
         "valgrind --tool=callgrind did not run (apt-get install valgrind)");
   }
-  return static_cast<double>(total) / static_cast<double>(operations);
+  return total;
+}
+
+}  // namespace
+
+absl::StatusOr<double> Instructions(const std::string& name, int64_t operations,
+                                    CountedThreads threads) {
+  const bool whole = threads == CountedThreads::kAll;
+  const absl::StatusOr<int64_t> once = CountRun(name, operations, whole);
+  if (!once.ok()) return once.status();
+  const auto n = static_cast<double>(operations);
+  if (!whole) return static_cast<double>(*once) / n;
+  const absl::StatusOr<int64_t> thrice = CountRun(name, 3 * operations, whole);
+  if (!thrice.ok()) return thrice.status();
+  return static_cast<double>(*thrice - *once) / (2 * n);
 }
 
 bool IsCounted(int argc, char** argv) {

@@ -24,10 +24,18 @@
 
 namespace forbear::bench {
 
+enum class CountedThreads {
+  // The one that does the operations.
+  kOne,
+  // All of them: from two runs, of which one does three times as many operations.
+  kAll,
+};
+
 // Per operation of the case, over so many. UNAVAILABLE: valgrind is not there, or
 // did not do it.
-absl::StatusOr<double> Instructions(const std::string& name,
-                                    int64_t operations = 10000);
+absl::StatusOr<double> Instructions(
+    const std::string& name, int64_t operations = 10000,
+    CountedThreads threads = CountedThreads::kOne);
 
 // Makes the case and returns what does its operation n times.
 using MakeLoop =

@@ -44,13 +44,15 @@ struct Comparison {
   const char* ours = nullptr;  // null: there is none yet
   std::optional<double> must;
   const char* path = nullptr;  // where processor time is measured
+  CountedThreads threads = CountedThreads::kOne;
 };
 constexpr Comparison kComparisons[] = {
     {"GET", "plain get", "handle get", 1.05, "/soon"},
     {"POST", "plain post", "handle post", 1.05, "/soon"},
-    {"GET, 64 in flight", "multi get", "engine get", 1.05, "/busy"},
-    {"GET, made for each", "multi get", "engine request", std::nullopt,
-     "/busy"},
+    {"GET, 64 in flight", "multi get", "engine get", 1.05, "/busy",
+     CountedThreads::kAll},
+    {"GET, made for each", "multi get", "engine request", std::nullopt, "/busy",
+     CountedThreads::kAll},
 };
 
 struct Settings {
@@ -270,8 +272,9 @@ class Bench {
   }
 
   void CompareInstructions(const Comparison& c) {
-    const auto count = [this](const char* name) {
-      return Instructions(CaseAt(name, "/counted"), settings_.counted);
+    const auto count = [&](const char* name) {
+      return Instructions(CaseAt(name, "/counted"), settings_.counted,
+                          c.threads);
     };
     const absl::StatusOr<double> baseline = count(c.baseline);
     goals_.AtMost(absl::StrCat(c.what, ", plain: instructions"), baseline, "",
