@@ -27,6 +27,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "tests/testing/certificate.h"
 
 namespace forbear::testing {
 namespace {
@@ -71,6 +72,11 @@ std::string MakeDirectory() {
   return mkdtemp(path.data()) == nullptr ? "" : path;
 }
 
+constexpr char kTls[] = R"( ssl http2;
+    ssl_certificate cert.pem;
+    ssl_certificate_key key.pem;
+)";
+
 // Paths are relative to the directory in which nginx runs: a socket's path must
 // be short.
 std::string Configuration(const Nginx::Options& options, int port) {
@@ -98,7 +104,7 @@ http {
   server { listen unix:ok.sock; access_log off; return 200 "ok"; }
 )",
                       options.http, "\n  server {\n    listen 127.0.0.1:", port,
-                      ";\n", options.server, "\n  }\n}\n");
+                      options.tls ? kTls : ";\n", options.server, "\n  }\n}\n");
 }
 
 std::string ReadAll(const std::string& path) {
@@ -151,15 +157,16 @@ absl::StatusOr<std::unique_ptr<Nginx>> Nginx::Start(const Options& options) {
     return absl::UnavailableError("cannot make a temporary directory");
   }
   std::unique_ptr<Nginx> nginx(
-      new Nginx(*std::move(port), std::move(directory)));
+      new Nginx(*std::move(port), std::move(directory), options.tls));
   const absl::Status status = nginx->Spawn(options);
   if (!status.ok()) return status;
   return nginx;
 }
 
-Nginx::Nginx(LoopbackPort port, std::string directory)
+Nginx::Nginx(LoopbackPort port, std::string directory, bool tls)
     : port_(std::move(port)),
       directory_(std::move(directory)),
+      tls_(tls),
       start_(absl::Now()) {}
 
 Nginx::~Nginx() {
@@ -181,6 +188,10 @@ absl::Status Nginx::Spawn(const Options& options) {
   std::filesystem::create_directory(directory_ + "/tmp", error);
   const std::string configuration = directory_ + "/nginx.conf";
   std::ofstream(configuration) << Configuration(options, port());
+  if (options.tls) {
+    std::ofstream(directory_ + "/cert.pem") << kCertificate;
+    std::ofstream(directory_ + "/key.pem") << kCertificateKey;
+  }
   const std::string output = directory_ + "/output";
 
   posix_spawn_file_actions_t actions;
@@ -239,7 +250,7 @@ absl::Status Nginx::Spawn(const Options& options) {
 }
 
 std::string Nginx::Url(absl::string_view path) const {
-  return absl::StrCat("http://127.0.0.1:", port(), path);
+  return absl::StrCat(tls_ ? "https" : "http", "://127.0.0.1:", port(), path);
 }
 
 int64_t Nginx::Count() const {

@@ -60,6 +60,9 @@ class Nginx {
     // Lines for the one `server` block: locations.
     std::string server;
 
+    // HTTPS, and HTTP/2 for who wants it, with the certificate of certificate.h.
+    bool tls = false;
+
     // 0: any free one.
     int port = 0;
 
@@ -77,8 +80,11 @@ class Nginx {
 
   int port() const { return port_.number(); }
 
-  // "http://127.0.0.1:<port>" + path.
+  // "http://127.0.0.1:<port>" + path, or "https://…".
   std::string Url(absl::string_view path = "/") const;
+
+  // A file with the certificate of who speaks TLS, for CURLOPT_CAINFO.
+  std::string CertificateFile() const { return directory_ + "/cert.pem"; }
 
   pid_t pid() const { return pid_; }
 
@@ -96,13 +102,14 @@ class Nginx {
   bool WaitForCount(int64_t n, absl::Duration timeout) const;
 
  private:
-  Nginx(LoopbackPort port, std::string directory);
+  Nginx(LoopbackPort port, std::string directory, bool tls);
 
   absl::Status Spawn(const Options& options);
   void ReadAccessLog() const;  // REQUIRES: mutex_ is held.
 
   const LoopbackPort port_;
   const std::string directory_;
+  const bool tls_;
   const absl::Time start_;
   pid_t pid_ = -1;
 
