@@ -12,6 +12,7 @@
 #include "core/call_record.h"
 #include "core/endpoint.h"
 #include "core/execution.h"
+#include "core/light_execution.h"
 #include "core/outcome.h"
 #include "core/quota.h"
 #include "core/retry_policy.h"
@@ -114,6 +115,18 @@ TEST(ExecutionAllocationTest, TwoAttemptsAllocateForTheQueueAndTheRecord) {
   // As above, and once for the attempts and once for the dispatches, in the record
   // and in its copy: one of each that waits has room in the call itself.
   EXPECT_LE(n, 6);
+}
+
+// 50,000 calls that wait, each with its request and its place in a queue, are to fit
+// into 80 MB: 1,600 bytes for each. Their driver needs a part of it, too
+// (tests/runtime/call_test.cc has the size of what it holds).
+TEST(ExecutionAllocationTest, IsSmall) {
+  std::printf("record: %zu bytes, execution: %zu bytes\n", sizeof(CallRecord),
+              sizeof(Execution));
+  EXPECT_LE(sizeof(CallRecord), 400u);
+  EXPECT_LE(sizeof(Execution), 760u);
+  // Nothing but a byte of its own beside the machine.
+  EXPECT_LE(sizeof(LightExecution), sizeof(Execution) + 8);
 }
 
 }  // namespace
