@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "benchmark/benchmark.h"
 #include "core/action.h"
+#include "core/cost.h"
 #include "core/endpoint.h"
 #include "core/execution.h"
 #include "core/light_execution.h"
@@ -210,7 +211,8 @@ class ExecutionAlone final : public CoreCase {
 
   void Run(int64_t n) override {
     for (int64_t i = 0; i < n; ++i) {
-      LightExecution call(&source_, MonotonicTime::Infinite(), &s_.options,
+      LightExecution call(&source_, source_.waiter(), MonotonicTime::Infinite(),
+                          Cost(), &s_.options,
                           /*plain=*/true, &s_.shared);
       Action start;
       Action finish;

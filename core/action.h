@@ -36,10 +36,10 @@ struct Action {
   };
 
   Type type = Type::kFinish;
-  int attempt = 0;
-  MonotonicTime time;
   DelaySource source = DelaySource::kNone;
   StopReason reason = StopReason::kNone;
+  int attempt = 0;
+  MonotonicTime time;
   std::optional<MonotonicTime> retry_at;
 };
 

@@ -42,8 +42,12 @@ enum class BudgetAnswer : uint8_t {
   kRefused,   // too little was left
 };
 
+// Its members, and those of the structs below, stand so that there are no holes
+// between them: each call that waits holds some of these.
 struct AttemptRecord {
   int number = 0;  // 1 is the first
+  // What the budget was asked for, if it was (`budget`).
+  int budget_cost = 0;
   MonotonicTime start;
   // When the answer's head arrived; absent: it did not, or nobody looked.
   std::optional<MonotonicTime> head;
@@ -66,23 +70,22 @@ struct AttemptRecord {
   bool replayable = true;
 
   // The shared states' answers, if it came to the question whether another
-  // attempt may follow. Nothing will be sent before `not_before`, as far as
-  // they knew, because of its source; and what the budget said.
-  std::optional<MonotonicTime> not_before;
-  DelaySource not_before_source = DelaySource::kNone;
-  // They said that it was a lone failure (core/backoff.h).
-  bool lone = false;
+  // attempt may follow. What the budget said; whether it was a lone failure, as they
+  // said (core/backoff.h); and nothing will be sent before `not_before`, as far as
+  // they knew, because of its source.
   BudgetAnswer budget = BudgetAnswer::kNotAsked;
-  int budget_cost = 0;
+  bool lone = false;
+  DelaySource not_before_source = DelaySource::kNone;
+  std::optional<MonotonicTime> not_before;
 };
 
 // One answer to "may an attempt start now?".
 struct DispatchRecord {
   MonotonicTime at;  // when it was asked
-  Verdict verdict = Verdict::kGo;
   // kWait: ask again then (infinite: when woken). kRefuse: not before then.
   // kGo: the same as `at`.
   MonotonicTime until;
+  Verdict verdict = Verdict::kGo;
   // kWait, kRefuse: because of this, says this state.
   DelaySource source = DelaySource::kNone;
   Holder holder = Holder::kNowhere;
@@ -112,7 +115,6 @@ struct EventRecord {
 struct CallRecord {
   uint64_t call_id = 0;
   uint64_t seed = 0;
-  Protocol protocol = Protocol::kNone;
   CallNames names;
   // For people, who think in dates: nothing is computed from it. InfinitePast:
   // not known.
@@ -120,22 +122,26 @@ struct CallRecord {
   MonotonicTime begin;
   MonotonicTime end;
   MonotonicTime deadline = MonotonicTime::Infinite();
-  bool idempotent = false;
   // What each attempt takes of our limits, as it was estimated.
   Cost cost;
+  Protocol protocol = Protocol::kNone;
+  bool idempotent = false;
   // It was an attempt of another layer's loop, and left repeating to that.
   bool yields_to_outer = false;
+  StopReason stop_reason = StopReason::kNone;
   // Attempts that could be out at a time; above 1, it could hedge.
   int max_in_flight = 1;
-  StopReason stop_reason = StopReason::kNone;
+  int total_attempts = 0;
+  int dropped_dispatches = 0;
   // When the next send would have been allowed, if the call ended because of it.
   std::optional<MonotonicTime> retry_at;
-  int total_attempts = 0;
-  absl::InlinedVector<AttemptRecord, 2> attempts;
-  // In order. An answer that only repeats the one before it is not written
-  // down; `dropped_dispatches` counts those that did not fit, the earliest.
-  absl::InlinedVector<DispatchRecord, 4> dispatches;
-  int dropped_dispatches = 0;
+  // Room for one, which is all that nearly every call has, and one that waits for
+  // its first retry.
+  absl::InlinedVector<AttemptRecord, 1> attempts;
+  // In order. An answer that only repeats the one before it is not written down;
+  // `dropped_dispatches` counts those that did not fit, the earliest. Room for a
+  // send, and the wait after it.
+  absl::InlinedVector<DispatchRecord, 2> dispatches;
   // The first kMaxEvents.
   std::vector<EventRecord> events;
 

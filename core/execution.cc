@@ -1,6 +1,7 @@
 #include "core/execution.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "core/hedge.h"
@@ -13,17 +14,6 @@ namespace {
 // Transports count in milliseconds: one whose time is the call's deadline may
 // end an attempt a little before our clock says so.
 constexpr absl::Duration kTimerSlack = absl::Milliseconds(10);
-
-HedgeFacts FactsOf(const CallSpec& spec, const RetryOptions& options) {
-  HedgeFacts facts;
-  facts.idempotent = spec.idempotent;
-  facts.replayable = spec.replayable;
-  facts.billable = spec.billable;
-  facts.yields = spec.nested && options.yield_to_outer;
-  facts.max_in_flight = spec.max_in_flight;
-  facts.max_attempts = options.max_attempts;
-  return facts;
-}
 
 // Whether the server asks for less.
 bool Tells(const Outcome& outcome) {
@@ -49,23 +39,26 @@ Outcome NeverSent() {
 
 Execution::Execution(CallSpec spec, const RetryOptions* options,
                      SharedState* shared, std::shared_ptr<Waiter> waiter)
-    : spec_(std::move(spec)),
-      options_(*options),
+    : options_(*options),
       shared_(shared),
       waiter_(std::move(waiter)),
-      hedges_(options_.enabled && options_.hedge.enabled &&
-              MayHedge(options_.hedge, FactsOf(spec_, options_))) {
-  record_.call_id = spec_.call_id;
-  record_.seed = spec_.seed;
-  record_.protocol = spec_.protocol;
-  record_.names = std::move(spec_.names);
-  record_.wall_start = spec_.wall_start;
-  record_.deadline = spec_.deadline;
-  record_.idempotent = spec_.idempotent;
-  record_.cost = spec_.cost;
-  place_.cost = spec_.cost;
-  record_.yields_to_outer = spec_.nested && options_.yield_to_outer;
-  if (hedges_) record_.max_in_flight = spec_.max_in_flight;
+      replayable_(spec.replayable),
+      nested_(spec.nested),
+      billable_(spec.billable) {
+  record_.call_id = spec.call_id;
+  record_.seed = spec.seed;
+  record_.protocol = spec.protocol;
+  record_.names = std::move(spec.names);
+  record_.wall_start = spec.wall_start;
+  record_.deadline = spec.deadline;
+  record_.idempotent = spec.idempotent;
+  record_.cost = spec.cost;
+  record_.yields_to_outer = spec.nested && options_.yield_to_outer;
+  if (!options_.enabled || !options_.hedge.enabled) return;
+  HedgeFacts facts = FactsForHedges();
+  facts.max_in_flight = spec.max_in_flight;
+  hedges_ = MayHedge(options_.hedge, facts);
+  if (hedges_) record_.max_in_flight = spec.max_in_flight;
 }
 
 Execution::~Execution() {
@@ -79,7 +72,7 @@ Execution::~Execution() {
     if (a.hedge) shared_->ReturnHedge();
   }
   if (phase_ != Phase::kFinished) {
-    shared_->Leave(&place_, &wakes_);
+    Leave();
     if (pending_cost_ > 0) shared_->Deposit(pending_cost_);
   }
   for (const auto& waiter : wakes_) waiter->Wake();
@@ -88,7 +81,7 @@ Execution::~Execution() {
 void Execution::Begin(MonotonicTime now) {
   if (phase_ != Phase::kNew) return;
   SetLimit(now);
-  if (now >= spec_.deadline) {
+  if (now >= record_.deadline) {
     Finish(StopReason::kDeadlineExceeded, std::nullopt, now);
     return;
   }
@@ -108,17 +101,22 @@ void Execution::BeginSent(MonotonicTime now, const AttemptPermit& permit,
 void Execution::SetLimit(MonotonicTime now) {
   record_.begin = record_.end = now;
   waiting_since_ = now;
-  spec_.deadline = Earlier(spec_.deadline, now + options_.call_timeout);
-  record_.deadline = spec_.deadline;
-  limit_ = spec_.deadline.is_infinite() ? now + options_.max_elapsed
-                                        : spec_.deadline;
-  place_.ticket = {now, spec_.call_id};
+  record_.deadline = Earlier(record_.deadline, now + options_.call_timeout);
+  limit_ = record_.deadline.is_infinite() ? now + options_.max_elapsed
+                                          : record_.deadline;
+  ticket_ = {now, record_.call_id};
+}
+
+void Execution::AddWakes(WakeList wakes) {
+  std::move(wakes.begin(), wakes.end(), std::back_inserter(wakes_));
 }
 
 void Execution::Dispatch(MonotonicTime now) {
   phase_ = Phase::kQueued;
-  const DispatchAnswer answer = shared_->Dispatch(&place_, waiter_, now, limit_,
+  WaitPlace place = Place();
+  const DispatchAnswer answer = shared_->Dispatch(&place, waiter_, now, limit_,
                                                   options_.when_open, &wakes_);
+  where_ = place.where;
   holder_ = answer.holder;
   switch (answer.verdict) {
     case Verdict::kGo: {
@@ -144,6 +142,11 @@ void Execution::Dispatch(MonotonicTime now) {
              now);
       return;
   }
+}
+
+void Execution::Leave() {
+  WaitPlace place = Place();
+  shared_->Leave(&place, &wakes_);
 }
 
 void Execution::Go(const DispatchAnswer& answer, MonotonicTime now) {
@@ -208,7 +211,7 @@ void Execution::StartAttempt(InFlight* attempt, MonotonicTime now) {
   Action action;
   action.type = Action::Type::kStartAttempt;
   action.attempt = number;
-  action.time = Earlier(spec_.deadline, now + options_.attempt_timeout);
+  action.time = Earlier(record_.deadline, now + options_.attempt_timeout);
   Push(action);
   if (hedges_) {
     if (number == 1) shared_->CountForHedges(now);
@@ -229,10 +232,10 @@ void Execution::Wait(MonotonicTime until, DelaySource source) {
 
 RetryFacts Execution::FactsFor(const Outcome& outcome) const {
   RetryFacts facts;
-  facts.idempotent = spec_.idempotent || outcome.repeatable;
-  facts.replayable = spec_.replayable;
+  facts.idempotent = record_.idempotent || outcome.repeatable;
+  facts.replayable = replayable_;
   facts.counted_failures = counted_failures_;
-  facts.nested = spec_.nested;
+  facts.nested = nested_;
   return facts;
 }
 
@@ -289,7 +292,7 @@ void Execution::OnAttemptDone(InFlight* attempt, AttemptRecord* r,
   outcome = reported;
   r->end = now;
   r->garbage_pushback = DropGarbage(options_, &outcome);
-  r->replayable = spec_.replayable;
+  r->replayable = replayable_;
   if (hedges_) NoteEvent(EventRecord::What::kEnd, n, now);
   const bool lost = attempt->lost;
   attempt->permit.endpoint.free =
@@ -402,7 +405,7 @@ void Execution::OnTimer(MonotonicTime now) {
     return;
   }
   if (phase_ == Phase::kBackoff) {
-    place_.ticket = {now, spec_.call_id};  // behind those who came meanwhile
+    ticket_ = {now, record_.call_id};  // behind those who came meanwhile
   }
   Dispatch(now);
 }
@@ -442,8 +445,8 @@ void Execution::FinishAtLimit(MonotonicTime now) {
       !waits_until_.is_infinite()) {
     retry_at = waits_until_;
   }
-  Finish(spec_.deadline.is_infinite() ? StopReason::kMaxElapsed
-                                      : StopReason::kDeadlineExceeded,
+  Finish(record_.deadline.is_infinite() ? StopReason::kMaxElapsed
+                                        : StopReason::kDeadlineExceeded,
          retry_at, now);
 }
 
@@ -452,7 +455,7 @@ void Execution::Finish(StopReason reason, std::optional<MonotonicTime> retry_at,
   if (phase_ == Phase::kFinished) return;
   if (phase_ == Phase::kNew) record_.begin = now;
   phase_ = Phase::kFinished;
-  shared_->Leave(&place_, &wakes_);
+  Leave();
   if (pending_cost_ > 0) shared_->Deposit(std::exchange(pending_cost_, 0));
   LoseOthers(0, now);
 
@@ -516,8 +519,19 @@ void Execution::LoseOthers(int n, MonotonicTime now) {
   }
 }
 
+HedgeFacts Execution::FactsForHedges() const {
+  HedgeFacts facts;
+  facts.idempotent = record_.idempotent;
+  facts.replayable = replayable_;
+  facts.billable = billable_;
+  facts.yields = record_.yields_to_outer;
+  facts.max_in_flight = record_.max_in_flight;
+  facts.max_attempts = options_.max_attempts;
+  return facts;
+}
+
 bool Execution::MayHedgeNow() const {
-  HedgeFacts facts = FactsOf(spec_, options_);
+  HedgeFacts facts = FactsForHedges();
   facts.in_flight = Live();
   facts.hedges = hedges_tried_;
   facts.counted_failures = counted_failures_;
@@ -547,7 +561,7 @@ void Execution::Hedge(MonotonicTime now) {
   hedge_at_ = MonotonicTime::Infinite();
   if (now + kTimerSlack >= limit_ || !MayHedgeNow()) return;
   ++hedges_tried_;
-  const DispatchAnswer answer = shared_->DispatchHedge(place_, now, &wakes_);
+  const DispatchAnswer answer = shared_->DispatchHedge(Place(), now, &wakes_);
   Record(answer, now, /*hedge=*/true);
   if (answer.verdict == Verdict::kGo) {
     InFlight& hedge = in_flight_.emplace_back();
@@ -638,6 +652,6 @@ bool Execution::NextAction(Action* action) {
   return true;
 }
 
-double Execution::Chance() { return UnitRandom(spec_.seed, chances_++); }
+double Execution::Chance() { return UnitRandom(record_.seed, chances_++); }
 
 }  // namespace forbear

@@ -56,6 +56,7 @@
 #include "core/call_names.h"
 #include "core/call_record.h"
 #include "core/cost.h"
+#include "core/hedge.h"
 #include "core/outcome.h"
 #include "core/retry_policy.h"
 #include "core/shared_state.h"
@@ -155,6 +156,8 @@ class Execution {
   WakeList TakeWakes() {
     return wakes_.empty() ? WakeList() : std::exchange(wakes_, {});
   }
+  // What TakeWakes will return as well.
+  void AddWakes(WakeList wakes);
 
   Phase phase() const { return phase_; }
   // Complete once kFinish was taken, but for attempts that end later.
@@ -164,22 +167,24 @@ class Execution {
   WaitPlace::Where holder() const { return holder_; }
   // The call's own limit for waiting.
   MonotonicTime limit() const { return limit_; }
-  const CallSpec& spec() const { return spec_; }
 
   // The driver found out that the request cannot be sent again.
-  void SetNotReplayable() { spec_.replayable = false; }
+  void SetNotReplayable() { replayable_ = false; }
 
  private:
   struct InFlight {
     int number = 0;
-    AttemptPermit permit;
     int cost = 0;  // what was withdrawn for it
+    AttemptPermit permit;
     bool hedge = false;
     bool lost = false;  // another one won; it is cancelled, and not yet back
   };
 
   void SetLimit(MonotonicTime now);
+  // Where it waits, for the shared states.
+  WaitPlace Place() const { return {ticket_, where_, record_.cost}; }
   void Dispatch(MonotonicTime now);
+  void Leave();  // it is over
   void Go(const DispatchAnswer& answer, MonotonicTime now);
   void Record(const DispatchAnswer& answer, MonotonicTime now, bool hedge);
   // Withdraws what a throttled retry owes. False: too little is left.
@@ -194,6 +199,7 @@ class Execution {
   void FinishAtLimit(MonotonicTime now);
 
   // Hedges. Not reached by calls that do not hedge.
+  HedgeFacts FactsForHedges() const;
   bool MayHedgeNow() const;
   void ArmHedge(MonotonicTime now);
   void Hedge(MonotonicTime now);
@@ -219,40 +225,49 @@ class Execution {
   void Push(const Action& action);
   double Chance();
 
-  CallSpec spec_;
+  // What the spec says is in the record, if it has a place there. There may be very
+  // many calls that wait: nothing is held twice, and what is small stands together.
   const RetryOptions& options_;
   SharedState* const shared_;
   const std::shared_ptr<Waiter> waiter_;
 
-  Phase phase_ = Phase::kNew;
   MonotonicTime limit_ = MonotonicTime::Infinite();
-  WaitPlace place_;
-  WaitPlace::Where holder_ = WaitPlace::Where::kNowhere;
-  absl::InlinedVector<InFlight, 1> in_flight_;
-  int counted_failures_ = 0;
-  bool has_failed_ = false;  // an attempt
-  int weighed_ = 0;          // the attempt whose end led to the present wait
-  bool free_retry_used_ = false;
-  int due_cost_ = 0;      // to be withdrawn when the next send leaves
-  int pending_cost_ = 0;  // withdrawn for a send that has not happened yet
-  int last_cost_ = 0;     // of the last retry that was sent
-  uint64_t chances_ = 0;
-
+  Ticket ticket_;  // its place, while it waits
   MonotonicTime backoff_until_;
-  // When the present wait began, and why it is as long as it is.
+  // When the present wait began.
   MonotonicTime waiting_since_;
+  MonotonicTime waits_until_ = MonotonicTime::InfinitePast();
+  MonotonicTime hedge_at_ = MonotonicTime::Infinite();
+
+  // Of the spec.
+  bool replayable_;
+  const bool nested_;
+  const bool billable_;
+
+  Phase phase_ = Phase::kNew;
+  WaitPlace::Where where_ = WaitPlace::Where::kNowhere;
+  WaitPlace::Where holder_ = WaitPlace::Where::kNowhere;
+  // Why the present wait is as long as it is.
   DelaySource wait_source_ = DelaySource::kNone;
   // How this call itself was told to wait, if it was: a gate that it shut is
   // recorded under the name of the header that shut it.
   DelaySource told_by_ = DelaySource::kNone;
-  MonotonicTime waits_until_ = MonotonicTime::InfinitePast();
+  bool has_failed_ = false;  // an attempt
+  bool free_retry_used_ = false;
+  bool hedges_ = false;  // this call may
+  bool told_ = false;    // a server asked for less
 
-  const bool hedges_;  // this call may
-  bool told_ = false;  // a server asked for less
   int hedges_tried_ = 0;
-  MonotonicTime hedge_at_ = MonotonicTime::Infinite();
+  int counted_failures_ = 0;
+  int weighed_ = 0;       // the attempt whose end led to the present wait
+  int due_cost_ = 0;      // to be withdrawn when the next send leaves
+  int pending_cost_ = 0;  // withdrawn for a send that has not happened yet
+  int last_cost_ = 0;     // of the last retry that was sent
+  uint32_t chances_ = 0;  // so far: a few for each attempt
 
-  absl::InlinedVector<Action, 3> actions_;
+  // Room for what a call that does not hedge needs, unless it is cancelled.
+  absl::InlinedVector<InFlight, 1> in_flight_;
+  absl::InlinedVector<Action, 1> actions_;
   WakeList wakes_;
   CallRecord record_;
 };

@@ -1,6 +1,9 @@
 #include "core/light_execution.h"
 
 #include <iterator>
+#include <memory>
+#include <new>
+#include <utility>
 
 #include "core/retry_budget.h"
 #include "core/stop_reason.h"
@@ -46,9 +49,10 @@ SharedState* Yes() {
 
 LightExecution::HeadDecision LightExecution::OnAnswerHead(
     int n, const Outcome& outcome, MonotonicTime now) {
-  if (stage_ == Stage::kSent && n == 1 && !head_ &&
-      outcome.kind == ErrorKind::kOk && shared_->TryGoodHead(permit_, now)) {
-    head_ = now;
+  if (stage_ == Stage::kSent && n == 1 && !light_.head &&
+      outcome.kind == ErrorKind::kOk &&
+      light_.shared->TryGoodHead(light_.permit, now)) {
+    light_.head = now;
     return HeadDecision::kCommit;
   }
   if (is_over()) return HeadDecision::kCommit;
@@ -58,44 +62,52 @@ LightExecution::HeadDecision LightExecution::OnAnswerHead(
 void LightExecution::OnLimitTold(int n, const LimitStand& stand,
                                  MonotonicTime now) {
   if (stage_ == Stage::kUnfolded) {
-    whole_->OnLimitTold(n, stand, now);
-  } else if (stage_ == Stage::kSent && n == 1 && head_) {
-    shared_->OnLimitTold(PermitOf(permit_), stand, now, &wakes_);
+    whole_.OnLimitTold(n, stand, now);
+  } else if (stage_ == Stage::kSent && n == 1 && light_.head) {
+    light_.shared->OnLimitTold(PermitOf(light_.permit), stand, now,
+                               &light_.wakes);
   }
 }
 
 void LightExecution::AddWakes(WakeList wakes) {
-  std::move(wakes.begin(), wakes.end(), std::back_inserter(wakes_));
+  if (stage_ == Stage::kUnfolded) {
+    whole_.AddWakes(std::move(wakes));
+  } else {
+    std::move(wakes.begin(), wakes.end(), std::back_inserter(light_.wakes));
+  }
 }
 
 WakeList LightExecution::TakeWakes() {
-  if (stage_ == Stage::kUnfolded) {
-    WakeList more = whole_->TakeWakes();
-    if (wakes_.empty()) return more;
-    AddWakes(std::move(more));
-  }
-  return wakes_.empty() ? WakeList() : std::exchange(wakes_, {});
+  if (stage_ == Stage::kUnfolded) return whole_.TakeWakes();
+  return light_.wakes.empty() ? WakeList() : std::exchange(light_.wakes, {});
 }
 
 void LightExecution::Unfold() const {
-  const Stage stage = std::exchange(stage_, Stage::kUnfolded);
+  const Stage stage = stage_;
   const bool done = stage == Stage::kEnding || stage == Stage::kEnded;
-  CallSpec spec = source_->Spec();
+  CallSpec spec = light_.source->Spec();
+  spec.deadline = light_.deadline;
+  spec.cost = light_.cost;
   spec.replayable = spec.replayable && (done ? ended_replayable_ : replayable_);
-  whole_.emplace(std::move(spec), options_, done ? Yes() : shared_,
-                 source_->waiter());
+
+  Light light = std::move(light_);
+  light_.~Light();
+  new (&whole_) Execution(std::move(spec), light.options,
+                          done ? Yes() : light.shared, light.waiter.get());
+  stage_ = Stage::kUnfolded;
+  whole_.AddWakes(std::move(light.wakes));
   if (stage == Stage::kNew) return;
-  AttemptPermit permit = PermitOf(permit_);
-  if (head_) {
+  AttemptPermit permit = PermitOf(light.permit);
+  if (light.head) {
     permit.head_seen = true;
     permit.head_kind = ErrorKind::kOk;
   }
-  whole_->BeginSent(begin_, permit, head_);
+  whole_.BeginSent(light.begin, permit, light.head);
   Action delivered;
-  if (stage != Stage::kSending) whole_->NextAction(&delivered);
+  if (stage != Stage::kSending) whole_.NextAction(&delivered);
   if (!done) return;
-  whole_->OnAttemptDone(1, *outcome_, end_);
-  if (stage == Stage::kEnded) whole_->NextAction(&delivered);
+  whole_.OnAttemptDone(1, *light.outcome, light.end);
+  if (stage == Stage::kEnded) whole_.NextAction(&delivered);
 }
 
 }  // namespace forbear

@@ -12,6 +12,9 @@
 //     │ refused, may hedge    │ event               ▼
 //     └───────────────────────┴────────────────► Execution
 //
+// The few numbers and the real machine are never needed at once, and take the same
+// place: a call that waits is no larger for having been light.
+//
 // It decides nothing by itself: whether a call may be sent at once, and whether a
 // good answer changes anything, say the shared states (SharedState::TryDispatch,
 // TryGoodEnd). tests/core/light_execution_test.cc holds it against the real one.
@@ -31,6 +34,7 @@
 #include "absl/time/time.h"
 #include "core/action.h"
 #include "core/call_record.h"
+#include "core/cost.h"
 #include "core/execution.h"
 #include "core/outcome.h"
 #include "core/retry_policy.h"
@@ -49,15 +53,25 @@ class LightExecution {
   // What the real machine is made of, if it has to be made.
   class Source {
    public:
-    // Asked once at most.
+    // Asked once at most. Without deadline and cost, which LightExecution has.
     virtual CallSpec Spec() const = 0;
-    virtual std::shared_ptr<Waiter> waiter() const = 0;
 
    protected:
     Source() = default;
     Source(const Source&) = default;
     Source& operator=(const Source&) = default;
     ~Source() = default;
+  };
+
+  // Who is woken. `*lent`, the pointer itself, must outlive the call, and costs
+  // nothing while the call does not wait; null: it is `owned`.
+  struct GivenWaiter {
+    const std::shared_ptr<Waiter>* lent = nullptr;
+    std::shared_ptr<Waiter> owned;
+
+    const std::shared_ptr<Waiter>& get() const {
+      return lent == nullptr ? owned : *lent;
+    }
   };
 
   // Options that say nothing of how a call that is sent at once goes on: no hedge, no
@@ -68,28 +82,32 @@ class LightExecution {
            options.attempt_timeout == absl::InfiniteDuration();
   }
 
-  // `deadline` is the spec's; `plain` is ArePlain(*options). The others must outlive
-  // it.
-  LightExecution(const Source* source, MonotonicTime deadline,
+  // `deadline` and `cost` are the spec's; `plain` is ArePlain(*options). The others
+  // must outlive it.
+  LightExecution(const Source* source, GivenWaiter&& waiter,
+                 MonotonicTime deadline, const Cost& cost,
                  const RetryOptions* options, bool plain, SharedState* shared)
       : plain_(plain),
-        source_(source),
-        options_(options),
-        shared_(shared),
-        deadline_(deadline) {}
+        light_(source, std::move(waiter), deadline, cost, options, shared) {}
   ~LightExecution() {
     if (is_out()) Unfold();
-    for (const auto& waiter : wakes_) waiter->Wake();
+    if (stage_ == Stage::kUnfolded) {
+      whole_.~Execution();
+      return;
+    }
+    for (const auto& waiter : light_.wakes) waiter->Wake();
+    light_.~Light();
   }
   LightExecution(const LightExecution&) = delete;
   LightExecution& operator=(const LightExecution&) = delete;
 
   // Events.
   ABSL_ATTRIBUTE_ALWAYS_INLINE void Begin(MonotonicTime now) {
-    if (stage_ == Stage::kNew && (plain_ || Prepare(now)) && now < deadline_ &&
-        shared_->TryDispatch(now, &permit_, &wakes_)) {
+    if (stage_ == Stage::kNew && (plain_ || Prepare(now)) &&
+        now < light_.deadline &&
+        light_.shared->TryDispatch(now, &light_.permit, &light_.wakes)) {
       stage_ = Stage::kSending;
-      begin_ = now;
+      light_.begin = now;
       return;
     }
     if (!is_out() && !is_over()) Whole()->Begin(now);
@@ -99,21 +117,22 @@ class LightExecution {
   ABSL_ATTRIBUTE_ALWAYS_INLINE void OnAttemptDone(int n, const Outcome& outcome,
                                                   MonotonicTime now) {
     if (stage_ == Stage::kSent && n == 1 && outcome.kind == ErrorKind::kOk &&
-        shared_->TryGoodEnd(permit_, head_.has_value(), now, &wakes_)) {
+        light_.shared->TryGoodEnd(light_.permit, light_.head.has_value(), now,
+                                  &light_.wakes)) {
       stage_ = Stage::kEnding;
-      outcome_.emplace(outcome);
+      light_.outcome.emplace(outcome);
       ended_replayable_ = replayable_;
-      end_ = now;
+      light_.end = now;
       return;
     }
     if (!is_over()) Whole()->OnAttemptDone(n, outcome, now);
   }
   void OnTimer(MonotonicTime now) {
     // Otherwise nothing waits.
-    if (stage_ == Stage::kUnfolded) whole_->OnTimer(now);
+    if (stage_ == Stage::kUnfolded) whole_.OnTimer(now);
   }
   void OnWake(MonotonicTime now) {
-    if (stage_ == Stage::kUnfolded) whole_->OnWake(now);
+    if (stage_ == Stage::kUnfolded) whole_.OnWake(now);
   }
   void OnCancel(MonotonicTime now) {
     if (!is_over()) Whole()->OnCancel(now);
@@ -135,7 +154,7 @@ class LightExecution {
         action->reason = StopReason::kSuccess;
         return true;
       case Stage::kUnfolded:
-        return whole_->NextAction(action);
+        return whole_.NextAction(action);
       default:
         return false;
     }
@@ -144,7 +163,9 @@ class LightExecution {
   // What TakeWakes will return as well.
   void AddWakes(WakeList wakes);
   // Whether TakeWakes has none for sure.
-  bool no_wakes() const { return stage_ != Stage::kUnfolded && wakes_.empty(); }
+  bool no_wakes() const {
+    return stage_ != Stage::kUnfolded && light_.wakes.empty();
+  }
 
   Phase phase() const {
     switch (stage_) {
@@ -159,17 +180,17 @@ class LightExecution {
       case Stage::kUnfolded:
         break;
     }
-    return whole_->phase();
+    return whole_.phase();
   }
   const CallRecord& record() const { return Whole()->record(); }
   WaitPlace::Where holder() const {
-    return stage_ == Stage::kUnfolded ? whole_->holder()
+    return stage_ == Stage::kUnfolded ? whole_.holder()
                                       : WaitPlace::Where::kNowhere;
   }
   MonotonicTime limit() const { return Whole()->limit(); }
   void SetNotReplayable() {
     if (stage_ == Stage::kUnfolded) {
-      whole_->SetNotReplayable();
+      whole_.SetNotReplayable();
     } else {
       replayable_ = false;
     }
@@ -182,7 +203,33 @@ class LightExecution {
     kSent,     // and out
     kEnding,   // and answered well; likewise
     kEnded,
-    kUnfolded,  // *whole_ is the call
+    kUnfolded,  // whole_ is the call, and light_ is gone
+  };
+
+  struct Light {
+    Light(const Source* source_of, GivenWaiter&& waiter_of,
+          MonotonicTime deadline_of, const Cost& cost_of,
+          const RetryOptions* options_of, SharedState* shared_of)
+        : source(source_of),
+          waiter(std::move(waiter_of)),
+          options(options_of),
+          shared(shared_of),
+          deadline(deadline_of),
+          cost(cost_of) {}
+
+    const Source* const source;
+    GivenWaiter waiter;
+    const RetryOptions* const options;
+    SharedState* const shared;
+    // From Begin on no later than the call_timeout says.
+    MonotonicTime deadline;
+    const Cost cost;
+    LanePermit permit;
+    MonotonicTime begin;
+    std::optional<MonotonicTime> head;
+    MonotonicTime end;
+    std::optional<Outcome> outcome;  // of the end
+    WakeList wakes;
   };
 
   bool is_out() const {
@@ -193,18 +240,20 @@ class LightExecution {
   }
   Execution* Whole() const {
     if (stage_ != Stage::kUnfolded) Unfold();
-    return &*whole_;
+    return &whole_;
   }
   void Unfold() const;
 
   // Of options that are not plain: the call's deadline; false: it may hedge.
   bool Prepare(MonotonicTime now) {
-    deadline_ = Earlier(deadline_, now + options_->call_timeout);
-    return !options_->hedge.enabled;
+    light_.deadline =
+        Earlier(light_.deadline, now + light_.options->call_timeout);
+    return !light_.options->hedge.enabled;
   }
   MonotonicTime AttemptDeadline() const {
-    if (plain_) return deadline_;
-    return Earlier(deadline_, begin_ + options_->attempt_timeout);
+    if (plain_) return light_.deadline;
+    return Earlier(light_.deadline,
+                   light_.begin + light_.options->attempt_timeout);
   }
 
   // What is written down late is no change.
@@ -212,18 +261,11 @@ class LightExecution {
   const bool plain_;
   bool replayable_ = true;
   bool ended_replayable_ = true;  // when the attempt ended
-  const Source* const source_;
-  const RetryOptions* const options_;
-  SharedState* const shared_;
-  // From Begin on no later than the call_timeout says.
-  MonotonicTime deadline_;
-  LanePermit permit_;
-  MonotonicTime begin_;
-  std::optional<MonotonicTime> head_;
-  MonotonicTime end_;
-  std::optional<Outcome> outcome_;  // of the end
-  WakeList wakes_;
-  mutable std::optional<Execution> whole_;
+  // Which of the two it is says stage_.
+  union {
+    mutable Light light_;
+    mutable Execution whole_;
+  };
 };
 
 // A spec and a waiter that are there already.
@@ -233,7 +275,7 @@ class GivenSource final : public LightExecution::Source {
   GivenSource(CallSpec spec, std::shared_ptr<Waiter> waiter)
       : spec_(std::move(spec)), waiter_(std::move(waiter)) {}
   CallSpec Spec() const override { return spec_; }
-  std::shared_ptr<Waiter> waiter() const override { return waiter_; }
+  LightExecution::GivenWaiter waiter() const { return {&waiter_, nullptr}; }
   MonotonicTime deadline() const { return spec_.deadline; }
 
  private:

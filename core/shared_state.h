@@ -47,15 +47,15 @@ struct AttemptPermit {
   Endpoint::Permit endpoint;
   bool head_seen = false;  // OnAnswerHead was called, with these:
   ErrorKind head_kind = ErrorKind::kOk;
-  std::optional<absl::Duration> head_pushback;
   bool endpoint_head_seen = false;  // false: the endpoint has yet to count it
+  absl::Duration head_pushback;     // of the head, too; zero: none
 
   // The attempt has ended as a refusal that the head did not tell of, or with a
   // longer wait: who classifies answers has read it in the body.
   bool RefusedLater(const Outcome& outcome) const {
-    return head_seen && (outcome.kind != head_kind ||
-                         outcome.pushback.value_or(absl::ZeroDuration()) >
-                             head_pushback.value_or(absl::ZeroDuration()));
+    return head_seen &&
+           (outcome.kind != head_kind ||
+            outcome.pushback.value_or(absl::ZeroDuration()) > head_pushback);
   }
 };
 
@@ -345,7 +345,7 @@ class BasicSharedState final : public SharedState {
                     MonotonicTime now, WakeList* wakes) override {
     permit->head_seen = true;
     permit->head_kind = outcome.kind;
-    permit->head_pushback = outcome.pushback;
+    permit->head_pushback = outcome.pushback.value_or(absl::ZeroDuration());
     const bool good = outcome.kind == ErrorKind::kOk;
     if (!good || !quota_->lane().Done()) {
       (*quota_)->OnAnswer(permit->quota, outcome, now, wakes);

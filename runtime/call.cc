@@ -34,23 +34,18 @@ void Call::Aftermath::DeliverAll() {
 }
 
 // New options that this call brings to its states may wake others.
-Call::Call(Client* client, const CallRequest& request,
-           const std::shared_ptr<Waiter>* waiter,
-           std::shared_ptr<Waiter>&& own_waiter, WakeList&& wakes)
+Call::Call(Client* client, const CallRequest& request, GivenWaiter&& waiter,
+           WakeList&& wakes)
     : client_(client),
-      waiter_(waiter),
-      own_waiter_(std::move(own_waiter)),
       begin_(MonotonicNow()),
       held_(client->HandleOf(request.kind_name, request.policy, begin_, &wakes,
                              [&] { return request.Kind(); })),
       handle_(held_.get()),
-      deadline_(request.deadline),
-      cost_(request.cost),
       flags_(FlagsOf(request)),
       logs_(client->logs()),
       own_retry_(OwnRetry(request)),
       execution_(
-          this, deadline_,
+          this, std::move(waiter), request.deadline, request.cost,
           own_retry_ ? own_retry_.get() : &handle_->policy->retry,
           own_retry_ ? LightExecution::ArePlain(*own_retry_) : handle_->plain,
           handle_->shared()) {
@@ -60,16 +55,13 @@ Call::Call(Client* client, const CallRequest& request,
 Call::Call(Client* client, const CallHandle* handle, const CallFacts& facts,
            const std::shared_ptr<Waiter>* waiter)
     : client_(client),
-      waiter_(waiter),
       begin_(MonotonicNow()),
       handle_(handle),
-      deadline_(facts.deadline),
-      cost_(facts.cost),
       flags_(FlagsOf(facts)),
       logs_(client->logs()),
       own_retry_(OwnRetry(facts)),
       execution_(
-          this, deadline_,
+          this, GivenWaiter{waiter, nullptr}, facts.deadline, facts.cost,
           own_retry_ ? own_retry_.get() : &handle_->policy->retry,
           own_retry_ ? LightExecution::ArePlain(*own_retry_) : handle_->plain,
           handle_->shared()) {}
@@ -78,10 +70,8 @@ CallSpec Call::Spec() const {
   CallSpec spec;
   spec.call_id = client_->NextCallId();
   spec.seed = MixRandom(client_->seed(), spec.call_id);
-  spec.deadline = deadline_;
   spec.idempotent = flags_.idempotent;
   spec.replayable = flags_.replayable;
-  spec.cost = cost_;
   spec.nested = flags_.nested;
   spec.protocol = handle_->protocol;
   spec.names = handle_->names;

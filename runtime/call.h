@@ -106,12 +106,13 @@ class Call final : private LightExecution::Source {
   // leaves behind.
   Call(Client* client, const CallRequest& request,
        std::shared_ptr<Waiter> waiter)
-      : Call(client, request, nullptr, std::move(waiter), WakeList()) {}
+      : Call(client, request, GivenWaiter{nullptr, std::move(waiter)},
+             WakeList()) {}
   // `*waiter`, the pointer itself, must outlive the call; what is given so costs
   // nothing while the call does not wait.
   Call(Client* client, const CallRequest& request,
        const std::shared_ptr<Waiter>* waiter)
-      : Call(client, request, waiter, nullptr, WakeList()) {}
+      : Call(client, request, GivenWaiter{waiter, nullptr}, WakeList()) {}
   // So must `handle`, of the same client.
   Call(Client* client, const CallHandle* handle, const CallFacts& facts,
        const std::shared_ptr<Waiter>* waiter);
@@ -153,13 +154,11 @@ class Call final : private LightExecution::Source {
   WaitPlace::Where holder() const { return execution_.holder(); }
 
  private:
-  Call(Client* client, const CallRequest& request,
-       const std::shared_ptr<Waiter>* waiter,
-       std::shared_ptr<Waiter>&& own_waiter, WakeList&& wakes);
+  using GivenWaiter = LightExecution::GivenWaiter;
+
+  Call(Client* client, const CallRequest& request, GivenWaiter&& waiter,
+       WakeList&& wakes);
   CallSpec Spec() const override;
-  std::shared_ptr<Waiter> waiter() const override {
-    return waiter_ == nullptr ? own_waiter_ : *waiter_;
-  }
 
   void TakeAll(Aftermath* aftermath);
   void LogAttemptDone(int n);
@@ -167,14 +166,9 @@ class Call final : private LightExecution::Source {
   void Log(const std::string& text);
 
   Client* const client_;
-  const std::shared_ptr<Waiter>* const waiter_;  // null: own_waiter_
-  const std::shared_ptr<Waiter> own_waiter_;
   const MonotonicTime begin_;
   const HandleRef held_;  // null: the driver's is used
   const CallHandle* const handle_;
-  // Of CallFacts.
-  const MonotonicTime deadline_;
-  const Cost cost_;
   const CallFlags flags_;
   const bool logs_;
   const std::unique_ptr<const RetryOptions> own_retry_;

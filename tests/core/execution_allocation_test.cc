@@ -8,9 +8,11 @@
 
 #include "absl/time/time.h"
 #include "core/action.h"
+#include "core/call_names.h"
 #include "core/call_record.h"
 #include "core/endpoint.h"
 #include "core/execution.h"
+#include "core/light_execution.h"
 #include "core/outcome.h"
 #include "core/quota.h"
 #include "core/retry_policy.h"
@@ -40,9 +42,11 @@ class Deaf final : public Waiter {
   void Wake() override {}
 };
 
-// What a call with these ends of its attempts allocates, the copy of its record
-// included. Names are made once for many calls.
-int64_t AllocationsOf(int throttled) {
+// A call whose first attempts end as `failed`, up to its end or its first wait.
+// What it has allocated then, with its record's copy if it has come to an end. Names
+// are made once for many calls.
+enum class Until : uint8_t { kWait, kEnd };
+int64_t AllocationsOf(int failures, const Outcome& failed, Until until) {
   MonotonicTime now = MonotonicTime::FromNanos(1000);
   Guarded<Quota, NoMutex> quota(QuotaOptions{});
   Guarded<Endpoint, NoMutex> endpoint(EndpointOptions{}, now);
@@ -57,43 +61,72 @@ int64_t AllocationsOf(int throttled) {
     CallSpec spec;
     spec.names = names;
     spec.wall_start = absl::UnixEpoch();
+    spec.idempotent = true;
     Execution call(spec, &options, &shared, waiter);
     call.Begin(now);
     Action action;
     while (call.NextAction(&action)) {
       if (action.type == Action::Type::kWaitUntil) {
+        if (until == Until::kWait) return allocations - before;
         now = action.time;
         call.OnTimer(now);
       }
       if (action.type != Action::Type::kStartAttempt) continue;
       now = now + absl::Milliseconds(5);
-      Outcome outcome;
-      outcome.processed = Processed::kYes;
-      if (action.attempt <= throttled) {
-        outcome.kind = ErrorKind::kThrottled;
-        outcome.processed = Processed::kNo;
-        outcome.pushback = absl::Seconds(1);
-      }
+      Outcome good;
+      good.processed = Processed::kYes;
+      const Outcome& outcome = action.attempt <= failures ? failed : good;
       call.OnAnswerHead(action.attempt, outcome, now);
       call.OnAttemptDone(action.attempt, outcome, now);
     }
     const CallRecord copy = call.record();
-    EXPECT_EQ(copy.total_attempts, throttled + 1);
+    EXPECT_EQ(copy.total_attempts, failures + 1);
   }
   return allocations - before;
 }
 
-TEST(ExecutionAllocationTest, OneAttemptAllocatesNothing) {
-  std::printf("record: %zu bytes, execution: %zu bytes\n", sizeof(CallRecord),
-              sizeof(Execution));
-  EXPECT_EQ(AllocationsOf(0), 0);
+Outcome Throttled() {
+  Outcome outcome;
+  outcome.kind = ErrorKind::kThrottled;
+  outcome.processed = Processed::kNo;
+  outcome.pushback = absl::Seconds(1);
+  return outcome;
 }
 
-TEST(ExecutionAllocationTest, TwoAttemptsAllocateForTheQueueOnly) {
-  const int64_t n = AllocationsOf(1);
-  std::printf("two attempts: %lld allocations\n", static_cast<long long>(n));
+Outcome Broken() {
+  Outcome outcome;
+  outcome.kind = ErrorKind::kTransient;
+  return outcome;
+}
+
+TEST(ExecutionAllocationTest, OneAttemptAllocatesNothing) {
+  EXPECT_EQ(AllocationsOf(0, Outcome(), Until::kEnd), 0);
+}
+
+TEST(ExecutionAllocationTest, TheFirstWaitAllocatesForTheQueueOnly) {
+  EXPECT_EQ(AllocationsOf(1, Broken(), Until::kWait), 0);
   // A node for the ticket and one for the limit.
-  EXPECT_LE(n, 2);
+  EXPECT_LE(AllocationsOf(1, Throttled(), Until::kWait), 2);
+}
+
+TEST(ExecutionAllocationTest, TwoAttemptsAllocateForTheQueueAndTheRecord) {
+  const int64_t n = AllocationsOf(1, Throttled(), Until::kEnd);
+  std::printf("two attempts: %lld allocations\n", static_cast<long long>(n));
+  // As above, and once for the attempts and once for the dispatches, in the record
+  // and in its copy: one of each that waits has room in the call itself.
+  EXPECT_LE(n, 6);
+}
+
+// 50,000 calls that wait, each with its request and its place in a queue, are to fit
+// into 80 MB: 1,600 bytes for each. Their driver needs a part of it, too
+// (tests/runtime/call_test.cc has the size of what it holds).
+TEST(ExecutionAllocationTest, IsSmall) {
+  std::printf("record: %zu bytes, execution: %zu bytes\n", sizeof(CallRecord),
+              sizeof(Execution));
+  EXPECT_LE(sizeof(CallRecord), 400u);
+  EXPECT_LE(sizeof(Execution), 760u);
+  // Nothing but a byte of its own beside the machine.
+  EXPECT_LE(sizeof(LightExecution), sizeof(Execution) + 8);
 }
 
 }  // namespace

@@ -67,9 +67,9 @@ class World {
           std::make_unique<Machine>(spec, &options_, &shared_, c->waiter);
     } else {
       c->source = std::make_unique<GivenSource>(spec, c->waiter);
-      c->machine =
-          std::make_unique<Machine>(c->source.get(), spec.deadline, &options_,
-                                    Machine::ArePlain(options_), &shared_);
+      c->machine = std::make_unique<Machine>(
+          c->source.get(), c->source->waiter(), spec.deadline, spec.cost,
+          &options_, Machine::ArePlain(options_), &shared_);
     }
     return c;
   }

@@ -590,7 +590,7 @@ TEST(OddNumbersTest, ClocksThatDisagree) {
             c->sent = latest;
             c->head = false;
             ASSERT_GE(latest, wall) << "sooner than the server asked";
-            ASSERT_LT(c->now, c->call->spec().deadline);
+            ASSERT_LT(c->now, c->call->record().deadline);
             break;
           case Action::Type::kWaitUntil:
             ASSERT_LE(action.time, c->call->limit());

@@ -205,22 +205,21 @@ TEST(RecordConvertTest, RoundTripLosesNothing) {
 // A new member of the structs does not compile here. It belongs into RandomRecord
 // above (and into the proto, where the test before this one finds it).
 [[maybe_unused]] void EveryMember(const CallRecord& record) {
-  [[maybe_unused]] const auto& [call_id, seed, protocol, names, wall_start,
-                                begin, end, deadline, idempotent, cost,
-                                yields_to_outer, max_in_flight, stop_reason,
-                                retry_at, total_attempts, attempts, dispatches,
-                                dropped_dispatches, events] = record;
-  [[maybe_unused]] const auto& [number, start, head, attempt_end, outcome,
-                                waited, wait_source, hedge, lost,
-                                garbage_pushback, replayable, not_before,
-                                not_before_source, lone, budget, budget_cost] =
-      attempts[0];
+  [[maybe_unused]] const auto& [call_id, seed, names, wall_start, begin, end,
+                                deadline, cost, protocol, idempotent,
+                                yields_to_outer, stop_reason, max_in_flight,
+                                total_attempts, dropped_dispatches, retry_at,
+                                attempts, dispatches, events] = record;
+  [[maybe_unused]] const auto& [number, budget_cost, start, head, attempt_end,
+                                outcome, waited, wait_source, hedge, lost,
+                                garbage_pushback, replayable, budget, lone,
+                                not_before_source, not_before] = attempts[0];
   [[maybe_unused]] const auto& [kind, processed, committed, retry_forbidden,
                                 retry_wanted, shed, timed_out, repeatable,
                                 pushback, pushback_source, usage, status,
                                 transport_error, bytes_sent, bytes_received] =
       outcome;
-  [[maybe_unused]] const auto& [at, verdict, until, source, holder, reason,
+  [[maybe_unused]] const auto& [at, until, verdict, source, holder, reason,
                                 about_hedge] = dispatches[0];
   [[maybe_unused]] const auto& [what, of_attempt, event_at] = events[0];
 }

@@ -2,6 +2,7 @@
 
 #include "runtime/call.h"
 
+#include <cstdio>
 #include <memory>
 #include <set>
 #include <string>
@@ -218,6 +219,14 @@ TEST_F(CallTest, SaysWhoHoldsIt) {
   call.OnAttemptDone(1, testing::ThrottledOutcome(absl::Seconds(1)));
   Drain(&call);
   EXPECT_EQ(call.holder(), Holder::kQuota);
+}
+
+// 50,000 calls that wait, each with its request and its place in a queue, are to fit
+// into 80 MB: 1,600 bytes for each, and this is what we take of them whatever the call
+// does. (The parts: tests/core/execution_allocation_test.cc.)
+TEST(CallSizeTest, IsSmall) {
+  std::printf("call: %zu bytes\n", sizeof(Call));
+  EXPECT_LE(sizeof(Call), 832u);
 }
 
 TEST(ClockTest, WallClocksAgree) {

@@ -221,8 +221,8 @@ Simulation::Call::Call(Simulation* simulation, size_t number,
   spec.names = CallNames("server", "CALL", "");
   source_ = std::make_unique<GivenSource>(spec, waiter_);
   execution_ = std::make_unique<LightExecution>(
-      source_.get(), spec.deadline, &options_.retry,
-      LightExecution::ArePlain(options_.retry), shared_.get());
+      source_.get(), source_->waiter(), spec.deadline, spec.cost,
+      &options_.retry, LightExecution::ArePlain(options_.retry), shared_.get());
 }
 
 Simulation::Call::~Call() = default;
