@@ -21,12 +21,14 @@ Meaning OfCode(CURLcode code, bool sent) {
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
-    case CURLE_PARTIAL_FILE:
     case CURLE_HTTP2:
     case CURLE_HTTP2_STREAM:
     case CURLE_HTTP3:
     case CURLE_BAD_CONTENT_ENCODING:  // what a truncated gzip looks like
       return {ErrorKind::kTransient, processed};
+    case CURLE_PARTIAL_FILE:
+      // Before anything was sent: an upload that RESUME_FROM says is complete.
+      return {sent ? ErrorKind::kTransient : ErrorKind::kPermanent, processed};
     case CURLE_ABORTED_BY_CALLBACK:
       return {ErrorKind::kCancelled, processed};
     default:

@@ -38,7 +38,8 @@
 //
 // What the application sees: one answer. Heads and bodies of failed attempts
 // never reach its callbacks; those of the last attempt do, whole, in order,
-// once, whatever its status. To decide, a refusal that may be retried is held
+// once, whatever its status; heads of redirects and of authentication's rounds come
+// right before it. To decide, a refusal that may be retried is held
 // back: at most CallOptions::max_held_bytes and max_hold_time. What is larger
 // or slower is decided upon before its end, and its connection is dropped if
 // another attempt follows. So is an error of which the profile says that its body
