@@ -221,6 +221,14 @@ void RawTransfer::End(CURLcode code) {
     Decide();
     if (reported_) return;
   }
+  if (code_ == CURLE_OK && status_ == 0) {
+    // HTTP/0.9; or a head that was shown in another way than is known here, and
+    // might have asked for anything.
+    long status = 0;
+    curl_easy_getinfo(easy_, CURLINFO_RESPONSE_CODE, &status);
+    status_ = static_cast<int>(status);
+    head_is_cut_ = true;
+  }
   if (delivered_ && status_ / 100 == 3) {
     // The body of a redirect that was followed went to nobody.
     long redirects = 0;
@@ -283,7 +291,8 @@ int RawTransfer::OnDebug(CURL* easy, curl_infotype type, char* data,
       break;
     case CURLINFO_DATA_IN:
       t->bytes_received_ += n;
-      t->OnBody();
+      // Of a body that ends before it began, nothing is told, too.
+      if (size > 0) t->OnBody();
       break;
     default:
       break;
@@ -313,10 +322,14 @@ void RawTransfer::OnRequestHead(absl::string_view text) {
 }
 
 void RawTransfer::OnHeadLine(absl::string_view line) {
+  const bool is_status_line = absl::StartsWithIgnoreCase(line, "HTTP/");
+  if (is_status_line && head_.status() / 100 == 1 && !head_.complete()) {
+    head_.Add("\r\n");  // of interim heads libcurl 7 does not show it
+  }
   const bool was_complete = head_.complete();
   head_.Add(line);
   if (was_complete && head_.complete()) return;  // of trailers
-  if (absl::StartsWithIgnoreCase(line, "HTTP/")) {
+  if (was_complete || head_lines_.empty()) {
     head_text_.clear();
     head_lines_.clear();
     head_is_cut_ = false;
@@ -327,12 +340,12 @@ void RawTransfer::OnHeadLine(absl::string_view line) {
     head_text_.append(line.data(), line.size());
     head_lines_.push_back(line.size());
   }
+  if (head_.status() == 100) consented_ = true;
   if (!head_.complete()) {
     status_ = 0;
     if (brake_ == Brake::kFail) Arm();
     return;
   }
-  if (head_.status() == 100) consented_ = true;
   if (head_.status() >= 200 && !IsTunnelHead(easy_, head_.status())) {
     status_ = head_.status();
     curl_easy_getinfo(easy_, CURLINFO_REDIRECT_COUNT, &redirects_);
@@ -397,7 +410,7 @@ void RawTransfer::Arm() {
     head_time_ = WallNow();
     Outcome outcome = Classify(Facts(head_.status()));
     Complete(&outcome);
-    arm = MayChange(outcome) && CanReplay() &&
+    arm = MayChange(outcome) && CanReplay() && !IsEmpty() &&
           call_->PreviewHead(outcome) == Execution::HeadDecision::kHold;
   }
   if (arm != armed_) SetFailOnError(arm);
@@ -468,11 +481,9 @@ void RawTransfer::ReportDone(const Outcome& outcome) {
 bool RawTransfer::WasSent() const {
   long request = 0;
   curl_off_t uploaded = 0;
-  curl_off_t pretransfer = 0;
   curl_easy_getinfo(easy_, CURLINFO_REQUEST_SIZE, &request);
   curl_easy_getinfo(easy_, CURLINFO_SIZE_UPLOAD_T, &uploaded);
-  curl_easy_getinfo(easy_, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
-  return request > 0 || uploaded > 0 || pretransfer > 0 || requested_;
+  return requested_ || request > 0 || uploaded > 0;
 }
 
 bool RawTransfer::IsRepeatable() const {
@@ -488,7 +499,11 @@ bool RawTransfer::BodyBegun() const {
   if (uploaded_ || uploaded > 0) return true;
   if (!requested_) {
     // Since 8.7 libcurl reads of the body before it sends the head.
-    if (brake_ == Brake::kPause || !WasSent()) return false;
+    if (brake_ == Brake::kPause || code_ == CURLE_COULDNT_RESOLVE_HOST ||
+        code_ == CURLE_COULDNT_RESOLVE_PROXY ||
+        code_ == CURLE_COULDNT_CONNECT) {
+      return false;
+    }
     const char* method = nullptr;
     curl_easy_getinfo(easy_, CURLINFO_EFFECTIVE_METHOD, &method);
     return method == nullptr || (absl::string_view(method) != "GET" &&

@@ -52,6 +52,7 @@ class RawApp {
   }
   CallResult Perform(const RawOptions& options = {}) {
     CallResult result = curl::Perform(easy, options, client_);
+    if (result.record.call_id == 0) return result;  // nothing was begun
     // Every call that a test makes is made again from its record.
     RetryOptions retry = options.retry.value_or(client_->options().retry);
     if (options.attempt_timeout) {
