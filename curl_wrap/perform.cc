@@ -118,10 +118,15 @@ void PerformCall(CURL* easy, CURLM* multi, const RawOptions& options,
     result->record.names = CallNames(setup.request.target, transfer.method(),
                                      setup.request.policy->name);
   }
-  if (transfer.refused() && client->logs()) {
+  if (!client->logs()) return;
+  const std::string call_name = absl::StrCat("call ", result->record.call_id);
+  if (transfer.refused()) {
+    client->options().log(absl::StrCat(
+        call_name, ": the handle belongs to a multi handle of others"));
+  }
+  if (transfer.resent()) {
     client->options().log(
-        absl::StrCat("call ", result->record.call_id,
-                     ": the handle belongs to a multi handle of others"));
+        absl::StrCat(call_name, ": libcurl sent the request again by itself"));
   }
 }
 
@@ -147,6 +152,8 @@ CallResult Perform(CURL* easy, const RawOptions& options,
   } else if (setup.fault != CURLE_OK) {
     FillFault(setup.fault, &result);
     return result;
+  } else if (options.idempotent.has_value() && !*options.idempotent) {
+    PerformCall(easy, /*multi=*/nullptr, options, setup, client.get(), &result);
   } else {
     const ThreadMulti multi;
     if (multi.get() == nullptr) {

@@ -124,7 +124,8 @@ bool RawTransfer::Begin(Call* call, int n) {
   call_ = call;
   ++attempts_;
   number_ = n;
-  requested_ = has_body_ = awaits_consent_ = consented_ = uploaded_ = false;
+  requested_ = unanswered_ = has_body_ = awaits_consent_ = consented_ =
+      uploaded_ = false;
   repeatable_ = true;
   head_ = HeadReader();
   head_text_.clear();
@@ -151,8 +152,17 @@ bool RawTransfer::Begin(Call* call, int n) {
 }
 
 CURLcode RawTransfer::Run(MonotonicTime deadline) {
+  if (multi_ != nullptr) return RunOn(multi_, deadline);
+  CURLM* const multi = curl_multi_init();
+  if (multi == nullptr) return CURLE_OUT_OF_MEMORY;
+  const CURLcode code = RunOn(multi, deadline);
+  curl_multi_cleanup(multi);
+  return code;
+}
+
+CURLcode RawTransfer::RunOn(CURLM* multi, MonotonicTime deadline) {
   // First of all: what is in somebody else's hands is not touched.
-  if (curl_multi_add_handle(multi_, easy_) != CURLM_OK) {
+  if (curl_multi_add_handle(multi, easy_) != CURLM_OK) {
     refused_ = true;
     return CURLE_FAILED_INIT;
   }
@@ -169,9 +179,9 @@ CURLcode RawTransfer::Run(MonotonicTime deadline) {
   bool done = false;
   while (true) {
     int running = 0;
-    curl_multi_perform(multi_, &running);
+    curl_multi_perform(multi, &running);
     int left = 0;
-    while (const CURLMsg* message = curl_multi_info_read(multi_, &left)) {
+    while (const CURLMsg* message = curl_multi_info_read(multi, &left)) {
       if (message->msg != CURLMSG_DONE || message->easy_handle != easy_) {
         continue;
       }
@@ -188,13 +198,13 @@ CURLcode RawTransfer::Run(MonotonicTime deadline) {
     // At most a second: curl_easy_perform's own step, which progress callbacks
     // are used to.
     const absl::Duration wait = std::min(deadline - now, absl::Seconds(1));
-    curl_multi_poll(multi_, nullptr, 0,
+    curl_multi_poll(multi, nullptr, 0,
                     static_cast<int>(absl::ToInt64Milliseconds(
                         absl::Ceil(wait, absl::Milliseconds(1)))),
                     nullptr);
   }
   running_ = false;
-  RemoveHandle(multi_, easy_, EasyOptions(/*fresh=*/false), in_mid_air);
+  RemoveHandle(multi, easy_, EasyOptions(/*fresh=*/false), in_mid_air);
   return code;
 }
 
@@ -304,6 +314,13 @@ void RawTransfer::OnRequestHead(absl::string_view text) {
   const RequestHead head(text);
   if (head.method == "CONNECT") return;
   requested_ = true;
+  if (!absl::StartsWith(head.version, "HTTP/")) {
+    // The rest of one that a full socket did not take at once.
+    has_body_ = true;
+    if (method_.empty()) repeatable_ = false;
+    return;
+  }
+  if (std::exchange(unanswered_, true)) resent_ = true;
   // What came before was the answer of a hop, which libcurl kept for itself.
   delivered_ = decided_ = false;
   status_ = 0;
@@ -322,6 +339,7 @@ void RawTransfer::OnRequestHead(absl::string_view text) {
 }
 
 void RawTransfer::OnHeadLine(absl::string_view line) {
+  unanswered_ = false;
   const bool is_status_line = absl::StartsWithIgnoreCase(line, "HTTP/");
   if (is_status_line && head_.status() / 100 == 1 && !head_.complete()) {
     head_.Add("\r\n");  // of interim heads libcurl 7 does not show it

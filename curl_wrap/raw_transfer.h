@@ -61,7 +61,8 @@ class RawTransfer final : public BlockingTransport {
   // What the libcurl that runs here needs.
   static Brake BrakeOfLibcurl();
 
-  // All pointers must outlive it. `key_headers`: a request that has one of them with
+  // All pointers must outlive it. Without a `multi`, each attempt has one of its own,
+  // and so no connection that was used before. `key_headers`: a request that has one of them with
   // a value may be repeated.
   RawTransfer(CURL* easy, CURLM* multi, const RawOptions* options,
               const HttpTransport::Readers& readers,
@@ -80,6 +81,9 @@ class RawTransfer final : public BlockingTransport {
   const std::string& method() const { return method_; }
   // The handle belongs to a multi handle of others, and was not touched.
   bool refused() const { return refused_; }
+  // libcurl sent a request a second time, when a connection that was used before had
+  // turned out to be dead.
+  bool resent() const { return resent_; }
 
  private:
   static int OnDebug(CURL* easy, curl_infotype type, char* data, size_t size,
@@ -90,6 +94,7 @@ class RawTransfer final : public BlockingTransport {
 
   bool Begin(Call* call, int n);
   CURLcode Run(MonotonicTime deadline);
+  CURLcode RunOn(CURLM* multi, MonotonicTime deadline);
   void End(CURLcode code);
 
   // The last head is there.
@@ -125,6 +130,7 @@ class RawTransfer final : public BlockingTransport {
   int attempts_ = 0;
   bool taken_over_ = false;
   bool refused_ = false;
+  bool resent_ = false;
   bool must_rewind_ = false;
   std::string method_;
   CURLcode code_ = CURLE_OK;
@@ -134,6 +140,7 @@ class RawTransfer final : public BlockingTransport {
   bool running_ = false;
   // Its requests.
   bool requested_ = false;
+  bool unanswered_ = false;  // the last one, as yet
   bool repeatable_ = true;
   bool has_body_ = false;        // one of them, as far as its head tells
   bool awaits_consent_ = false;  // the last one: Expect: 100-continue …

@@ -337,6 +337,32 @@ TEST_F(PerformTest, APostThatWasRedirectedToAGetIsAPost) {
   EXPECT_EQ(Sends(), 2);
 }
 
+// libcurl sends a request again by itself when a kept-alive connection dies before a
+// byte of the answer.
+TEST_F(PerformTest, WhatLibcurlRepeatsByItself) {
+  std::vector<std::string> log;
+  ClientOptions options;
+  options.log = [&log](absl::string_view line) { log.emplace_back(line); };
+  server_->SetHandler([](const testing::HttpRequest& request) {
+    return request.index_on_connection > 0 ? Reply::CloseAfterRead()
+                                           : Reply::Of(200, "ok");
+  });
+  RawApp app(NewClient(options), server_->Url());
+  app.Post("pay=1");
+  EXPECT_EQ(app.Perform().stop_reason, StopReason::kSuccess);
+  EXPECT_FALSE(absl::StrContains(absl::StrJoin(log, "\n"), "by itself"));
+  EXPECT_EQ(app.Perform().stop_reason, StopReason::kSuccess);
+  EXPECT_TRUE(absl::StrContains(absl::StrJoin(log, "\n"), "by itself"));
+  EXPECT_EQ(Sends(), 3) << "libcurl no longer repeats by itself";
+  // Who says that it must not be repeated has a new connection each time.
+  RawOptions once;
+  once.idempotent = false;
+  EXPECT_EQ(app.Perform(once).stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(app.Perform(once).stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(Sends(), 5);
+  EXPECT_EQ(server_->connections(), 4);
+}
+
 TEST_F(PerformTest, ClosedPort) {
   server_->Stop();
   std::thread starter([this] {
@@ -988,6 +1014,27 @@ TEST_F(PerformTest, WithinACallback) {
   EXPECT_EQ(other.sink.body, "inner");
   EXPECT_EQ(Sends(), 3);
   EXPECT_EQ(app.Perform().stop_reason, StopReason::kSuccess);
+}
+
+TEST_F(PerformTest, WithinACallbackOfPlainLibcurl) {
+  struct Within {
+    RawApp* app = nullptr;
+    CURLcode code = CURLE_OK;
+  } within;
+  RawApp app(client_, server_->Url());
+  within.app = &app;
+  server_->Script({Reply::Of(200, "outer")});
+  app.Set(CURLOPT_WRITEDATA, &within);
+  app.Set(
+      CURLOPT_WRITEFUNCTION,
+      +[](char*, size_t size, size_t n, void* self) -> size_t {
+        auto* w = static_cast<Within*>(self);
+        w->code = w->app->Perform().code;
+        return size * n;
+      });
+  EXPECT_EQ(curl_easy_perform(app.easy), CURLE_OK);
+  EXPECT_EQ(within.code, CURLE_FAILED_INIT);
+  EXPECT_EQ(Sends(), 1);
 }
 
 TEST_F(PerformTest, WithinACallbackOfAnAttemptThatIsRepeated) {
