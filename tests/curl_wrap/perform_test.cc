@@ -819,6 +819,21 @@ TEST_F(PerformTest, NoTimeLeftIsNoSend) {
   EXPECT_EQ(Sends(), 0);
 }
 
+// A limit that a good answer tells of is kept before it refuses.
+TEST_F(PerformTest, LimitsThatGoodAnswersTellAreKept) {
+  server_->Script({Reply::Of(200, "ok")
+                       .With("x-ratelimit-limit-requests", "100")
+                       .With("x-ratelimit-remaining-requests", "0")
+                       .With("x-ratelimit-reset-requests", "60s")});
+  RawApp app(client_, server_->Url());
+  RawOptions options = Within(absl::Milliseconds(200));
+  options.profile = "openai";
+  EXPECT_EQ(app.Perform(options).stop_reason, StopReason::kSuccess);
+  const CallResult result = app.Perform(options);
+  EXPECT_EQ(result.stop_reason, StopReason::kWaitExceedsDeadline);
+  EXPECT_EQ(Sends(), 1);
+}
+
 // --- The handle's options. ---
 
 TEST_F(PerformTest, FailOnErrorOfTheApplication) {
@@ -1059,6 +1074,23 @@ TEST_F(PerformTest, WithinACallbackOfAnAttemptThatIsRepeated) {
   EXPECT_EQ(app.Perform().stop_reason, StopReason::kSuccess);
   EXPECT_EQ(within.result.stop_reason, StopReason::kOuterLayer);
   EXPECT_EQ(within.result.record.total_attempts, 1);
+}
+
+TEST_F(PerformTest, ManyThreads) {
+  std::vector<std::thread> threads;
+  std::atomic<int> good{0};
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int j = 0; j < 10; ++j) {
+        RawApp app(client_, server_->Url());
+        if (app.Perform().stop_reason == StopReason::kSuccess) ++good;
+      }
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(good, 40);
+  EXPECT_EQ(Sends(), 40);
+  EXPECT_LE(server_->connections(), 4);
 }
 
 // A child has the parent's sockets, but must not speak on them.
