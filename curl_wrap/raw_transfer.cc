@@ -48,10 +48,10 @@ struct RequestHead {
   absl::string_view method;
   absl::string_view version;
   HeaderFields fields;
-  bool whole = false;
+  bool whole;
 
-  explicit RequestHead(absl::string_view text) {
-    whole = absl::EndsWith(text, "\r\n\r\n");
+  explicit RequestHead(absl::string_view text)
+      : whole(absl::EndsWith(text, "\r\n\r\n")) {
     const size_t end = text.find("\r\n");
     const absl::string_view line = text.substr(0, end);
     method = line.substr(0, line.find(' '));

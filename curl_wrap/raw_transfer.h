@@ -88,7 +88,7 @@ class RawTransfer final : public BlockingTransport {
  private:
   static int OnDebug(CURL* easy, curl_infotype type, char* data, size_t size,
                      void* self);
-  void OnRequestHead(absl::string_view head);
+  void OnRequestHead(absl::string_view text);
   void OnHeadLine(absl::string_view line);
   void OnBody();
 
