@@ -84,9 +84,9 @@
 // Not to be used with CURLOPT_CONNECT_ONLY, which cannot be seen: the connection would
 // be gone.
 //
-// With any URL that is not http or https, with CURLOPT_CURLU, and if the client, the
-// target or the call is switched off (FORBEAR_OFF=1), it is curl_easy_perform, and
-// nothing is touched.
+// With any URL that is not http or https, at the first use of a CURLOPT_CURLU, and if
+// the client, the target or the call is switched off (FORBEAR_OFF=1), it is
+// curl_easy_perform, and nothing is touched.
 //
 // TIMEOUT(_MS) and CONNECTTIMEOUT(_MS) are per attempt. Callbacks must not throw, and
 // must not set the options that are cleared. After fork() a child has connections of its

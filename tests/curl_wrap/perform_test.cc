@@ -953,6 +953,27 @@ TEST_F(PerformTest, OtherProtocolsPassThrough) {
   EXPECT_NE(app.sink.body, "");
 }
 
+// libcurl tells the URL of a CURLU only once it was used.
+TEST_F(PerformTest, ACurluPassesThroughAtFirst) {
+  CURLU* url = curl_url();
+  curl_url_set(url, CURLUPART_URL, server_->Url("/x").c_str(), 0);
+  RawApp app(client_, "");
+  app.Set(CURLOPT_URL, nullptr);
+  app.Set(CURLOPT_CURLU, url);
+  server_->Script({Reply::Of(503, "as it is")});
+  CallResult result = app.Perform();
+  EXPECT_EQ(result.code, CURLE_OK);
+  EXPECT_EQ(result.record.total_attempts, 1);
+  EXPECT_EQ(app.sink.body, "as it is");
+  EXPECT_EQ(Sends(), 1);
+  server_->Script({Reply::Of(503, "no"), Reply::Of(200, "yes")});
+  app.sink = Sink();
+  result = app.Perform();
+  EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(app.sink.body, "yes");
+  curl_url_cleanup(url);
+}
+
 // --- Wrong usage. ---
 
 TEST_F(PerformTest, Faults) {
