@@ -252,6 +252,13 @@ Execution::HeadDecision Execution::OnAnswerHead(int n, Outcome outcome,
   return hedges_ ? OnHeadAmongHedges(n, outcome, decision, now) : decision;
 }
 
+Execution::HeadDecision Execution::PreviewHead(Outcome outcome,
+                                               MonotonicTime now) const {
+  if (phase_ == Phase::kFinished) return HeadDecision::kCommit;
+  DropGarbage(options_, &outcome);
+  return DecideHead(outcome, now);
+}
+
 void Execution::OnLimitTold(int n, const LimitStand& stand, MonotonicTime now) {
   const InFlight* const attempt = Find(n);
   if (attempt == nullptr || !attempt->permit.head_seen) return;

@@ -130,6 +130,10 @@ class Execution {
   // The head of attempt n's answer is there: status line and headers. Optional,
   // at most once per attempt, before its OnAttemptDone.
   HeadDecision OnAnswerHead(int n, Outcome outcome, MonotonicTime now);
+  // What it would say, of an attempt that is alone: nothing changes, and it may be
+  // asked at any time, of any outcome. For a driver that has to know before all of a
+  // head is there, or whether it is worth the while to make another attempt possible.
+  HeadDecision PreviewHead(Outcome outcome, MonotonicTime now) const;
   // Where the limit of requests stands, as a good answer's head tells it: after
   // OnAnswerHead.
   void OnLimitTold(int n, const LimitStand& stand, MonotonicTime now);

@@ -113,6 +113,10 @@ class LightExecution {
     if (!is_out() && !is_over()) Whole()->Begin(now);
   }
   HeadDecision OnAnswerHead(int n, const Outcome& outcome, MonotonicTime now);
+  HeadDecision PreviewHead(const Outcome& outcome, MonotonicTime now) const {
+    return is_over() ? HeadDecision::kCommit
+                     : Whole()->PreviewHead(outcome, now);
+  }
   void OnLimitTold(int n, const LimitStand& stand, MonotonicTime now);
   ABSL_ATTRIBUTE_ALWAYS_INLINE void OnAttemptDone(int n, const Outcome& outcome,
                                                   MonotonicTime now) {

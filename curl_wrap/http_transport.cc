@@ -10,12 +10,10 @@
 #include "core/execution.h"
 #include "core/stop_reason.h"
 #include "curl_wrap/byte_count.h"
+#include "curl_wrap/head_facts.h"
 #include "runtime/clock.h"
 #include "runtime/nesting.h"
-#include "runtime/server_clock.h"
-#include "signals/delay_text.h"
 #include "signals/header_field.h"
-#include "signals/header_signals.h"
 #include "signals/http_classify.h"
 
 namespace forbear::curl {
@@ -285,9 +283,11 @@ size_t HttpTransport::OnHeader(absl::string_view line) {
   if (!head_.complete()) {
     status_ = 0;
   } else if (!was_complete) {
-    if (head_.status() >= 200 && !IsConnectHead()) status_ = head_.status();
+    if (head_.status() >= 200 && !IsTunnelHead(easy_, head_.status())) {
+      status_ = head_.status();
+    }
     head_time_ = WallNow();
-    if (IsLastHead() && !Decide()) return 0;
+    if (EndsTransfer(status_) && !Decide()) return 0;
   }
   // Heads without end are the application's problem, as with plain libcurl.
   if (mode_ == Mode::kHead &&
@@ -329,21 +329,6 @@ size_t HttpTransport::OnBody(absl::string_view chunk) {
     }
   }
   return 0;
-}
-
-bool HttpTransport::IsConnectHead() const {
-  // CONNECT's status goes to one place, a request's to another.
-  long connect = 0;
-  long response = 0;
-  curl_easy_getinfo(easy_, CURLINFO_HTTP_CONNECTCODE, &connect);
-  curl_easy_getinfo(easy_, CURLINFO_RESPONSE_CODE, &response);
-  return connect == head_.status() && response != head_.status();
-}
-
-bool HttpTransport::IsLastHead() const {
-  // 417: libcurl sends the request again, without its Expect.
-  return status_ != 0 && status_ / 100 != 3 && status_ != 401 &&
-         status_ != 407 && status_ != 417;
 }
 
 // --- What it means. ---
@@ -431,15 +416,7 @@ AttemptFacts HttpTransport::Facts(bool with_body) const {
 }
 
 AnswerFacts HttpTransport::HeadFacts(const HeaderFields& fields) const {
-  AnswerFacts answer;
-  answer.status = status_;
-  answer.headers = fields;
-  answer.now = head_time_;
-  ServerClock* const clock = call_->server_clock();
-  const WallTimes times = WallTimesOf(fields, head_time_);
-  if (times.date) clock->OnDate(*times.date, head_time_);
-  answer.server = clock->AtLeast(head_time_);
-  return answer;
+  return FactsOfHead(status_, fields, head_time_, call_->server_clock());
 }
 
 HeaderFields HttpTransport::Fields() const {

@@ -177,8 +177,6 @@ class HttpTransport final {
 
   size_t OnHeader(absl::string_view line);
   size_t OnBody(absl::string_view chunk);
-  bool IsLastHead() const;
-  bool IsConnectHead() const;
 
   // The head, or as much of the answer as is wanted, is there. False: the
   // transfer must end now.

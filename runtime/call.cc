@@ -87,6 +87,10 @@ Execution::HeadDecision Call::OnAnswerHead(int n, const Outcome& outcome) {
   return execution_.OnAnswerHead(n, outcome, MonotonicNow());
 }
 
+Execution::HeadDecision Call::PreviewHead(const Outcome& outcome) const {
+  return execution_.PreviewHead(outcome, MonotonicNow());
+}
+
 void Call::OnTimer() { execution_.OnTimer(MonotonicNow()); }
 void Call::OnWake() { execution_.OnWake(MonotonicNow()); }
 void Call::OnCancel() { execution_.OnCancel(MonotonicNow()); }

@@ -123,6 +123,7 @@ class Call final : private LightExecution::Source {
   // Events: as in core/execution.h, with the time of now (of Begin: of the making).
   void Begin() { execution_.Begin(begin_); }
   Execution::HeadDecision OnAnswerHead(int n, const Outcome& outcome);
+  Execution::HeadDecision PreviewHead(const Outcome& outcome) const;
   void OnLimitTold(int n, const LimitStand& stand);
   void OnAttemptDone(int n, const Outcome& outcome) {
     execution_.OnAttemptDone(n, outcome, MonotonicNow());

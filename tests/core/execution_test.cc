@@ -767,7 +767,15 @@ class Pair {
       case What::kHead: {
         now_ = now_ + absl::Milliseconds(5);
         const int n = std::max(1, delivered_ - (letter.older ? 1 : 0));
+        const CallRecord& record = call_->record();
+        const bool first = call_->phase() == Phase::kInFlight &&
+                           n == record.total_attempts &&
+                           !record.attempts.back().head;
+        const Head preview = call_->PreviewHead(letter.outcome, now_);
         const Head a = call_->OnAnswerHead(n, letter.outcome, now_);
+        if (options_.max_in_flight == 1 && first && a != preview) {
+          return absl::StrCat("head preview ", static_cast<int>(preview));
+        }
         if (a != twin_.OnHead(n, letter.outcome, now_)) {
           return absl::StrCat("head decision ", static_cast<int>(a));
         }

@@ -170,7 +170,11 @@ class Twins {
         const int n = Chance() < 0.9 ? Last(heavy.call(at)->machine.get())
                                      : static_cast<int>(Pick(4));
         const bool head = heads_ && Chance() < 0.5;
+        const bool preview = head && Chance() < 0.1;
         Both(&heavy, &light, at, [&](auto* m) {
+          if (preview) {
+            previews_.push_back(m->PreviewHead(outcome, now_));
+          }
           if (head) {
             decisions_.push_back(m->OnAnswerHead(n, outcome, now_));
           } else {
@@ -180,6 +184,10 @@ class Twins {
         if (head) {
           if (decisions_[0] != decisions_[1]) return Bad(i, what, "decision");
           decisions_.clear();
+          if (preview && previews_[0] != previews_[1]) {
+            return Bad(i, what, "preview");
+          }
+          previews_.clear();
         }
       } else if (kind < 15) {
         what = "next action";
@@ -304,6 +312,7 @@ class Twins {
   int open_ = 0;
   MonotonicTime now_ = MonotonicTime::FromNanos(1000000);
   std::vector<Execution::HeadDecision> decisions_;
+  std::vector<Execution::HeadDecision> previews_;
 };
 
 TEST(LightExecutionTest, IsTheSameMachine) {
