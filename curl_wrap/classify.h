@@ -19,7 +19,9 @@
 //   an empty, reset, cut-off, undecodable or late answer
 //                                       transient; perhaps processed if a byte
 //                                       left. Also after a 200: half an answer
-//                                       is none
+//                                       is none. (18 before anything was sent is
+//                                       no answer but an upload that RESUME_FROM
+//                                       says is complete: permanent)
 //   an application callback aborted     cancelled; no word about the server
 //   options, TLS and certificates, local files, too many redirects, the
 //   application's own write error, and every code that is not known here

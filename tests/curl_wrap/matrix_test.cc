@@ -1,5 +1,5 @@
 // Every kind of request × everything that may go wrong × every way to make a call ×
-// what stands between it and the server: how many requests the server has seen, what
+// what stands between it and the server (nginx, in three ways): how many requests the server has seen, what
 // the application got, why the call ended, and how long it waited.
 //
 // What must happen is not listed case by case: Expect says it, from three questions to
@@ -23,6 +23,8 @@
 #include "absl/time/time.h"
 #include "curl_wrap/engine.h"
 #include "curl_wrap/handle.h"
+#include "curl_wrap/perform.h"
+#include "curl_wrap/raw_options.h"
 #include "curl_wrap/request.h"
 #include "curl_wrap/response.h"
 #include "gtest/gtest.h"
@@ -97,7 +99,7 @@ const char* NameOf(Trouble trouble) {
   return "";
 }
 
-enum class Way { kBlocking, kEngine, kEngineRequest };
+enum class Way { kBlocking, kEngine, kEngineRequest, kRaw };
 const char* NameOf(Way way) {
   switch (way) {
     case Way::kBlocking:
@@ -106,6 +108,8 @@ const char* NameOf(Way way) {
       return "Engine";
     case Way::kEngineRequest:
       return "EngineRequest";
+    case Way::kRaw:
+      return "Raw";
   }
   return "";
 }
@@ -113,6 +117,7 @@ const char* NameOf(Way way) {
 // What stands before the server.
 enum class Front {
   kNothing,
+  kNginx,     // HTTP/1.1
   kTlsHttp2,  // nginx, which speaks HTTP/2 over TLS to the client
   kProxy,     // nginx, as the client's proxy
 };
@@ -120,6 +125,8 @@ const char* NameOf(Front front) {
   switch (front) {
     case Front::kNothing:
       return "Nothing";
+    case Front::kNginx:
+      return "Nginx";
     case Front::kTlsHttp2:
       return "TlsHttp2";
     case Front::kProxy:
@@ -340,6 +347,28 @@ CallOptions OptionsOf(Trouble trouble) {
   return options;
 }
 
+// What a program that gives a CURL* away has to say itself.
+CallResult MakeRawCall(const Plan& plan, Application* app,
+                       std::shared_ptr<Client> client) {
+  RawOptions options;
+  static_cast<CallOptions&>(options) = OptionsOf(plan.trouble);
+  options.body_replays =
+      plan.kind == Kind::kPostFields || plan.kind == Kind::kMime;
+  if (plan.kind == Kind::kPutSeek) {
+    options.rewind_body = [app] {
+      app->source.at = 0;
+      return true;
+    };
+  }
+  CURL* const easy = curl_easy_init();
+  app->SetUp(plan, easy, [easy](CURLoption option, auto value) {
+    EXPECT_EQ(curl_easy_setopt(easy, option, value), CURLE_OK);
+  });
+  const CallResult result = Perform(easy, options, std::move(client));
+  curl_easy_cleanup(easy);
+  return result;
+}
+
 CallResult MakeCall(Way way, const Plan& plan, Application* app,
                     std::shared_ptr<Client> client) {
   const CallOptions options = OptionsOf(plan.trouble);
@@ -350,6 +379,7 @@ CallResult MakeCall(Way way, const Plan& plan, Application* app,
     });
     return (*Engine::Create(client))->Send(std::move(request), options).get();
   }
+  if (way == Way::kRaw) return MakeRawCall(plan, app, std::move(client));
   Handle handle = Handle::Create(client);
   app->SetUp(plan, handle.raw(), [&](CURLoption option, auto value) {
     EXPECT_EQ(handle.SetOpt(option, value), CURLE_OK);
@@ -396,6 +426,9 @@ class MatrixTest : public ::testing::TestWithParam<Param> {
         plan.url = server.Url("/a");
         plan.proxy = nginx_->Url("");
         break;
+      case Front::kNginx:
+        plan.url = nginx_->Url(absl::StrCat("/", server.port(), "/a"));
+        break;
       case Front::kTlsHttp2:
         plan.url = nginx_->Url(absl::StrCat("/", server.port(), "/a"));
         plan.certificate = nginx_->CertificateFile();
@@ -422,9 +455,11 @@ class MatrixTest : public ::testing::TestWithParam<Param> {
     if (e.good) {
       EXPECT_EQ(result.code, CURLE_OK);
       EXPECT_EQ(app.sink.body, Good());
-      // Nothing of what came before.
-      EXPECT_FALSE(absl::StrContains(app.sink.head, " 429"));
-      EXPECT_FALSE(absl::StrContains(app.sink.head, " 503"));
+      // Nothing of what came before; with a CURL*, heads of all attempts.
+      if (way != Way::kRaw) {
+        EXPECT_FALSE(absl::StrContains(app.sink.head, " 429"));
+        EXPECT_FALSE(absl::StrContains(app.sink.head, " 503"));
+      }
     } else if (e.stop == StopReason::kCommitted) {
       EXPECT_NE(result.code, CURLE_OK);
       EXPECT_EQ(app.sink.body, Good().substr(0, kPart));
