@@ -41,6 +41,10 @@ struct Target {
 std::optional<Target> TargetOf(absl::string_view url,
                                absl::string_view default_protocol, long port,
                                bool with_path = false);
+// The same, always by libcurl's parser.
+std::optional<Target> ParsedTargetOf(absl::string_view url,
+                                     absl::string_view default_protocol,
+                                     long port, bool with_path = false);
 // The same of CURLOPT_CURLU.
 std::optional<Target> TargetOf(const CURLU* url, long port,
                                bool with_path = false);
