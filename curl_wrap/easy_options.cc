@@ -261,10 +261,14 @@ std::string EasyOptions::Method() const {
 }
 
 bool EasyOptions::MethodIsIdempotent() const {
-  const std::string method = Method();
+  if (custom_request_.empty()) {
+    return (fresh_ || request_known_) &&
+           (no_body_ ||
+            (request_ != Request::kPost && request_ != Request::kMime));
+  }
   for (const absl::string_view idempotent :
        {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}) {
-    if (method == idempotent) return true;
+    if (custom_request_ == idempotent) return true;
   }
   return false;
 }
@@ -291,7 +295,7 @@ bool EasyOptions::MentionsHeader(absl::string_view name) const {
 
 bool EasyOptions::HasRetryMarker() const {
   for (const curl_slist* line = headers; line != nullptr; line = line->next) {
-    if (line->data == nullptr) continue;
+    if (line->data == nullptr || !MayBeRetryMarker(line->data)) continue;
     const absl::string_view text = line->data;
     const size_t colon = text.find(':');
     if (colon != absl::string_view::npos &&
