@@ -35,8 +35,9 @@ class ServerClock {
  public:
   // An answer with this Date arrived at `now`, of this machine's wall clock.
   void OnDate(absl::Time date, absl::Time now) {
-    if (absl::AbsDuration(date - now) > kOff) return;
-    const int64_t seen = absl::ToInt64Nanoseconds(date - now) + Age(now);
+    const absl::Duration ahead = date - now;
+    if (ahead > kOff || ahead < -kOff) return;
+    const int64_t seen = absl::ToInt64Nanoseconds(ahead) + Age(now);
     int64_t best = ahead_.load(std::memory_order_relaxed);
     // By its Date, the server's time was before this.
     while (
