@@ -35,9 +35,13 @@ class ServerClock {
  public:
   // An answer with this Date arrived at `now`, of this machine's wall clock.
   void OnDate(absl::Time date, absl::Time now) {
-    const absl::Duration ahead = date - now;
-    if (ahead > kOff || ahead < -kOff) return;
-    const int64_t seen = absl::ToInt64Nanoseconds(ahead) + Age(now);
+    int64_t ahead = 0;
+    if (__builtin_sub_overflow(absl::ToUnixNanos(date), absl::ToUnixNanos(now),
+                               &ahead) ||
+        ahead > kOff || ahead < -kOff) {
+      return;
+    }
+    const int64_t seen = ahead + Age(now);
     int64_t best = ahead_.load(std::memory_order_relaxed);
     // By its Date, the server's time was before this.
     while (
@@ -58,12 +62,10 @@ class ServerClock {
   static constexpr int64_t kUnknown = std::numeric_limits<int64_t>::min();
   static constexpr int64_t kSecond = 1000000000;
   // A clock that is wrong by more is none, and would not fit.
-  static constexpr absl::Duration kOff = absl::Hours(24 * 365 * 50);
+  static constexpr int64_t kOff = int64_t{50} * 365 * 24 * 3600 * kSecond;
 
   // A thousandth of a time that is as good as any other to count from.
-  static int64_t Age(absl::Time now) {
-    return absl::ToInt64Nanoseconds(now - absl::UnixEpoch()) / 1000;
-  }
+  static int64_t Age(absl::Time now) { return absl::ToUnixNanos(now) / 1000; }
 
   // The least difference, in ns, as if it had been seen at the epoch.
   std::atomic<int64_t> ahead_{kUnknown};
