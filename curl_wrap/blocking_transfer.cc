@@ -1,12 +1,28 @@
 #include "curl_wrap/blocking_transfer.h"
 
-#include <algorithm>
+#include <cstdint>
 
-#include "absl/time/time.h"
 #include "curl_wrap/sigpipe_block.h"
 #include "runtime/clock.h"
 
 namespace forbear::curl {
+namespace {
+
+// From `now` until `until`, which is later, rounded up. At most a second:
+// curl_easy_perform's own step, which progress callbacks are used to.
+int PollMillis(MonotonicTime now, MonotonicTime until) {
+  constexpr int64_t kNanosPerMilli = 1000000;
+  constexpr int64_t kMost = 1000;
+  // No clock is below zero by as much.
+  if (until.is_infinite() ||
+      until.nanos() - now.nanos() >= kMost * kNanosPerMilli) {
+    return kMost;
+  }
+  return static_cast<int>((until.nanos() - now.nanos() + kNanosPerMilli - 1) /
+                          kNanosPerMilli);
+}
+
+}  // namespace
 
 void RemoveHandle(CURLM* multi, CURL* easy, const EasyOptions& settings,
                   bool in_mid_air) {
@@ -65,13 +81,8 @@ CURLcode BlockingTransfer::Run(MonotonicTime deadline) {
       }
       continue;
     }
-    // At most a second: curl_easy_perform's own step, which progress callbacks
-    // are used to.
-    const absl::Duration wait = std::min(
-        Earlier(deadline, transport_.hold_until()) - now, absl::Seconds(1));
     curl_multi_poll(multi_, nullptr, 0,
-                    static_cast<int>(absl::ToInt64Milliseconds(
-                        absl::Ceil(wait, absl::Milliseconds(1)))),
+                    PollMillis(now, Earlier(deadline, transport_.hold_until())),
                     nullptr);
   }
   RemoveHandle(multi_, easy_, settings_, /*in_mid_air=*/!done);

@@ -3,7 +3,6 @@
 #include <cstddef>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/strip.h"
 
 namespace forbear::curl {
@@ -24,10 +23,6 @@ int StatusOf(absl::string_view line) {
   return status;
 }
 
-bool IsStatusLine(absl::string_view line) {
-  return absl::StartsWithIgnoreCase(line, "HTTP/");
-}
-
 absl::string_view WithoutEnd(absl::string_view line) {
   while (absl::ConsumeSuffix(&line, "\n") || absl::ConsumeSuffix(&line, "\r")) {
   }
@@ -36,7 +31,7 @@ absl::string_view WithoutEnd(absl::string_view line) {
 
 }  // namespace
 
-void HeadReader::Add(absl::string_view line) {
+void HeadReader::AddOther(absl::string_view line) {
   if (!in_head_) {
     // Between two heads, and after the last one, there may be trailers.
     if (!IsStatusLine(line)) return;

@@ -21,6 +21,7 @@
 #define FORBEAR_CURL_WRAP_HEAD_READER_H_
 
 #include "absl/container/inlined_vector.h"
+#include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
 #include "signals/header_field.h"
 
@@ -28,7 +29,11 @@ namespace forbear::curl {
 
 class HeadReader {
  public:
-  void Add(absl::string_view line);
+  void Add(absl::string_view line) {
+    // Most lines neither begin nor end a head.
+    if (in_head_ && !line.empty() && line[0] != '\r' && line[0] != '\n') return;
+    AddOther(line);
+  }
 
   // Whether the head's last line, the empty one, has come.
   bool complete() const { return complete_; }
@@ -36,12 +41,20 @@ class HeadReader {
   int status() const { return status_; }
 
  private:
+  void AddOther(absl::string_view line);
+
   bool in_head_ = false;
   bool complete_ = false;
   int status_ = 0;
 };
 
 using HeaderFields = absl::InlinedVector<HeaderField, 32>;
+
+// Whether it begins a head.
+inline bool IsStatusLine(absl::string_view line) {
+  return line.size() >= 5 && (line[0] == 'H' || line[0] == 'h') &&
+         absl::EqualsIgnoreCase(line.substr(0, 5), "HTTP/");
+}
 
 // Adds the field of one line, which must outlive `fields`. A status line takes out
 // what was there: of an earlier head. What is no field is passed over.

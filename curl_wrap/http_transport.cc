@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "absl/container/inlined_vector.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/execution.h"
 #include "core/stop_reason.h"
@@ -13,8 +14,11 @@
 #include "curl_wrap/head_facts.h"
 #include "runtime/clock.h"
 #include "runtime/nesting.h"
+#include "runtime/server_clock.h"
 #include "signals/header_field.h"
+#include "signals/header_signals.h"
 #include "signals/http_classify.h"
+#include "signals/rate_limit_headers.h"
 
 namespace forbear::curl {
 namespace {
@@ -29,24 +33,48 @@ constexpr long kMaxIdle = 1;
 // What a classifier sees of a body.
 constexpr size_t kMaxClassified = size_t{64} << 10;
 
+// A head of more lines is not worth a quick look.
+constexpr size_t kMaxQuickLines = 100;
+
+// Of each text that is held: more memory than this is not kept for the next answer.
+constexpr size_t kMaxRoom = size_t{64} << 10;
+
 HttpTransport* Self(void* self) { return static_cast<HttpTransport*>(self); }
 
 bool IsFailure(const Outcome& outcome) { return MayChange(outcome); }
 
 }  // namespace
 
-void HttpTransport::Lines::Add(absl::string_view line) {
-  bytes.append(line.data(), line.size());
-  sizes.push_back(line.size());
+void HttpTransport::Lines::Clear() {
+  if (bytes.capacity() > kMaxRoom) {
+    *this = Lines();
+  } else {
+    bytes.clear();
+    sizes.clear();
+  }
+}
+
+void HttpTransport::Held::Clear() {
+  head.Clear();
+  trailers.Clear();
+  if (body.capacity() > kMaxRoom) {
+    body = std::string();
+  } else {
+    body.clear();
+  }
+  lines_given = bytes_of_lines_given = body_given = 0;
+  trailers_given = bytes_of_trailers_given = 0;
 }
 
 HttpTransport::HttpTransport(CURL* easy, const EasyOptions* settings,
-                             const Limits& limits, const Readers& readers)
+                             const Limits& limits, const Readers& readers,
+                             Held* room)
     : easy_(easy),
       settings_(*settings),
       limits_(limits),
       readers_(readers),
-      takes_body_(settings->body() == EasyOptions::Body::kStream) {
+      takes_body_(settings->body() == EasyOptions::Body::kStream),
+      held_(room != nullptr ? *room : own_room_) {
   if (takes_body_ && settings_.read_function == nullptr) {
     file_start_ = ftello(File());
   }
@@ -55,6 +83,7 @@ HttpTransport::HttpTransport(CURL* easy, const EasyOptions* settings,
 
 HttpTransport::~HttpTransport() {
   if (!leaves_) Restore();
+  held_.Clear();
 }
 
 void HttpTransport::TakeOver() {
@@ -62,9 +91,17 @@ void HttpTransport::TakeOver() {
   curl_easy_setopt(easy_, CURLOPT_WRITEDATA, this);
   curl_easy_setopt(easy_, CURLOPT_HEADERFUNCTION, &HeaderCallback);
   curl_easy_setopt(easy_, CURLOPT_HEADERDATA, this);
-  curl_easy_setopt(easy_, CURLOPT_HEADER, 0L);
-  curl_easy_setopt(easy_, CURLOPT_FAILONERROR, 0L);
-  curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
+  // These, only if they may be otherwise.
+  const bool known = settings_.fresh();
+  if (!known || settings_.include_head) {
+    curl_easy_setopt(easy_, CURLOPT_HEADER, 0L);
+  }
+  if (!known || settings_.fail_on_error) {
+    curl_easy_setopt(easy_, CURLOPT_FAILONERROR, 0L);
+  }
+  if (!known || !settings_.no_signal) {
+    curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
+  }
   if (takes_body_) {
     curl_easy_setopt(easy_, CURLOPT_READFUNCTION, &ReadCallback);
     curl_easy_setopt(easy_, CURLOPT_READDATA, this);
@@ -86,10 +123,9 @@ void HttpTransport::Restore() {
   curl_easy_setopt(easy_, CURLOPT_WRITEDATA, settings_.write_data);
   curl_easy_setopt(easy_, CURLOPT_HEADERFUNCTION, settings_.header_function);
   curl_easy_setopt(easy_, CURLOPT_HEADERDATA, settings_.header_data);
-  curl_easy_setopt(easy_, CURLOPT_HEADER, settings_.include_head ? 1L : 0L);
-  curl_easy_setopt(easy_, CURLOPT_FAILONERROR,
-                   settings_.fail_on_error ? 1L : 0L);
-  curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, settings_.no_signal ? 1L : 0L);
+  if (settings_.include_head) curl_easy_setopt(easy_, CURLOPT_HEADER, 1L);
+  if (settings_.fail_on_error) curl_easy_setopt(easy_, CURLOPT_FAILONERROR, 1L);
+  if (!settings_.no_signal) curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 0L);
   if (takes_body_) {
     curl_easy_setopt(easy_, CURLOPT_READFUNCTION, settings_.read_function);
     curl_easy_setopt(easy_, CURLOPT_READDATA, settings_.read_data);
@@ -112,7 +148,7 @@ bool HttpTransport::Begin(Call* call, int n) {
   status_ = 0;
   head_time_ = absl::InfinitePast();
   at_head_ = AnswerMeaning();
-  held_ = Held();
+  held_.Clear();
   hold_until_ = MonotonicTime::Infinite();
   discarded_ = 0;
   reported_ = stopped_ = application_failed_ = delivered_ = false;
@@ -183,12 +219,18 @@ void HttpTransport::End(CURLcode code) {
                      " milliseconds (forbear: attempt timeout or deadline)"));
   }
   if (reported_) return;
+  if (code_ == CURLE_OK && status_ < 400) {
+    Outcome outcome = GoodAnswer(status_);
+    CountBytes(easy_, settings_, &outcome);
+    ReportDone(outcome);
+    return;
+  }
   // Not of what the application already has, nor if it ended it itself.
   const bool undecided = mode_ == Mode::kHead || mode_ == Mode::kHold;
   AttemptFacts facts = Facts(/*with_body=*/undecided);
   facts.code = code_;
   facts.timed_out = timed_out;
-  facts.sent = WasSent();
+  facts.sent = status_ != 0 || WasSent();
   facts.delivered = delivered_;
   if (code_ == CURLE_SEND_FAIL_REWIND && attempts_ > 1) {
     // A MIME part whose callbacks cannot seek: nothing left this machine.
@@ -333,7 +375,15 @@ size_t HttpTransport::OnBody(absl::string_view chunk) {
 
 // --- What it means. ---
 
+bool HttpTransport::DecideGood() {
+  call_->OnAnswerHead(number_, GoodAnswer(status_));
+  ReadGoodHead();
+  call_->TakeAftermath().Deliver();
+  return Stream();
+}
+
 bool HttpTransport::Decide() {
+  if (status_ < 400) return DecideGood();
   const AttemptFacts facts = Facts(/*with_body=*/false);
   at_head_ = facts.answer;
   Outcome outcome = Classify(facts);
@@ -352,7 +402,6 @@ bool HttpTransport::Decide() {
   }
   const Execution::HeadDecision decision =
       call_->OnAnswerHead(number_, outcome);
-  if (status_ < 400) ReadGoodHead();
   call_->TakeAftermath().Deliver();
   if (IsFailure(outcome)) {
     Hold();
@@ -370,7 +419,35 @@ bool HttpTransport::Decide() {
   return Stream();
 }
 
+bool HttpTransport::ReadDateOnly() {
+  if (held_.head.sizes.size() > kMaxQuickLines) return false;
+  HeaderFields dates;
+  const char* at = held_.head.bytes.data();
+  for (const size_t size : held_.head.sizes) {
+    const absl::string_view line(at, size);
+    at += size;
+    if (IsStatusLine(line)) {
+      dates.clear();
+      continue;
+    }
+    const void* const colon = std::memchr(line.data(), ':', size);
+    if (colon == nullptr) continue;
+    const absl::string_view name = line.substr(
+        0, static_cast<size_t>(static_cast<const char*>(colon) - line.data()));
+    if (MayTellOfLimit(name)) return false;
+    for (const LimitRule& rule : readers_.profile->limits) {
+      if (absl::EqualsIgnoreCase(name, rule.remaining)) return false;
+    }
+    if (absl::EqualsIgnoreCase(name, "date")) AddField(line, &dates);
+  }
+  if (const auto date = WallTimesOf(dates, head_time_).date) {
+    call_->server_clock()->OnDate(*date, head_time_);
+  }
+  return true;
+}
+
 void HttpTransport::ReadGoodHead() {
+  if (ReadDateOnly()) return;
   const HeaderFields fields = Fields();
   const AnswerFacts answer = HeadFacts(fields);
   if (const auto stand = ReadStand(answer, *readers_.profile)) {

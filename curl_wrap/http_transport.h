@@ -93,9 +93,37 @@ class HttpTransport final {
     const HttpClassifier* classifier = nullptr;  // may be empty
   };
 
-  // All must outlive it. `settings` are those of `easy`, and may change.
+  // Lines, each of which goes to the application by itself.
+  struct Lines {
+    std::string bytes;
+    std::vector<size_t> sizes;
+    void Add(absl::string_view line) {
+      bytes.append(line.data(), line.size());
+      sizes.push_back(line.size());
+    }
+    void Clear();
+  };
+  // What is kept back, and how far it was given to the application.
+  struct Held {
+    Lines head;
+    std::string body;
+    Lines trailers;
+    size_t lines_given = 0;
+    size_t bytes_of_lines_given = 0;
+    size_t body_given = 0;
+    size_t trailers_given = 0;
+    size_t bytes_of_trailers_given = 0;
+    size_t size() const {
+      return head.bytes.size() + body.size() + trailers.bytes.size();
+    }
+    // Keeps its memory for the next answer, if that is not very much.
+    void Clear();
+  };
+
+  // All must outlive it. `settings` are those of `easy`, and may change. `room`, if it
+  // is not null, is used for what is held: memory of earlier calls.
   HttpTransport(CURL* easy, const EasyOptions* settings, const Limits& limits,
-                const Readers& readers);
+                const Readers& readers, Held* room = nullptr);
   // Puts the handle's own options back, unless Leave() was called.
   ~HttpTransport();
   // Nobody will use the handle's options any more.
@@ -141,27 +169,6 @@ class HttpTransport final {
   };
   enum class Give { kDone, kPaused, kFailed };
 
-  // Lines, each of which goes to the application by itself.
-  struct Lines {
-    std::string bytes;
-    std::vector<size_t> sizes;
-    void Add(absl::string_view line);
-  };
-  // What is kept back, and how far it was given to the application.
-  struct Held {
-    Lines head;
-    std::string body;
-    Lines trailers;
-    size_t lines_given = 0;
-    size_t bytes_of_lines_given = 0;
-    size_t body_given = 0;
-    size_t trailers_given = 0;
-    size_t bytes_of_trailers_given = 0;
-    size_t size() const {
-      return head.bytes.size() + body.size() + trailers.bytes.size();
-    }
-  };
-
   static size_t HeaderCallback(char* data, size_t size, size_t n, void* self);
   static size_t WriteCallback(char* data, size_t size, size_t n, void* self);
   static size_t ReadCallback(char* data, size_t size, size_t n, void* self);
@@ -181,6 +188,7 @@ class HttpTransport final {
   // The head, or as much of the answer as is wanted, is there. False: the
   // transfer must end now.
   bool Decide();
+  bool DecideGood();
   bool DecideEarly();
   // Whether the body may change what the answer means whose head is there.
   bool LooksAtBody() const;
@@ -190,6 +198,8 @@ class HttpTransport final {
   HeaderFields Fields() const;
   // What a good answer's head says of limits and of the server's clock.
   void ReadGoodHead();
+  // Whether it says nothing of limits. Then the clock was told.
+  bool ReadDateOnly();
   // What is to be known beside the body. REQUIRES: `fields` outlive it.
   AnswerFacts HeadFacts(const HeaderFields& fields) const;
   // The application's own look at the answer.
@@ -235,7 +245,8 @@ class HttpTransport final {
   int status_ = 0;        // of the last head that is no interim one
   absl::Time head_time_;  // wall clock, when it was there
   AnswerMeaning at_head_;
-  Held held_;
+  Held own_room_;
+  Held& held_;
   MonotonicTime hold_until_;
   size_t discarded_ = 0;
   bool reported_ = false;  // OnAttemptDone was called
