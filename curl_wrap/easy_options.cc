@@ -45,7 +45,11 @@ std::string TextOf(const OptionValue& value) {
 // ';', which sends it without a value.
 bool IsLineOf(absl::string_view name, const curl_slist& line,
               absl::string_view* rest) {
-  if (line.data == nullptr) return false;
+  if (line.data == nullptr || name.empty() ||
+      absl::ascii_tolower(static_cast<unsigned char>(line.data[0])) !=
+          absl::ascii_tolower(static_cast<unsigned char>(name[0]))) {
+    return false;
+  }
   *rest = line.data;
   if (!absl::StartsWithIgnoreCase(*rest, name)) return false;
   rest->remove_prefix(name.size());
@@ -110,8 +114,8 @@ bool EasyOptions::IsReplaced(CURLoption option) {
 
 void EasyOptions::Note(CURLoption option, const OptionValue& value) {
   const auto request = [this](Request r) {
-    request_ = r;
-    request_known_ = true;
+    Change(&request_, r);
+    Change(&request_known_, true);
   };
   switch (option) {
     case CURLOPT_WRITEFUNCTION:
@@ -173,33 +177,33 @@ void EasyOptions::Note(CURLoption option, const OptionValue& value) {
       max_age = static_cast<long>(value.number);
       return;
     case CURLOPT_PORT:
-      port = static_cast<long>(value.number);
+      Change(&port, static_cast<long>(value.number));
       return;
     case CURLOPT_URL:
-      url = TextOf(value);
+      Change(&url, TextOf(value));
       return;
     case CURLOPT_CURLU:
-      curlu = static_cast<const CURLU*>(value.pointer);
+      Change(&curlu, static_cast<const CURLU*>(value.pointer));
       return;
     case CURLOPT_DEFAULT_PROTOCOL:
-      default_protocol = TextOf(value);
+      Change(&default_protocol, TextOf(value));
       return;
     case CURLOPT_CONNECT_ONLY:
 #if LIBCURL_VERSION_NUM >= 0x075600
     case CURLOPT_WS_OPTIONS:
 #endif
-      connect_only_ = value.number != 0;
+      Change(&connect_only_, value.number != 0);
       return;
 
     // Who decides the method: as Curl_vsetopt.
     case CURLOPT_HTTPGET:
       if (value.number != 0) {
         request(Request::kGet);
-        no_body_ = false;
+        Change(&no_body_, false);
       }
       return;
     case CURLOPT_NOBODY:
-      no_body_ = value.number != 0;
+      Change(&no_body_, value.number != 0);
       if (no_body_) {
         request(Request::kHead);
       } else if (request_ == Request::kHead) {
@@ -208,12 +212,12 @@ void EasyOptions::Note(CURLoption option, const OptionValue& value) {
       return;
     case CURLOPT_POST:
       request(value.number != 0 ? Request::kPost : Request::kGet);
-      if (value.number != 0) no_body_ = false;
+      if (value.number != 0) Change(&no_body_, false);
       return;
     case CURLOPT_UPLOAD:
     case kPut:
       request(value.number != 0 ? Request::kPut : Request::kGet);
-      if (value.number != 0) no_body_ = false;
+      if (value.number != 0) Change(&no_body_, false);
       return;
     case CURLOPT_POSTFIELDS:
     case CURLOPT_COPYPOSTFIELDS:
@@ -223,17 +227,17 @@ void EasyOptions::Note(CURLoption option, const OptionValue& value) {
     case CURLOPT_MIMEPOST:
     case kHttpPost:
       request(Request::kMime);
-      no_body_ = false;
+      Change(&no_body_, false);
       return;
     case CURLOPT_CUSTOMREQUEST:
-      custom_request_ = TextOf(value);
+      Change(&custom_request_, TextOf(value));
       return;
 
     case CURLOPT_USERPWD:
     case CURLOPT_USERNAME:
     case CURLOPT_PASSWORD:
     case CURLOPT_XOAUTH2_BEARER:
-      credentials_[option] = AddCredential(0, TextOf(value));
+      Change(&credentials_[option], AddCredential(0, TextOf(value)));
       return;
     default:
       return;
