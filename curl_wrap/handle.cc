@@ -142,8 +142,8 @@ void Handle::Impl::PerformCall(CallSetup* setup, CallResult* result) {
     BlockingTransfer transfer(easy, multi, &settings, parker, setup->limits,
                               setup->readers, &room);
     RunBlocking(&call, parker, &transfer);
-    result->code = transfer.Conclude(call.record());
-    result->record = call.record();
+    call.TakeRecord(&result->record);
+    result->code = transfer.Conclude(result->record);
     keyed = false;
   }
   if (run.exchange(Run::kNone) == Run::kTakenBack) {

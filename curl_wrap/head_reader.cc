@@ -1,6 +1,7 @@
 #include "curl_wrap/head_reader.h"
 
 #include <cstddef>
+#include <cstring>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/strip.h"
@@ -21,6 +22,19 @@ int StatusOf(absl::string_view line) {
     status = status * 10 + (c - '0');
   }
   return status;
+}
+
+// absl's takes a function for each character.
+absl::string_view Strip(absl::string_view text) {
+  while (!text.empty() &&
+         absl::ascii_isspace(static_cast<unsigned char>(text.front()))) {
+    text.remove_prefix(1);
+  }
+  while (!text.empty() &&
+         absl::ascii_isspace(static_cast<unsigned char>(text.back()))) {
+    text.remove_suffix(1);
+  }
+  return text;
 }
 
 absl::string_view WithoutEnd(absl::string_view line) {
@@ -45,15 +59,24 @@ void HeadReader::AddOther(absl::string_view line) {
   complete_ = true;
 }
 
+bool ReadField(absl::string_view line, HeaderField* field) {
+  const void* const colon =
+      line.empty() ? nullptr : std::memchr(line.data(), ':', line.size());
+  if (colon == nullptr) return false;
+  const auto size =
+      static_cast<size_t>(static_cast<const char*>(colon) - line.data());
+  field->name = line.substr(0, size);
+  field->value = Strip(line.substr(size + 1));
+  return true;
+}
+
 void AddField(absl::string_view line, HeaderFields* fields) {
   if (IsStatusLine(line)) {
     fields->clear();
     return;
   }
-  const size_t colon = line.find(':');
-  if (colon == absl::string_view::npos) return;
-  fields->push_back({line.substr(0, colon),
-                     absl::StripAsciiWhitespace(line.substr(colon + 1))});
+  HeaderField field;
+  if (ReadField(line, &field)) fields->push_back(field);
 }
 
 }  // namespace forbear::curl

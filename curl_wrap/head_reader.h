@@ -56,6 +56,9 @@ inline bool IsStatusLine(absl::string_view line) {
          absl::EqualsIgnoreCase(line.substr(0, 5), "HTTP/");
 }
 
+// Whether a line is one of a field. Then that, without the blanks around it.
+bool ReadField(absl::string_view line, HeaderField* field);
+
 // Adds the field of one line, which must outlive `fields`. A status line takes out
 // what was there: of an earlier head. What is no field is passed over.
 void AddField(absl::string_view line, HeaderFields* fields);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/match.h"
@@ -148,7 +149,7 @@ bool HttpTransport::Begin(Call* call, int n) {
   status_ = 0;
   head_time_ = absl::InfinitePast();
   at_head_ = AnswerMeaning();
-  held_.Clear();
+  if (attempts_ > 1) held_.Clear();
   hold_until_ = MonotonicTime::Infinite();
   discarded_ = 0;
   reported_ = stopped_ = application_failed_ = delivered_ = false;
@@ -421,28 +422,24 @@ bool HttpTransport::Decide() {
 
 bool HttpTransport::ReadDateOnly() {
   if (held_.head.sizes.size() > kMaxQuickLines) return false;
-  HeaderFields dates;
+  std::optional<absl::Time> date;
   const char* at = held_.head.bytes.data();
   for (const size_t size : held_.head.sizes) {
     const absl::string_view line(at, size);
     at += size;
     if (IsStatusLine(line)) {
-      dates.clear();
+      date.reset();
       continue;
     }
-    const void* const colon = std::memchr(line.data(), ':', size);
-    if (colon == nullptr) continue;
-    const absl::string_view name = line.substr(
-        0, static_cast<size_t>(static_cast<const char*>(colon) - line.data()));
-    if (MayTellOfLimit(name)) return false;
+    HeaderField field;
+    if (!ReadField(line, &field)) continue;
+    if (MayTellOfLimit(field.name)) return false;
     for (const LimitRule& rule : readers_.profile->limits) {
-      if (absl::EqualsIgnoreCase(name, rule.remaining)) return false;
+      if (absl::EqualsIgnoreCase(field.name, rule.remaining)) return false;
     }
-    if (absl::EqualsIgnoreCase(name, "date")) AddField(line, &dates);
+    AddDate(field, head_time_, &date);
   }
-  if (const auto date = WallTimesOf(dates, head_time_).date) {
-    call_->server_clock()->OnDate(*date, head_time_);
-  }
+  if (date) call_->server_clock()->OnDate(*date, head_time_);
   return true;
 }
 
@@ -550,8 +547,16 @@ bool HttpTransport::Stream() {
 
 HttpTransport::Give HttpTransport::GiveHeld() {
   giving_ = true;
-  const auto give_lines = [this](const Lines& lines, bool trailers,
-                                 size_t* given, size_t* bytes) {
+  // Nobody else wants lines.
+  const bool wanted = settings_.include_head ||
+                      settings_.header_function != nullptr ||
+                      settings_.header_data != nullptr;
+  const auto give_lines = [this, wanted](const Lines& lines, bool trailers,
+                                         size_t* given, size_t* bytes) {
+    if (!wanted) {
+      *given = lines.sizes.size();
+      *bytes = lines.bytes.size();
+    }
     for (; *given < lines.sizes.size(); ++*given) {
       const size_t size = lines.sizes[*given];
       const Give give = GiveLine(

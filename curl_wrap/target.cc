@@ -130,16 +130,16 @@ bool BeginsWith(const char* line, absl::string_view name) {
 
 // Whether a line of HTTPHEADER says who asks.
 bool IsCredential(const char* line) {
-  switch (*line) {
+  constexpr char kToLower = 0x20;
+  switch (line[0] | kToLower) {
     case 'a':
-    case 'A':
-      return BeginsWith(line, "authorization:") ||
-             BeginsWith(line, "api-key:") || BeginsWith(line, "apikey:");
+      if ((line[1] | kToLower) == 'u')
+        return BeginsWith(line, "authorization:");
+      return BeginsWith(line, "api-key:") || BeginsWith(line, "apikey:");
     case 'o':
-    case 'O':
       return BeginsWith(line, "ocp-apim-subscription-key:");
     case 'x':
-    case 'X':
+      if (line[1] != '-') return false;
       return BeginsWith(line, "x-api-key:") ||
              BeginsWith(line, "x-goog-api-key:") ||
              BeginsWith(line, "x-auth-token:");

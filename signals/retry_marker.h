@@ -27,7 +27,7 @@
 
 namespace forbear {
 
-// Whether a line that begins so may have such a field: a quick look, by three
+// Whether a line that begins so may have such a field: a quick look, by a few
 // characters, that most lines do not survive.
 inline bool MayBeRetryMarker(const char* line) {
   constexpr char kToLower = 0x20;
@@ -39,7 +39,9 @@ inline bool MayBeRetryMarker(const char* line) {
     case 'x': {
       if (line[1] != '-') return false;
       const int third = line[2] | kToLower;
-      return third == 's' || third == 'r' || third == 'e';
+      return third == 's' || third == 'e' ||
+             // As in "x-request-id".
+             (third == 'r' && line[3] != '\0' && (line[4] | kToLower) == 't');
     }
     default:
       return false;

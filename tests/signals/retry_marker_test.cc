@@ -47,7 +47,8 @@ TEST(RetryMarkerTest, AsTheirWritersWriteThem) {
 }
 
 TEST(RetryMarkerTest, ALineMayEndAnywhere) {
-  for (const char* line : {"", "x", "x-", "a", "g", "Accept: x-r", "\xff"}) {
+  for (const char* line :
+       {"", "x", "x-", "x-r", "x-re", "a", "g", "Accept: x-r", "\xff"}) {
     EXPECT_FALSE(MayBeRetryMarker(line)) << line;
   }
 }
