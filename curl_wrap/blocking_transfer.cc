@@ -1,25 +1,21 @@
 #include "curl_wrap/blocking_transfer.h"
 
-#include <cstdint>
+#include <algorithm>
 
+#include "absl/time/time.h"
 #include "curl_wrap/sigpipe_block.h"
 #include "runtime/clock.h"
 
 namespace forbear::curl {
 namespace {
 
-// From `now` until `until`, which is later, rounded up. At most a second:
 // curl_easy_perform's own step, which progress callbacks are used to.
-int PollMillis(MonotonicTime now, MonotonicTime until) {
-  constexpr int64_t kNanosPerMilli = 1000000;
-  constexpr int64_t kMost = 1000;
-  // No clock is below zero by as much.
-  if (until.is_infinite() ||
-      until.nanos() - now.nanos() >= kMost * kNanosPerMilli) {
-    return kMost;
-  }
-  return static_cast<int>((until.nanos() - now.nanos() + kNanosPerMilli - 1) /
-                          kNanosPerMilli);
+constexpr int kStep = 1000;  // ms
+
+// Rounded up; at most a step.
+int Millis(absl::Duration wait) {
+  return static_cast<int>(absl::ToInt64Milliseconds(std::min(
+      absl::Ceil(wait, absl::Milliseconds(1)), absl::Milliseconds(kStep))));
 }
 
 }  // namespace
@@ -69,21 +65,24 @@ CURLcode BlockingTransfer::Run(MonotonicTime deadline) {
       code = CURLE_ABORTED_BY_CALLBACK;
       break;
     }
-    const MonotonicTime now = MonotonicNow();
-    if (now >= deadline) {
-      code = CURLE_OPERATION_TIMEDOUT;
-      break;
-    }
-    if (now >= transport_.hold_until()) {
-      if (!transport_.OnHoldOver()) {
-        code = CURLE_WRITE_ERROR;
+    int wait = kStep;
+    const MonotonicTime until = Earlier(deadline, transport_.hold_until());
+    if (!until.is_infinite()) {
+      const MonotonicTime now = MonotonicNow();
+      if (now >= deadline) {
+        code = CURLE_OPERATION_TIMEDOUT;
         break;
       }
-      continue;
+      if (now >= until) {
+        if (!transport_.OnHoldOver()) {
+          code = CURLE_WRITE_ERROR;
+          break;
+        }
+        continue;
+      }
+      wait = Millis(until - now);
     }
-    curl_multi_poll(multi_, nullptr, 0,
-                    PollMillis(now, Earlier(deadline, transport_.hold_until())),
-                    nullptr);
+    curl_multi_poll(multi_, nullptr, 0, wait, nullptr);
   }
   RemoveHandle(multi_, easy_, settings_, /*in_mid_air=*/!done);
   return code;

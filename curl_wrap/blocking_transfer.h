@@ -30,7 +30,7 @@ class BlockingTransfer final : public BlockingTransport {
   BlockingTransfer(CURL* easy, CURLM* multi, const EasyOptions* settings,
                    Parker* parker, const HttpTransport::Limits& limits,
                    const HttpTransport::Readers& readers,
-                   HttpTransport::Held* room = nullptr)
+                   HttpTransport::Room* room = nullptr)
       : easy_(easy),
         multi_(multi),
         settings_(*settings),

@@ -29,7 +29,9 @@ void CountBytes(CURL* easy, const EasyOptions& settings, Outcome* outcome) {
   curl_off_t downloaded = 0;
   curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &request);
   curl_easy_getinfo(easy, CURLINFO_HEADER_SIZE, &head);
-  curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+  if (settings.body() != EasyOptions::Body::kNone) {
+    curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+  }
   curl_easy_getinfo(easy, CURLINFO_SIZE_DOWNLOAD_T, &downloaded);
   outcome->bytes_sent = request;
   if (uploaded > 0 && !RequestSizeHasBody(easy, settings, uploaded)) {

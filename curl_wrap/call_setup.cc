@@ -52,6 +52,25 @@ void FindPolicy(const Target& target, const std::string& method,
   policy->policy = &policy->table->Find(route);
 }
 
+// Whether a line of HTTPHEADER may be a credential or a retry marker, by its first two
+// characters.
+bool MayMatter(const char* line) {
+  constexpr char kToLower = 0x20;
+  const int second = line[0] == '\0' ? 0 : line[1] | kToLower;
+  switch (line[0] | kToLower) {
+    case 'a':
+      return second == 'u' || second == 'p' || second == 'm';
+    case 'g':
+      return second == 'r';
+    case 'o':
+      return second == 'c';
+    case 'x':
+      return line[1] == '-';
+    default:
+      return false;
+  }
+}
+
 // By its method, or the header by which the server knows a repetition.
 bool IsIdempotent(const EasyOptions& settings, bool repeatable,
                   const Policy& policy, const ProfileRef& ref) {
@@ -78,7 +97,7 @@ bool WantsKey(const EasyOptions& settings, const Policy& policy) {
 CallSetup::CallSetup(Client* client, const EasyOptions& settings, CURL* easy,
                      const CallOptions& options, MonotonicTime now,
                      CallMemory* memory) {
-  const uint64_t credential = CredentialOf(settings.headers);
+  const uint64_t credential = ReadLines(settings.headers);
   request.protocol = Protocol::kHttp;
   passes_through = !client->enabled() || !options.enabled;
   if (memory != nullptr && !passes_through &&
@@ -91,6 +110,16 @@ CallSetup::CallSetup(Client* client, const EasyOptions& settings, CURL* easy,
   if (memory != nullptr && !passes_through && fault == CURLE_OK) {
     Remember(client, settings, options, credential, now, memory);
   }
+}
+
+uint64_t CallSetup::ReadLines(const curl_slist* line) {
+  uint64_t credential = 0;
+  for (; line != nullptr; line = line->next) {
+    if (line->data == nullptr || !MayMatter(line->data)) continue;
+    credential = AddCredentialLine(credential, line->data);
+    request.nested |= EasyOptions::IsRetryMarkerLine(line->data);
+  }
+  return credential;
 }
 
 void CallSetup::LookUp(Client* client, const EasyOptions& settings, CURL* easy,
@@ -177,7 +206,6 @@ void CallSetup::Fill(const Client& client, const EasyOptions& settings,
   request.deadline = options.deadline == absl::InfiniteDuration()
                          ? MonotonicTime::Infinite()
                          : now + options.deadline;
-  request.nested = settings.HasRetryMarker();
   request.cost = options.cost;
   if (WantsKey(settings, policy)) {
     key_line = NewIdempotencyLine(policy.idempotency_header);
@@ -255,7 +283,10 @@ void FillFault(CURLcode fault, CallResult* result) {
 
 void FillResult(CURL* easy, CallResult* result) {
   const CallRecord& record = result->record;
-  if (record.total_attempts > 0 && easy != nullptr) {
+  if (record.stop_reason == StopReason::kSuccess &&
+      record.attempts.back().outcome.status != 0) {
+    result->http_status = record.attempts.back().outcome.status;
+  } else if (record.total_attempts > 0 && easy != nullptr) {
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &result->http_status);
   }
   result->stop_reason = record.stop_reason;

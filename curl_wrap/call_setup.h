@@ -73,6 +73,8 @@ struct CallSetup {
                    CURLcode code, CallRecord* record) const;
 
  private:
+  // HTTPHEADER: whether it has a retry marker; the credential in it.
+  uint64_t ReadLines(const curl_slist* line);
   // What must be looked up. `credential`: of HTTPHEADER.
   void LookUp(Client* client, const EasyOptions& settings, CURL* easy,
               const CallOptions& options, uint64_t credential);

@@ -297,15 +297,17 @@ bool EasyOptions::MentionsHeader(absl::string_view name) const {
   return false;
 }
 
+bool EasyOptions::IsRetryMarkerLine(const char* line) {
+  if (!MayBeRetryMarker(line)) return false;
+  const absl::string_view text = line;
+  const size_t colon = text.find(':');
+  return colon != absl::string_view::npos &&
+         IsRetryMarker(text.substr(0, colon), text.substr(colon + 1));
+}
+
 bool EasyOptions::HasRetryMarker() const {
   for (const curl_slist* line = headers; line != nullptr; line = line->next) {
-    if (line->data == nullptr || !MayBeRetryMarker(line->data)) continue;
-    const absl::string_view text = line->data;
-    const size_t colon = text.find(':');
-    if (colon != absl::string_view::npos &&
-        IsRetryMarker(text.substr(0, colon), text.substr(colon + 1))) {
-      return true;
-    }
+    if (line->data != nullptr && IsRetryMarkerLine(line->data)) return true;
   }
   return false;
 }

@@ -102,6 +102,8 @@ class EasyOptions {
   bool KnowsHeaders() const { return fresh_ || headers_known_; }
   // HTTPHEADER has a marker of another layer's retry (signals/retry_marker.h).
   bool HasRetryMarker() const;
+  // Whether a line of it is one.
+  static bool IsRetryMarkerLine(const char* line);
   Body body() const;
 
   // Credentials by other ways than HTTPHEADER and the URL: a salted hash.

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "core/wait_queue.h"
@@ -45,7 +46,7 @@ struct Handle::Impl {
   const std::shared_ptr<Client> client;
   EasyOptions settings;
   CallMemory memory;
-  HttpTransport::Held room;
+  HttpTransport::Room room;
   bool performing = false;
   bool plain = false;  // … with the handle's own callbacks
   bool keyed = false;  // … with a line of ours in its HTTPHEADER
@@ -137,7 +138,8 @@ void Handle::Impl::PerformCall(CallSetup* setup, CallResult* result) {
   run.store(Run::kRuns);
   {
     keyed = !setup->key_line.empty();
-    const ExtraHeader key(easy, &settings, std::move(setup->key_line));
+    std::optional<ExtraHeader> key;
+    if (keyed) key.emplace(easy, &settings, std::move(setup->key_line));
     Call call(client.get(), setup->handle, setup->request, &waiter);
     BlockingTransfer transfer(easy, multi, &settings, parker, setup->limits,
                               setup->readers, &room);

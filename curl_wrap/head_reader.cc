@@ -11,8 +11,8 @@ namespace {
 
 // "HTTP/1.1 429 Too Many Requests", "HTTP/2 429"; 0 if it is none.
 int StatusOf(absl::string_view line) {
-  const size_t space = line.find(' ');
-  if (space == absl::string_view::npos) return 0;
+  size_t space = 0;
+  while (space < line.size() && line[space] != ' ') ++space;
   const absl::string_view digits =
       absl::StripLeadingAsciiWhitespace(line.substr(space)).substr(0, 3);
   if (digits.size() < 3) return 0;

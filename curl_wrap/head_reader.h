@@ -30,9 +30,11 @@ namespace forbear::curl {
 class HeadReader {
  public:
   void Add(absl::string_view line) {
-    // Most lines neither begin nor end a head.
-    if (in_head_ && !line.empty() && line[0] != '\r' && line[0] != '\n') return;
-    AddOther(line);
+    if (!Passes(line)) AddOther(line);
+  }
+  // Whether it neither begins nor ends a head, for sure: Add would change nothing.
+  bool Passes(absl::string_view line) const {
+    return in_head_ && !line.empty() && line[0] != '\r' && line[0] != '\n';
   }
 
   // Whether the head's last line, the empty one, has come.
@@ -53,7 +55,8 @@ using HeaderFields = absl::InlinedVector<HeaderField, 32>;
 // Whether it begins a head.
 inline bool IsStatusLine(absl::string_view line) {
   return line.size() >= 5 && (line[0] == 'H' || line[0] == 'h') &&
-         absl::EqualsIgnoreCase(line.substr(0, 5), "HTTP/");
+         (absl::StartsWith(line, "HTTP/") ||
+          absl::StartsWithIgnoreCase(line, "HTTP/"));
 }
 
 // Whether a line is one of a field. Then that, without the blanks around it.

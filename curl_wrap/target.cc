@@ -1,5 +1,6 @@
 #include "curl_wrap/target.h"
 
+#include <cstring>
 #include <memory>
 #include <random>
 
@@ -133,16 +134,29 @@ bool IsCredential(const char* line) {
   constexpr char kToLower = 0x20;
   switch (line[0] | kToLower) {
     case 'a':
-      if ((line[1] | kToLower) == 'u')
-        return BeginsWith(line, "authorization:");
-      return BeginsWith(line, "api-key:") || BeginsWith(line, "apikey:");
+      switch (line[1] | kToLower) {
+        case 'p':
+          return BeginsWith(line, "api-key:") || BeginsWith(line, "apikey:");
+        case 'u':
+          // As nearly everybody writes it.
+          return std::strncmp(line, "Authorization:", 14) == 0 ||
+                 BeginsWith(line, "authorization:");
+        default:
+          return false;
+      }
     case 'o':
       return BeginsWith(line, "ocp-apim-subscription-key:");
     case 'x':
       if (line[1] != '-') return false;
-      return BeginsWith(line, "x-api-key:") ||
-             BeginsWith(line, "x-goog-api-key:") ||
-             BeginsWith(line, "x-auth-token:");
+      switch (line[2] | kToLower) {
+        case 'a':
+          return BeginsWith(line, "x-api-key:") ||
+                 BeginsWith(line, "x-auth-token:");
+        case 'g':
+          return BeginsWith(line, "x-goog-api-key:");
+        default:
+          return false;
+      }
     default:
       return false;
   }
@@ -207,12 +221,14 @@ uint64_t AddCredential(uint64_t hash, absl::string_view credential) {
   return absl::HashOf(Salt(), hash, credential);
 }
 
+uint64_t AddCredentialLine(uint64_t hash, const char* line) {
+  return IsCredential(line) ? AddCredential(hash, line) : hash;
+}
+
 uint64_t CredentialOf(const curl_slist* headers) {
   uint64_t hash = 0;
   for (; headers != nullptr; headers = headers->next) {
-    if (headers->data != nullptr && IsCredential(headers->data)) {
-      hash = AddCredential(hash, headers->data);
-    }
+    if (headers->data != nullptr) hash = AddCredentialLine(hash, headers->data);
   }
   return hash;
 }
