@@ -108,7 +108,7 @@ CallSetup::CallSetup(Client* client, const EasyOptions& settings, CURL* easy,
   LookUp(client, settings, easy, options, credential);
   Fill(*client, settings, options, *request.policy, profile, now);
   if (memory != nullptr && !passes_through && fault == CURLE_OK) {
-    Remember(client, settings, options, credential, now, memory);
+    Remember(client, settings, options, credential, memory);
   }
 }
 
@@ -163,10 +163,10 @@ bool CallSetup::Recall(const Client& client, const EasyOptions& settings,
 
 void CallSetup::Remember(Client* client, const EasyOptions& settings,
                          const CallOptions& options, uint64_t credential,
-                         MonotonicTime now, CallMemory* memory) {
+                         CallMemory* memory) {
   WakeList wakes;  // for new options of its states
   memory->handle =
-      client->HandleOf(request.Kind(), request.policy, now, &wakes);
+      client->HandleOf(request.Kind(), request.policy, MonotonicNow(), &wakes);
   handle = memory->handle.get();
   memory->profile = profile;
   memory->credential = credential;

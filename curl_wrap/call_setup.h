@@ -47,7 +47,7 @@ struct CallMemory {
 
 struct CallSetup {
   // `easy` may be null; of a handle that others have set up, it tells the URL. `now`:
-  // from then on the deadline counts.
+  // from then on the deadline counts, if there is one.
   CallSetup(Client* client, const EasyOptions& settings, CURL* easy,
             const CallOptions& options, MonotonicTime now,
             CallMemory* memory = nullptr);
@@ -84,7 +84,7 @@ struct CallSetup {
               const CallMemory& memory);
   void Remember(Client* client, const EasyOptions& settings,
                 const CallOptions& options, uint64_t credential,
-                MonotonicTime now, CallMemory* memory);
+                CallMemory* memory);
   // The rest, by these.
   void Fill(const Client& client, const EasyOptions& settings,
             const CallOptions& options, const Policy& policy,

@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "absl/time/time.h"
+#include "core/time.h"
 #include "core/wait_queue.h"
 #include "curl_wrap/blocking_transfer.h"
 #include "curl_wrap/call_setup.h"
@@ -95,8 +97,10 @@ CallResult Handle::Perform(const CallOptions& options) {
     return result;
   }
   impl_->performing = true;
+  const bool is_bounded = options.deadline != absl::InfiniteDuration();
   CallSetup setup(impl_->client.get(), impl_->settings, impl_->easy, options,
-                  MonotonicNow(), &impl_->memory);
+                  is_bounded ? MonotonicNow() : MonotonicTime(),
+                  &impl_->memory);
   if (setup.passes_through) {
     result.record.wall_start = WallNow();
     result.record.begin = MonotonicNow();

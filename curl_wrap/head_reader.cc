@@ -13,8 +13,12 @@ namespace {
 int StatusOf(absl::string_view line) {
   size_t space = 0;
   while (space < line.size() && line[space] != ' ') ++space;
-  const absl::string_view digits =
-      absl::StripLeadingAsciiWhitespace(line.substr(space)).substr(0, 3);
+  line.remove_prefix(space);
+  while (!line.empty() &&
+         absl::ascii_isspace(static_cast<unsigned char>(line[0]))) {
+    line.remove_prefix(1);
+  }
+  const absl::string_view digits = line.substr(0, 3);
   if (digits.size() < 3) return 0;
   int status = 0;
   for (const char c : digits) {
@@ -54,7 +58,7 @@ void HeadReader::AddOther(absl::string_view line) {
     status_ = StatusOf(line);
     return;
   }
-  if (!WithoutEnd(line).empty()) return;
+  if (line != "\r\n" && !WithoutEnd(line).empty()) return;
   in_head_ = false;
   complete_ = true;
 }

@@ -186,7 +186,7 @@ bool HttpTransport::Begin(Call* call, int n) {
     ReportDone(outcome);
     return false;
   }
-  started_ = MonotonicNow();
+  if (settings_.error_buffer != nullptr) started_ = MonotonicNow();
   return true;
 }
 
@@ -245,10 +245,15 @@ void HttpTransport::End(CURLcode code) {
   }
   if (timed_out && settings_.error_buffer != nullptr &&
       settings_.error_buffer[0] == '\0') {
-    SetError(
-        absl::StrCat("Operation timed out after ",
-                     absl::ToInt64Milliseconds(MonotonicNow() - started_),
-                     " milliseconds (forbear: attempt timeout or deadline)"));
+    // Not known to who has the buffer since a callback only.
+    const std::string after =
+        started_ == MonotonicTime::InfinitePast()
+            ? ""
+            : absl::StrCat(" after ",
+                           absl::ToInt64Milliseconds(MonotonicNow() - started_),
+                           " milliseconds");
+    SetError(absl::StrCat("Operation timed out", after,
+                          " (forbear: attempt timeout or deadline)"));
   }
   if (reported_) return;
   if (code_ == CURLE_OK && status_ < 400) {

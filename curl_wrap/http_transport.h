@@ -269,7 +269,8 @@ class HttpTransport final {
 
   // Of the attempt.
   int number_ = 0;
-  MonotonicTime started_;
+  MonotonicTime started_ =
+      MonotonicTime::InfinitePast();  // for an error's text
   Mode mode_ = Mode::kHead;
   HeadReader head_;
   int status_ = 0;  // of the last head that is no interim one
