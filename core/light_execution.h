@@ -187,6 +187,9 @@ class LightExecution {
     return whole_.phase();
   }
   const CallRecord& record() const { return Whole()->record(); }
+  // The same, into a new record, for who has asked for nothing yet and will not ask
+  // again. REQUIRES: it is finished, and only destroyed from then on.
+  void TakeRecord(CallRecord* record) const;
   WaitPlace::Where holder() const {
     return stage_ == Stage::kUnfolded ? whole_.holder()
                                       : WaitPlace::Where::kNowhere;

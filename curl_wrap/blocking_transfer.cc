@@ -7,6 +7,18 @@
 #include "runtime/clock.h"
 
 namespace forbear::curl {
+namespace {
+
+// curl_easy_perform's own step, which progress callbacks are used to.
+constexpr int kStep = 1000;  // ms
+
+// Rounded up; at most a step.
+int Millis(absl::Duration wait) {
+  return static_cast<int>(absl::ToInt64Milliseconds(std::min(
+      absl::Ceil(wait, absl::Milliseconds(1)), absl::Milliseconds(kStep))));
+}
+
+}  // namespace
 
 void RemoveHandle(CURLM* multi, CURL* easy, const EasyOptions& settings,
                   bool in_mid_air) {
@@ -53,26 +65,24 @@ CURLcode BlockingTransfer::Run(MonotonicTime deadline) {
       code = CURLE_ABORTED_BY_CALLBACK;
       break;
     }
-    const MonotonicTime now = MonotonicNow();
-    if (now >= deadline) {
-      code = CURLE_OPERATION_TIMEDOUT;
-      break;
-    }
-    if (now >= transport_.hold_until()) {
-      if (!transport_.OnHoldOver()) {
-        code = CURLE_WRITE_ERROR;
+    int wait = kStep;
+    const MonotonicTime until = Earlier(deadline, transport_.hold_until());
+    if (!until.is_infinite()) {
+      const MonotonicTime now = MonotonicNow();
+      if (now >= deadline) {
+        code = CURLE_OPERATION_TIMEDOUT;
         break;
       }
-      continue;
+      if (now >= until) {
+        if (!transport_.OnHoldOver()) {
+          code = CURLE_WRITE_ERROR;
+          break;
+        }
+        continue;
+      }
+      wait = Millis(until - now);
     }
-    // At most a second: curl_easy_perform's own step, which progress callbacks
-    // are used to.
-    const absl::Duration wait = std::min(
-        Earlier(deadline, transport_.hold_until()) - now, absl::Seconds(1));
-    curl_multi_poll(multi_, nullptr, 0,
-                    static_cast<int>(absl::ToInt64Milliseconds(
-                        absl::Ceil(wait, absl::Milliseconds(1)))),
-                    nullptr);
+    curl_multi_poll(multi_, nullptr, 0, wait, nullptr);
   }
   RemoveHandle(multi_, easy_, settings_, /*in_mid_air=*/!done);
   return code;

@@ -29,12 +29,13 @@ class BlockingTransfer final : public BlockingTransport {
   // All must outlive it.
   BlockingTransfer(CURL* easy, CURLM* multi, const EasyOptions* settings,
                    Parker* parker, const HttpTransport::Limits& limits,
-                   const HttpTransport::Readers& readers)
+                   const HttpTransport::Readers& readers,
+                   HttpTransport::Room* room = nullptr)
       : easy_(easy),
         multi_(multi),
         settings_(*settings),
         parker_(parker),
-        transport_(easy, settings, limits, readers) {}
+        transport_(easy, settings, limits, readers, room) {}
 
   void Attempt(Call* call, int n, MonotonicTime deadline) override;
 

@@ -11,10 +11,13 @@ bool RequestSizeHasBody(CURL* easy, const EasyOptions& settings,
   static const unsigned int version =
       curl_version_info(CURLVERSION_NOW)->version_num;
   if (version >= 0x080700) return true;
+  if (settings.body() != EasyOptions::Body::kMemory ||
+      uploaded >= int64_t{64} * 1024) {
+    return false;
+  }
   long http = CURL_HTTP_VERSION_NONE;
   curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &http);
-  return settings.body() == EasyOptions::Body::kMemory &&
-         uploaded < int64_t{64} * 1024 && http <= CURL_HTTP_VERSION_1_1;
+  return http <= CURL_HTTP_VERSION_1_1;
 }
 
 }  // namespace
@@ -26,10 +29,12 @@ void CountBytes(CURL* easy, const EasyOptions& settings, Outcome* outcome) {
   curl_off_t downloaded = 0;
   curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &request);
   curl_easy_getinfo(easy, CURLINFO_HEADER_SIZE, &head);
-  curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+  if (settings.body() != EasyOptions::Body::kNone) {
+    curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+  }
   curl_easy_getinfo(easy, CURLINFO_SIZE_DOWNLOAD_T, &downloaded);
   outcome->bytes_sent = request;
-  if (!RequestSizeHasBody(easy, settings, uploaded)) {
+  if (uploaded > 0 && !RequestSizeHasBody(easy, settings, uploaded)) {
     outcome->bytes_sent += uploaded;
   }
   outcome->bytes_received = head + downloaded;

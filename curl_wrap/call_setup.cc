@@ -1,6 +1,7 @@
 #include "curl_wrap/call_setup.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "core/policy_table.h"
 #include "core/retry_policy.h"
 #include "core/stop_reason.h"
+#include "core/wait_queue.h"
 #include "curl_wrap/byte_count.h"
 #include "curl_wrap/classify.h"
 #include "curl_wrap/idempotency_key.h"
@@ -50,19 +52,37 @@ void FindPolicy(const Target& target, const std::string& method,
   policy->policy = &policy->table->Find(route);
 }
 
+// Whether a line of HTTPHEADER may be a credential or a retry marker, by its first two
+// characters.
+bool MayMatter(const char* line) {
+  constexpr char kToLower = 0x20;
+  const int second = line[0] == '\0' ? 0 : line[1] | kToLower;
+  switch (line[0] | kToLower) {
+    case 'a':
+      return second == 'u' || second == 'p' || second == 'm';
+    case 'g':
+      return second == 'r';
+    case 'o':
+      return second == 'c';
+    case 'x':
+      return line[1] == '-';
+    default:
+      return false;
+  }
+}
+
 // By its method, or the header by which the server knows a repetition.
-bool IsIdempotent(const CallOptions& options, const EasyOptions& settings,
+bool IsIdempotent(const EasyOptions& settings, bool repeatable,
                   const Policy& policy, const ProfileRef& ref) {
+  if (repeatable) return true;
   const VendorProfile& generic = ref.set->generic();
   const VendorProfile& profile = ref.profile ? *ref.profile : generic;
   const std::string& key = profile.idempotency_header.empty()
                                ? generic.idempotency_header
                                : profile.idempotency_header;
-  return options.idempotent.value_or(
-      settings.MethodIsIdempotent() ||
-      (!key.empty() && settings.HasHeader(key)) ||
-      (!policy.idempotency_header.empty() &&
-       settings.HasHeader(policy.idempotency_header)));
+  return (!key.empty() && settings.HasHeader(key)) ||
+         (!policy.idempotency_header.empty() &&
+          settings.HasHeader(policy.idempotency_header));
 }
 
 // Whether the call is to get a key of ours.
@@ -75,36 +95,46 @@ bool WantsKey(const EasyOptions& settings, const Policy& policy) {
 }  // namespace
 
 CallSetup::CallSetup(Client* client, const EasyOptions& settings, CURL* easy,
-                     const CallOptions& options, MonotonicTime now) {
+                     const CallOptions& options, MonotonicTime now,
+                     CallMemory* memory) {
+  const uint64_t credential = ReadLines(settings.headers);
+  request.protocol = Protocol::kHttp;
+  passes_through = !client->enabled() || !options.enabled;
+  if (memory != nullptr && !passes_through &&
+      Recall(*client, settings, options, credential, *memory)) {
+    Fill(*client, settings, options, *handle->policy, memory->profile, now);
+    return;
+  }
+  LookUp(client, settings, easy, options, credential);
+  Fill(*client, settings, options, *request.policy, profile, now);
+  if (memory != nullptr && !passes_through && fault == CURLE_OK) {
+    Remember(client, settings, options, credential, memory);
+  }
+}
+
+uint64_t CallSetup::ReadLines(const curl_slist* line) {
+  uint64_t credential = 0;
+  for (; line != nullptr; line = line->next) {
+    if (line->data == nullptr || !MayMatter(line->data)) continue;
+    credential = AddCredentialLine(credential, line->data);
+    request.nested |= EasyOptions::IsRetryMarkerLine(line->data);
+  }
+  return credential;
+}
+
+void CallSetup::LookUp(Client* client, const EasyOptions& settings, CURL* easy,
+                       const CallOptions& options, uint64_t credential) {
   request.policy = client->TopPolicy();
   PolicyRef& policy = request.policy;
   const std::optional<Target> target =
       FindTarget(settings, easy, /*with_path=*/policy.table->has_targets());
   is_http_ = target && target->is_http();
   request.method = settings.Method();
+  repeatable_ = settings.MethodIsIdempotent();
   if (target) request.target = target->host_port;
   if (is_http_) FindPolicy(*target, request.method, &policy);
   profile = client->ProfileOf(options.profile, *policy, request.target);
-  request.protocol = Protocol::kHttp;
-  request.idempotent = IsIdempotent(options, settings, *policy, profile);
-  passes_through = !client->enabled() || !policy->enabled || !options.enabled ||
-                   !is_http_ || settings.ConnectOnly();
-  if (passes_through) return;
-
-  request.retry = options.retry;
-  if (options.attempt_timeout) {
-    if (!request.retry) request.retry = policy->retry;
-    request.retry->attempt_timeout = *options.attempt_timeout;
-  }
-  std::vector<std::string> faults;
-  if (request.retry) ValidateRetry(*request.retry, "retry", &faults);
-  if (!faults.empty() || profile.profile == nullptr ||
-      options.max_hold_time < absl::ZeroDuration()) {
-    fault = CURLE_BAD_FUNCTION_ARGUMENT;
-    return;
-  }
-
-  uint64_t credential = CredentialOf(settings.headers);
+  if (!is_http_) return;
   for (const uint64_t other : {settings.credential(), target->credential}) {
     if (other != 0) {
       credential = AddCredential(
@@ -114,13 +144,71 @@ CallSetup::CallSetup(Client* client, const EasyOptions& settings, CURL* easy,
   }
   request.endpoint_key = target->host_port;
   request.quota_key = QuotaKey(target->host_port, options.quota_id, credential);
+}
+
+bool CallSetup::Recall(const Client& client, const EasyOptions& settings,
+                       const CallOptions& options, uint64_t credential,
+                       const CallMemory& memory) {
+  if (memory.handle == nullptr || memory.revision != settings.revision() ||
+      memory.credential != credential || memory.quota_id != options.quota_id ||
+      memory.profile_id != options.profile ||
+      !client.IsCurrent(*memory.handle)) {
+    return false;
+  }
+  handle = memory.handle.get();
+  is_http_ = true;
+  repeatable_ = memory.repeatable;
+  return true;
+}
+
+void CallSetup::Remember(Client* client, const EasyOptions& settings,
+                         const CallOptions& options, uint64_t credential,
+                         CallMemory* memory) {
+  WakeList wakes;  // for new options of its states
+  memory->handle =
+      client->HandleOf(request.Kind(), request.policy, MonotonicNow(), &wakes);
+  handle = memory->handle.get();
+  memory->profile = profile;
+  memory->credential = credential;
+  memory->repeatable = repeatable_;
+  memory->quota_id = options.quota_id;
+  memory->profile_id = options.profile;
+  // Others may change these without our seeing it.
+  const bool is_known = settings.curlu == nullptr && !settings.url.empty();
+  memory->revision = is_known ? settings.revision() : CallMemory::kNone;
+  for (const std::shared_ptr<Waiter>& waiter : wakes) waiter->Wake();
+}
+
+void CallSetup::Fill(const Client& client, const EasyOptions& settings,
+                     const CallOptions& options, const Policy& policy,
+                     const ProfileRef& profile_of, MonotonicTime now) {
+  request.idempotent = options.idempotent ? *options.idempotent
+                                          : IsIdempotent(settings, repeatable_,
+                                                         policy, profile_of);
+  passes_through |= !policy.enabled || !is_http_ || settings.ConnectOnly();
+  if (passes_through) return;
+
+  if (options.retry || options.attempt_timeout) {
+    request.retry = options.retry ? *options.retry : policy.retry;
+    if (options.attempt_timeout) {
+      request.retry->attempt_timeout = *options.attempt_timeout;
+    }
+    std::vector<std::string> faults;
+    ValidateRetry(*request.retry, "retry", &faults);
+    if (!faults.empty()) fault = CURLE_BAD_FUNCTION_ARGUMENT;
+  }
+  if (profile_of.profile == nullptr ||
+      options.max_hold_time < absl::ZeroDuration()) {
+    fault = CURLE_BAD_FUNCTION_ARGUMENT;
+  }
+  if (fault != CURLE_OK) return;
+
   request.deadline = options.deadline == absl::InfiniteDuration()
                          ? MonotonicTime::Infinite()
                          : now + options.deadline;
-  request.nested = settings.HasRetryMarker();
   request.cost = options.cost;
-  if (WantsKey(settings, *policy)) {
-    key_line = NewIdempotencyLine(policy->idempotency_header);
+  if (WantsKey(settings, policy)) {
+    key_line = NewIdempotencyLine(policy.idempotency_header);
     if (!key_line.empty()) {
       request.idempotent = options.idempotent.value_or(true);
     }
@@ -129,9 +217,9 @@ CallSetup::CallSetup(Client* client, const EasyOptions& settings, CURL* easy,
   limits.max_held_bytes = options.max_held_bytes;
   limits.max_hold = options.max_hold_time;
   limits.at_most_once = !request.idempotent;
-  readers.profile = profile.profile;
-  readers.generic = &profile.set->generic();
-  readers.classifier = &client->options().classify_http;
+  readers.profile = profile_of.profile;
+  readers.generic = &profile_of.set->generic();
+  readers.classifier = &client.options().classify_http;
 }
 
 void CallSetup::RecordPlain(Client* client, const EasyOptions& settings,
@@ -195,7 +283,10 @@ void FillFault(CURLcode fault, CallResult* result) {
 
 void FillResult(CURL* easy, CallResult* result) {
   const CallRecord& record = result->record;
-  if (record.total_attempts > 0 && easy != nullptr) {
+  if (record.stop_reason == StopReason::kSuccess &&
+      record.attempts.back().outcome.status != 0) {
+    result->http_status = record.attempts.back().outcome.status;
+  } else if (record.total_attempts > 0 && easy != nullptr) {
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &result->http_status);
   }
   result->stop_reason = record.stop_reason;

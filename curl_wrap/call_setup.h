@@ -13,6 +13,7 @@
 
 #include <curl/curl.h>
 
+#include <cstdint>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -27,11 +28,29 @@
 
 namespace forbear::curl {
 
+// What the calls of one handle have in common, as long as it is used for the same URL
+// in the same way: kept from call to call, so that it is looked up once. What it was
+// looked up by stands beside it; of credentials, only salted hashes. Keeps the states
+// of the last call from being forgotten (runtime/registry.h). Not beyond the client.
+struct CallMemory {
+  static constexpr uint64_t kNone = ~uint64_t{0};
+
+  uint64_t revision = kNone;  // EasyOptions::revision()
+  std::string profile_id;
+  std::string quota_id;
+  uint64_t credential = 0;  // of HTTPHEADER
+
+  bool repeatable = false;  // by its method
+  ProfileRef profile;
+  HandleRef handle;  // empty: it remembers nothing
+};
+
 struct CallSetup {
   // `easy` may be null; of a handle that others have set up, it tells the URL. `now`:
-  // from then on the deadline counts.
+  // from then on the deadline counts, if there is one.
   CallSetup(Client* client, const EasyOptions& settings, CURL* easy,
-            const CallOptions& options, MonotonicTime now);
+            const CallOptions& options, MonotonicTime now,
+            CallMemory* memory = nullptr);
 
   // Not to be touched: switched off, another protocol, or CONNECT_ONLY.
   bool passes_through = false;
@@ -40,6 +59,10 @@ struct CallSetup {
   // To be put in front of HTTPHEADER while the call runs; empty: nothing.
   std::string key_line;
 
+  // If there is a memory, and the call is not passed through: what it is of, instead of
+  // the request's texts and policy, and of `profile`. As long as the memory is not used
+  // for another call.
+  const CallHandle* handle = nullptr;
   CallRequest request;
   ProfileRef profile;
   HttpTransport::Limits limits;
@@ -50,7 +73,25 @@ struct CallSetup {
                    CURLcode code, CallRecord* record) const;
 
  private:
+  // HTTPHEADER: whether it has a retry marker; the credential in it.
+  uint64_t ReadLines(const curl_slist* line);
+  // What must be looked up. `credential`: of HTTPHEADER.
+  void LookUp(Client* client, const EasyOptions& settings, CURL* easy,
+              const CallOptions& options, uint64_t credential);
+  // The same, if it is what was looked up last time.
+  bool Recall(const Client& client, const EasyOptions& settings,
+              const CallOptions& options, uint64_t credential,
+              const CallMemory& memory);
+  void Remember(Client* client, const EasyOptions& settings,
+                const CallOptions& options, uint64_t credential,
+                CallMemory* memory);
+  // The rest, by these.
+  void Fill(const Client& client, const EasyOptions& settings,
+            const CallOptions& options, const Policy& policy,
+            const ProfileRef& profile_of, MonotonicTime now);
+
   bool is_http_ = false;
+  bool repeatable_ = false;  // by its method
 };
 
 // What a record of a call that did not come to be says.

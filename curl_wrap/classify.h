@@ -64,6 +64,15 @@ struct AttemptFacts {
 
 Outcome Classify(const AttemptFacts& facts);
 
+// The same of what nearly every attempt is: a whole answer, or its head, with a status
+// below 400. (0: HTTP/0.9, which has no head.)
+inline Outcome GoodAnswer(int status) {
+  Outcome outcome;
+  outcome.processed = Processed::kYes;
+  outcome.status = status;
+  return outcome;
+}
+
 }  // namespace forbear::curl
 
 #endif  // FORBEAR_CURL_WRAP_CLASSIFY_H_

@@ -45,7 +45,11 @@ std::string TextOf(const OptionValue& value) {
 // ';', which sends it without a value.
 bool IsLineOf(absl::string_view name, const curl_slist& line,
               absl::string_view* rest) {
-  if (line.data == nullptr) return false;
+  if (line.data == nullptr || name.empty() ||
+      absl::ascii_tolower(static_cast<unsigned char>(line.data[0])) !=
+          absl::ascii_tolower(static_cast<unsigned char>(name[0]))) {
+    return false;
+  }
   *rest = line.data;
   if (!absl::StartsWithIgnoreCase(*rest, name)) return false;
   rest->remove_prefix(name.size());
@@ -110,8 +114,8 @@ bool EasyOptions::IsReplaced(CURLoption option) {
 
 void EasyOptions::Note(CURLoption option, const OptionValue& value) {
   const auto request = [this](Request r) {
-    request_ = r;
-    request_known_ = true;
+    Change(&request_, r);
+    Change(&request_known_, true);
   };
   switch (option) {
     case CURLOPT_WRITEFUNCTION:
@@ -173,33 +177,33 @@ void EasyOptions::Note(CURLoption option, const OptionValue& value) {
       max_age = static_cast<long>(value.number);
       return;
     case CURLOPT_PORT:
-      port = static_cast<long>(value.number);
+      Change(&port, static_cast<long>(value.number));
       return;
     case CURLOPT_URL:
-      url = TextOf(value);
+      Change(&url, TextOf(value));
       return;
     case CURLOPT_CURLU:
-      curlu = static_cast<const CURLU*>(value.pointer);
+      Change(&curlu, static_cast<const CURLU*>(value.pointer));
       return;
     case CURLOPT_DEFAULT_PROTOCOL:
-      default_protocol = TextOf(value);
+      Change(&default_protocol, TextOf(value));
       return;
     case CURLOPT_CONNECT_ONLY:
 #if LIBCURL_VERSION_NUM >= 0x075600
     case CURLOPT_WS_OPTIONS:
 #endif
-      connect_only_ = value.number != 0;
+      Change(&connect_only_, value.number != 0);
       return;
 
     // Who decides the method: as Curl_vsetopt.
     case CURLOPT_HTTPGET:
       if (value.number != 0) {
         request(Request::kGet);
-        no_body_ = false;
+        Change(&no_body_, false);
       }
       return;
     case CURLOPT_NOBODY:
-      no_body_ = value.number != 0;
+      Change(&no_body_, value.number != 0);
       if (no_body_) {
         request(Request::kHead);
       } else if (request_ == Request::kHead) {
@@ -208,12 +212,12 @@ void EasyOptions::Note(CURLoption option, const OptionValue& value) {
       return;
     case CURLOPT_POST:
       request(value.number != 0 ? Request::kPost : Request::kGet);
-      if (value.number != 0) no_body_ = false;
+      if (value.number != 0) Change(&no_body_, false);
       return;
     case CURLOPT_UPLOAD:
     case kPut:
       request(value.number != 0 ? Request::kPut : Request::kGet);
-      if (value.number != 0) no_body_ = false;
+      if (value.number != 0) Change(&no_body_, false);
       return;
     case CURLOPT_POSTFIELDS:
     case CURLOPT_COPYPOSTFIELDS:
@@ -223,17 +227,17 @@ void EasyOptions::Note(CURLoption option, const OptionValue& value) {
     case CURLOPT_MIMEPOST:
     case kHttpPost:
       request(Request::kMime);
-      no_body_ = false;
+      Change(&no_body_, false);
       return;
     case CURLOPT_CUSTOMREQUEST:
-      custom_request_ = TextOf(value);
+      Change(&custom_request_, TextOf(value));
       return;
 
     case CURLOPT_USERPWD:
     case CURLOPT_USERNAME:
     case CURLOPT_PASSWORD:
     case CURLOPT_XOAUTH2_BEARER:
-      credentials_[option] = AddCredential(0, TextOf(value));
+      Change(&credentials_[option], AddCredential(0, TextOf(value)));
       return;
     default:
       return;
@@ -261,10 +265,14 @@ std::string EasyOptions::Method() const {
 }
 
 bool EasyOptions::MethodIsIdempotent() const {
-  const std::string method = Method();
+  if (custom_request_.empty()) {
+    return (fresh_ || request_known_) &&
+           (no_body_ ||
+            (request_ != Request::kPost && request_ != Request::kMime));
+  }
   for (const absl::string_view idempotent :
        {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}) {
-    if (method == idempotent) return true;
+    if (custom_request_ == idempotent) return true;
   }
   return false;
 }
@@ -289,15 +297,17 @@ bool EasyOptions::MentionsHeader(absl::string_view name) const {
   return false;
 }
 
+bool EasyOptions::IsRetryMarkerLine(const char* line) {
+  if (!MayBeRetryMarker(line)) return false;
+  const absl::string_view text = line;
+  const size_t colon = text.find(':');
+  return colon != absl::string_view::npos &&
+         IsRetryMarker(text.substr(0, colon), text.substr(colon + 1));
+}
+
 bool EasyOptions::HasRetryMarker() const {
   for (const curl_slist* line = headers; line != nullptr; line = line->next) {
-    if (line->data == nullptr) continue;
-    const absl::string_view text = line->data;
-    const size_t colon = text.find(':');
-    if (colon != absl::string_view::npos &&
-        IsRetryMarker(text.substr(0, colon), text.substr(colon + 1))) {
-      return true;
-    }
+    if (line->data != nullptr && IsRetryMarkerLine(line->data)) return true;
   }
   return false;
 }

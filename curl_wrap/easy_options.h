@@ -18,6 +18,7 @@
 #include <map>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include "absl/strings/string_view.h"
 
@@ -101,10 +102,17 @@ class EasyOptions {
   bool KnowsHeaders() const { return fresh_ || headers_known_; }
   // HTTPHEADER has a marker of another layer's retry (signals/retry_marker.h).
   bool HasRetryMarker() const;
+  // Whether a line of it is one.
+  static bool IsRetryMarkerLine(const char* line);
   Body body() const;
 
   // Credentials by other ways than HTTPHEADER and the URL: a salted hash.
   uint64_t credential() const;
+
+  // Counts the changes of the URL, the method, these credentials and whatever else says
+  // of which kind a call is; but not of lists and objects, in which a program may change
+  // something without saying so.
+  uint64_t revision() const { return revision_; }
 
   // Neither retried nor looked at: the application wants the connection.
   bool ConnectOnly() const { return connect_only_; }
@@ -142,7 +150,15 @@ class EasyOptions {
     kPut,
   };
 
+  template <typename T>
+  void Change(T* what, T value) {
+    if (*what == value) return;
+    *what = std::move(value);
+    ++revision_;
+  }
+
   bool fresh_;
+  uint64_t revision_ = 0;
   Request request_ = Request::kGet;
   bool request_known_ = false;
   bool read_known_ = false;

@@ -1,10 +1,18 @@
 #include "curl_wrap/handle.h"
 
+#include <atomic>
+#include <cstdint>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 
+#include "absl/time/time.h"
+#include "core/time.h"
+#include "core/wait_queue.h"
 #include "curl_wrap/blocking_transfer.h"
 #include "curl_wrap/call_setup.h"
+#include "curl_wrap/http_transport.h"
 #include "runtime/blocking_driver.h"
 #include "runtime/call.h"
 #include "runtime/clock.h"
@@ -39,12 +47,20 @@ struct Handle::Impl {
   CURLM* const multi;
   const std::shared_ptr<Client> client;
   EasyOptions settings;
+  CallMemory memory;
+  HttpTransport::Room room;
   bool performing = false;
   bool plain = false;  // … with the handle's own callbacks
   bool keyed = false;  // … with a line of ours in its HTTPHEADER
 
+  // Who waits; the same for each call, unless somebody may still wake it for the last
+  // one.
+  std::shared_ptr<Waiter> waiter;
+  Parker* parker = nullptr;  // it
+  // Who takes a call back does so with the lock, and while one runs.
+  enum class Run : uint8_t { kNone, kRuns, kTakenBack };
+  std::atomic<Run> run{Run::kNone};
   std::mutex mutex;
-  std::shared_ptr<Parker> parker;  // of the call that runs. Guarded by mutex
 };
 
 // --- Options. ---
@@ -66,6 +82,7 @@ void Handle::Reset() {
   if (!impl_->ok() || impl_->performing) return;
   curl_easy_reset(impl_->easy);
   impl_->settings = EasyOptions(/*fresh=*/true);
+  impl_->memory = CallMemory();
 }
 
 CURL* Handle::raw() const { return impl_->easy; }
@@ -80,8 +97,10 @@ CallResult Handle::Perform(const CallOptions& options) {
     return result;
   }
   impl_->performing = true;
+  const bool is_bounded = options.deadline != absl::InfiniteDuration();
   CallSetup setup(impl_->client.get(), impl_->settings, impl_->easy, options,
-                  MonotonicNow());
+                  is_bounded ? MonotonicNow() : MonotonicTime(),
+                  &impl_->memory);
   if (setup.passes_through) {
     result.record.wall_start = WallNow();
     result.record.begin = MonotonicNow();
@@ -104,31 +123,38 @@ CallResult Handle::Perform(const CallOptions& options) {
 void Handle::Cancel() {
   // Under the lock: the call may end, and its handle with it, right after.
   std::lock_guard<std::mutex> lock(impl_->mutex);
-  if (impl_->parker == nullptr) return;
+  Impl::Run runs = Impl::Run::kRuns;
+  if (!impl_->run.compare_exchange_strong(runs, Impl::Run::kTakenBack)) return;
   impl_->parker->Cancel();
   curl_multi_wakeup(impl_->multi);
 }
 
 void Handle::Impl::PerformCall(CallSetup* setup, CallResult* result) {
-  const auto own_parker = std::make_shared<Parker>();
-  {
-    std::lock_guard<std::mutex> lock(mutex);
-    parker = own_parker;
+  if (waiter.use_count() == 1) {
+    // Pairs with how the others let go of it.
+    std::atomic_thread_fence(std::memory_order_acquire);
+    parker->Reset();
+  } else {
+    const auto made = std::make_shared<Parker>();
+    parker = made.get();
+    waiter = made;
   }
+  run.store(Run::kRuns);
   {
     keyed = !setup->key_line.empty();
-    const ExtraHeader key(easy, &settings, std::move(setup->key_line));
-    Call call(client.get(), setup->request, own_parker);
-    BlockingTransfer transfer(easy, multi, &settings, own_parker.get(),
-                              setup->limits, setup->readers);
-    RunBlocking(&call, own_parker.get(), &transfer);
-    result->code = transfer.Conclude(call.record());
-    result->record = call.record();
+    std::optional<ExtraHeader> key;
+    if (keyed) key.emplace(easy, &settings, std::move(setup->key_line));
+    Call call(client.get(), setup->handle, setup->request, &waiter);
+    BlockingTransfer transfer(easy, multi, &settings, parker, setup->limits,
+                              setup->readers, &room);
+    RunBlocking(&call, parker, &transfer);
+    call.TakeRecord(&result->record);
+    result->code = transfer.Conclude(result->record);
     keyed = false;
   }
-  {
-    std::lock_guard<std::mutex> lock(mutex);
-    parker = nullptr;
+  if (run.exchange(Run::kNone) == Run::kTakenBack) {
+    // Whoever did so may still be at it.
+    const std::lock_guard<std::mutex> lock(mutex);
   }
 }
 

@@ -70,7 +70,8 @@
 // HTTPHEADER), or to "host:port#id" if CallOptions::quota_id names it. These
 // are the keys of Client::ClearGate; the one with a credential cannot be
 // written down, since a salted hash stands for it, so name what operators must
-// reach. Credentials themselves are never kept.
+// reach. Credentials themselves are never kept. What a handle found for its last call
+// it keeps until one of another kind, or for good: such states are not forgotten.
 //
 // libcurl's options keep their meaning (docs/curl-options.md has all of them), with
 // these notes:

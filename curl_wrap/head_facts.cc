@@ -7,10 +7,11 @@ namespace forbear::curl {
 bool IsTunnelHead(CURL* easy, int status) {
   // CONNECT's status goes to one place, a request's to another.
   long connect = 0;
-  long response = 0;
   curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &connect);
+  if (connect != status) return false;
+  long response = 0;
   curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &response);
-  return connect == status && response != status;
+  return response != status;
 }
 
 bool EndsTransfer(int status) {

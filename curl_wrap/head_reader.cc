@@ -1,9 +1,9 @@
 #include "curl_wrap/head_reader.h"
 
 #include <cstddef>
+#include <cstring>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/strip.h"
 
 namespace forbear::curl {
@@ -11,10 +11,14 @@ namespace {
 
 // "HTTP/1.1 429 Too Many Requests", "HTTP/2 429"; 0 if it is none.
 int StatusOf(absl::string_view line) {
-  const size_t space = line.find(' ');
-  if (space == absl::string_view::npos) return 0;
-  const absl::string_view digits =
-      absl::StripLeadingAsciiWhitespace(line.substr(space)).substr(0, 3);
+  size_t space = 0;
+  while (space < line.size() && line[space] != ' ') ++space;
+  line.remove_prefix(space);
+  while (!line.empty() &&
+         absl::ascii_isspace(static_cast<unsigned char>(line[0]))) {
+    line.remove_prefix(1);
+  }
+  const absl::string_view digits = line.substr(0, 3);
   if (digits.size() < 3) return 0;
   int status = 0;
   for (const char c : digits) {
@@ -24,8 +28,17 @@ int StatusOf(absl::string_view line) {
   return status;
 }
 
-bool IsStatusLine(absl::string_view line) {
-  return absl::StartsWithIgnoreCase(line, "HTTP/");
+// absl's takes a function for each character.
+absl::string_view Strip(absl::string_view text) {
+  while (!text.empty() &&
+         absl::ascii_isspace(static_cast<unsigned char>(text.front()))) {
+    text.remove_prefix(1);
+  }
+  while (!text.empty() &&
+         absl::ascii_isspace(static_cast<unsigned char>(text.back()))) {
+    text.remove_suffix(1);
+  }
+  return text;
 }
 
 absl::string_view WithoutEnd(absl::string_view line) {
@@ -36,7 +49,7 @@ absl::string_view WithoutEnd(absl::string_view line) {
 
 }  // namespace
 
-void HeadReader::Add(absl::string_view line) {
+void HeadReader::AddOther(absl::string_view line) {
   if (!in_head_) {
     // Between two heads, and after the last one, there may be trailers.
     if (!IsStatusLine(line)) return;
@@ -45,9 +58,20 @@ void HeadReader::Add(absl::string_view line) {
     status_ = StatusOf(line);
     return;
   }
-  if (!WithoutEnd(line).empty()) return;
+  if (line != "\r\n" && !WithoutEnd(line).empty()) return;
   in_head_ = false;
   complete_ = true;
+}
+
+bool ReadField(absl::string_view line, HeaderField* field) {
+  const void* const colon =
+      line.empty() ? nullptr : std::memchr(line.data(), ':', line.size());
+  if (colon == nullptr) return false;
+  const auto size =
+      static_cast<size_t>(static_cast<const char*>(colon) - line.data());
+  field->name = line.substr(0, size);
+  field->value = Strip(line.substr(size + 1));
+  return true;
 }
 
 void AddField(absl::string_view line, HeaderFields* fields) {
@@ -55,10 +79,8 @@ void AddField(absl::string_view line, HeaderFields* fields) {
     fields->clear();
     return;
   }
-  const size_t colon = line.find(':');
-  if (colon == absl::string_view::npos) return;
-  fields->push_back({line.substr(0, colon),
-                     absl::StripAsciiWhitespace(line.substr(colon + 1))});
+  HeaderField field;
+  if (ReadField(line, &field)) fields->push_back(field);
 }
 
 }  // namespace forbear::curl

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include "absl/container/inlined_vector.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/execution.h"
 #include "core/stop_reason.h"
@@ -13,8 +16,11 @@
 #include "curl_wrap/head_facts.h"
 #include "runtime/clock.h"
 #include "runtime/nesting.h"
+#include "runtime/server_clock.h"
 #include "signals/header_field.h"
+#include "signals/header_signals.h"
 #include "signals/http_classify.h"
+#include "signals/rate_limit_headers.h"
 
 namespace forbear::curl {
 namespace {
@@ -29,24 +35,75 @@ constexpr long kMaxIdle = 1;
 // What a classifier sees of a body.
 constexpr size_t kMaxClassified = size_t{64} << 10;
 
+// Of heads, that much is held in any case.
+constexpr size_t kMaxHead = size_t{512} << 10;
+
+// A longer head is not worth a quick look. (It would have to have less than 1000 lines,
+// signals/header_signals.h.)
+constexpr size_t kMaxQuickHead = size_t{2} << 10;
+
+// Of each text that is held: more memory than this is not kept for the next answer.
+constexpr size_t kMaxRoom = size_t{64} << 10;
+
 HttpTransport* Self(void* self) { return static_cast<HttpTransport*>(self); }
 
 bool IsFailure(const Outcome& outcome) { return MayChange(outcome); }
 
+absl::string_view NameOf(absl::string_view line) {
+  if (line.empty()) return line;
+  const void* const colon = std::memchr(line.data(), ':', line.size());
+  if (colon == nullptr) return {};
+  return line.substr(
+      0, static_cast<size_t>(static_cast<const char*>(colon) - line.data()));
+}
+
+bool IsNameOfLimit(absl::string_view name, const VendorProfile& profile) {
+  return std::any_of(profile.limits.begin(), profile.limits.end(),
+                     [&](const LimitRule& rule) {
+                       return absl::EqualsIgnoreCase(name, rule.remaining);
+                     });
+}
+
 }  // namespace
 
-void HttpTransport::Lines::Add(absl::string_view line) {
-  bytes.append(line.data(), line.size());
-  sizes.push_back(line.size());
+void HttpTransport::Lines::Clear() {
+  if (capacity_ > kMaxRoom) {
+    *this = Lines();
+  } else {
+    size_ = 0;
+    sizes_.clear();
+  }
+}
+
+void HttpTransport::Lines::Grow(size_t by) {
+  capacity_ = std::max(2 * capacity_, size_ + by + 1024);
+  std::unique_ptr<char[]> more(new char[capacity_]);
+  if (size_ > 0) std::memcpy(more.get(), bytes_.get(), size_);
+  bytes_ = std::move(more);
+}
+
+void HttpTransport::Held::Clear() {
+  head.Clear();
+  trailers.Clear();
+  if (body.capacity() > kMaxRoom) {
+    body = std::string();
+  } else {
+    body.clear();
+  }
+  lines_given = bytes_of_lines_given = body_given = 0;
+  trailers_given = bytes_of_trailers_given = 0;
 }
 
 HttpTransport::HttpTransport(CURL* easy, const EasyOptions* settings,
-                             const Limits& limits, const Readers& readers)
+                             const Limits& limits, const Readers& readers,
+                             Room* room)
     : easy_(easy),
       settings_(*settings),
       limits_(limits),
       readers_(readers),
-      takes_body_(settings->body() == EasyOptions::Body::kStream) {
+      takes_body_(settings->body() == EasyOptions::Body::kStream),
+      room_(room != nullptr ? *room : own_room_),
+      held_(room_.held) {
   if (takes_body_ && settings_.read_function == nullptr) {
     file_start_ = ftello(File());
   }
@@ -55,6 +112,7 @@ HttpTransport::HttpTransport(CURL* easy, const EasyOptions* settings,
 
 HttpTransport::~HttpTransport() {
   if (!leaves_) Restore();
+  held_.Clear();
 }
 
 void HttpTransport::TakeOver() {
@@ -62,9 +120,17 @@ void HttpTransport::TakeOver() {
   curl_easy_setopt(easy_, CURLOPT_WRITEDATA, this);
   curl_easy_setopt(easy_, CURLOPT_HEADERFUNCTION, &HeaderCallback);
   curl_easy_setopt(easy_, CURLOPT_HEADERDATA, this);
-  curl_easy_setopt(easy_, CURLOPT_HEADER, 0L);
-  curl_easy_setopt(easy_, CURLOPT_FAILONERROR, 0L);
-  curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
+  // These, only if they may be otherwise.
+  const bool known = settings_.fresh();
+  if (!known || settings_.include_head) {
+    curl_easy_setopt(easy_, CURLOPT_HEADER, 0L);
+  }
+  if (!known || settings_.fail_on_error) {
+    curl_easy_setopt(easy_, CURLOPT_FAILONERROR, 0L);
+  }
+  if (!known || !settings_.no_signal) {
+    curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 1L);
+  }
   if (takes_body_) {
     curl_easy_setopt(easy_, CURLOPT_READFUNCTION, &ReadCallback);
     curl_easy_setopt(easy_, CURLOPT_READDATA, this);
@@ -86,10 +152,9 @@ void HttpTransport::Restore() {
   curl_easy_setopt(easy_, CURLOPT_WRITEDATA, settings_.write_data);
   curl_easy_setopt(easy_, CURLOPT_HEADERFUNCTION, settings_.header_function);
   curl_easy_setopt(easy_, CURLOPT_HEADERDATA, settings_.header_data);
-  curl_easy_setopt(easy_, CURLOPT_HEADER, settings_.include_head ? 1L : 0L);
-  curl_easy_setopt(easy_, CURLOPT_FAILONERROR,
-                   settings_.fail_on_error ? 1L : 0L);
-  curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, settings_.no_signal ? 1L : 0L);
+  if (settings_.include_head) curl_easy_setopt(easy_, CURLOPT_HEADER, 1L);
+  if (settings_.fail_on_error) curl_easy_setopt(easy_, CURLOPT_FAILONERROR, 1L);
+  if (!settings_.no_signal) curl_easy_setopt(easy_, CURLOPT_NOSIGNAL, 0L);
   if (takes_body_) {
     curl_easy_setopt(easy_, CURLOPT_READFUNCTION, settings_.read_function);
     curl_easy_setopt(easy_, CURLOPT_READDATA, settings_.read_data);
@@ -105,20 +170,8 @@ void HttpTransport::Restore() {
 
 bool HttpTransport::Begin(Call* call, int n) {
   call_ = call;
-  ++attempts_;
   number_ = n;
-  mode_ = Mode::kHead;
-  head_ = HeadReader();
-  status_ = 0;
-  head_time_ = absl::InfinitePast();
-  at_head_ = AnswerMeaning();
-  held_ = Held();
-  hold_until_ = MonotonicTime::Infinite();
-  discarded_ = 0;
-  reported_ = stopped_ = application_failed_ = delivered_ = false;
-  paused_in_head_ = giving_ = false;
-  requested_ = answered_ = resend_refused_ = false;
-  code_ = CURLE_OK;
+  if (++attempts_ > 1) Forget();
   // Or it would keep the text of a failure that the application never saw.
   SetError("");
   if (!Rewind()) {
@@ -133,8 +186,23 @@ bool HttpTransport::Begin(Call* call, int n) {
     ReportDone(outcome);
     return false;
   }
-  started_ = MonotonicNow();
+  if (settings_.error_buffer != nullptr) started_ = MonotonicNow();
   return true;
+}
+
+void HttpTransport::Forget() {
+  mode_ = Mode::kHead;
+  head_ = HeadReader();
+  status_ = 0;
+  head_time_ = absl::InfinitePast();
+  at_head_ = AnswerMeaning();
+  held_.Clear();
+  hold_until_ = MonotonicTime::Infinite();
+  discarded_ = 0;
+  reported_ = stopped_ = application_failed_ = delivered_ = false;
+  paused_in_head_ = giving_ = false;
+  requested_ = answered_ = resend_refused_ = false;
+  code_ = CURLE_OK;
 }
 
 void HttpTransport::Hold() {
@@ -177,18 +245,29 @@ void HttpTransport::End(CURLcode code) {
   }
   if (timed_out && settings_.error_buffer != nullptr &&
       settings_.error_buffer[0] == '\0') {
-    SetError(
-        absl::StrCat("Operation timed out after ",
-                     absl::ToInt64Milliseconds(MonotonicNow() - started_),
-                     " milliseconds (forbear: attempt timeout or deadline)"));
+    // Not known to who has the buffer since a callback only.
+    const std::string after =
+        started_ == MonotonicTime::InfinitePast()
+            ? ""
+            : absl::StrCat(" after ",
+                           absl::ToInt64Milliseconds(MonotonicNow() - started_),
+                           " milliseconds");
+    SetError(absl::StrCat("Operation timed out", after,
+                          " (forbear: attempt timeout or deadline)"));
   }
   if (reported_) return;
+  if (code_ == CURLE_OK && status_ < 400) {
+    Outcome outcome = GoodAnswer(status_);
+    CountBytes(easy_, settings_, &outcome);
+    ReportDone(outcome);
+    return;
+  }
   // Not of what the application already has, nor if it ended it itself.
   const bool undecided = mode_ == Mode::kHead || mode_ == Mode::kHold;
   AttemptFacts facts = Facts(/*with_body=*/undecided);
   facts.code = code_;
   facts.timed_out = timed_out;
-  facts.sent = WasSent();
+  facts.sent = status_ != 0 || WasSent();
   facts.delivered = delivered_;
   if (code_ == CURLE_SEND_FAIL_REWIND && attempts_ > 1) {
     // A MIME part whose callbacks cannot seek: nothing left this machine.
@@ -246,7 +325,16 @@ CURLcode HttpTransport::Conclude(const CallRecord& record) {
 
 size_t HttpTransport::HeaderCallback(char* data, size_t size, size_t n,
                                      void* self) {
-  return Self(self)->OnHeader(absl::string_view(data, size * n));
+  HttpTransport* const t = Self(self);
+  const absl::string_view line(data, size * n);
+  // Most lines are neither the first nor the last one of a head.
+  if (t->mode_ == Mode::kHead && t->head_.Passes(line) &&
+      t->held_.head.bytes().size() < kMaxHead) {
+    t->answered_ = true;
+    t->held_.head.Add(line);
+    return line.size();
+  }
+  return t->OnHeader(line);
 }
 
 size_t HttpTransport::WriteCallback(char* data, size_t size, size_t n,
@@ -291,8 +379,7 @@ size_t HttpTransport::OnHeader(absl::string_view line) {
   }
   // Heads without end are the application's problem, as with plain libcurl.
   if (mode_ == Mode::kHead &&
-      held_.size() > std::max(limits_.max_held_bytes, size_t{512} << 10) &&
-      !Stream()) {
+      held_.size() > std::max(limits_.max_held_bytes, kMaxHead) && !Stream()) {
     return 0;
   }
   if (giving_) {
@@ -333,7 +420,15 @@ size_t HttpTransport::OnBody(absl::string_view chunk) {
 
 // --- What it means. ---
 
+bool HttpTransport::DecideGood() {
+  call_->OnAnswerHead(number_, GoodAnswer(status_));
+  ReadGoodHead();
+  call_->TakeAftermath().Deliver();
+  return Stream();
+}
+
 bool HttpTransport::Decide() {
+  if (status_ < 400) return DecideGood();
   const AttemptFacts facts = Facts(/*with_body=*/false);
   at_head_ = facts.answer;
   Outcome outcome = Classify(facts);
@@ -352,7 +447,6 @@ bool HttpTransport::Decide() {
   }
   const Execution::HeadDecision decision =
       call_->OnAnswerHead(number_, outcome);
-  if (status_ < 400) ReadGoodHead();
   call_->TakeAftermath().Deliver();
   if (IsFailure(outcome)) {
     Hold();
@@ -370,7 +464,54 @@ bool HttpTransport::Decide() {
   return Stream();
 }
 
+bool HttpTransport::ReadDateOnly() {
+  const absl::string_view head = held_.head.bytes();
+  // All of it at once: that a value speaks of limits is rare.
+  if (head.size() > kMaxQuickHead || MayTellOfLimit(head)) return false;
+  std::optional<absl::Time> date;
+  const char* at = head.data();
+  for (const size_t size : held_.head.sizes()) {
+    const absl::string_view line(at, size);
+    at += size;
+    if (IsStatusLine(line)) {
+      date.reset();
+    } else if (size > 4 && line[4] == ':' && (line[0] | ' ') == 'd') {
+      AddDateOf(line, &date);
+    } else if (!readers_.profile->limits.empty() &&
+               IsNameOfLimit(NameOf(line), *readers_.profile)) {
+      return false;
+    }
+  }
+  if (date) call_->server_clock()->OnDate(*date, head_time_);
+  return true;
+}
+
+void HttpTransport::AddDateOf(absl::string_view line,
+                              std::optional<absl::Time>* date) {
+  // A text of this length means the same at any time (signals/http_date.h).
+  constexpr absl::string_view kBegin = "Date: ";
+  constexpr absl::string_view kEnd = "\r\n";
+  const bool may_be_known =
+      line.size() == kBegin.size() + room_.date_text.size() + kEnd.size() &&
+      !*date;
+  const char* const text = line.data() + kBegin.size();
+  if (may_be_known && absl::StartsWith(line, kBegin) &&
+      std::memcmp(text, room_.date_text.data(), room_.date_text.size()) == 0) {
+    *date = room_.date;
+    return;
+  }
+  HeaderField field;
+  if (!ReadField(line, &field)) return;
+  AddDate(field, head_time_, date);
+  if (may_be_known && *date && field.value.data() == text &&
+      field.value.size() == room_.date_text.size()) {
+    std::memcpy(room_.date_text.data(), text, room_.date_text.size());
+    room_.date = **date;
+  }
+}
+
 void HttpTransport::ReadGoodHead() {
+  if (ReadDateOnly()) return;
   const HeaderFields fields = Fields();
   const AnswerFacts answer = HeadFacts(fields);
   if (const auto stand = ReadStand(answer, *readers_.profile)) {
@@ -421,8 +562,8 @@ AnswerFacts HttpTransport::HeadFacts(const HeaderFields& fields) const {
 
 HeaderFields HttpTransport::Fields() const {
   HeaderFields fields;
-  absl::string_view rest = held_.head.bytes;
-  for (const size_t size : held_.head.sizes) {
+  absl::string_view rest = held_.head.bytes();
+  for (const size_t size : held_.head.sizes()) {
     AddField(rest.substr(0, size), &fields);
     rest.remove_prefix(size);
   }
@@ -461,7 +602,7 @@ bool HttpTransport::Stream() {
   hold_until_ = MonotonicTime::Infinite();
   if (FailsOnError()) {
     held_.body.clear();
-    held_.trailers = Lines();
+    held_.trailers.Clear();
   }
   if (GiveHeld() == Give::kFailed) return false;
   if (FailsOnError() && !giving_) {
@@ -471,14 +612,62 @@ bool HttpTransport::Stream() {
   return true;
 }
 
+inline HttpTransport::Give HttpTransport::GiveTo(curl_write_callback function,
+                                                 absl::string_view data,
+                                                 void* to) {
+  InsideAttempt::Settle(call_);
+  const size_t taken =
+      function != nullptr
+          ? function(const_cast<char*>(data.data()), 1, data.size(), to)
+          : fwrite(data.data(), 1, data.size(),
+                   to != nullptr ? static_cast<FILE*>(to) : stdout);
+  if (taken != data.size()) return NotTaken(taken);
+  delivered_ = true;
+  return Give::kDone;
+}
+
+HttpTransport::Give HttpTransport::NotTaken(size_t taken) {
+  if (taken == CURL_WRITEFUNC_PAUSE) return Give::kPaused;
+  delivered_ = application_failed_ = true;
+  return Give::kFailed;
+}
+
+inline HttpTransport::Give HttpTransport::GiveLine(absl::string_view line,
+                                                   bool trailer) {
+  // As libcurl: CURLOPT_HEADER puts heads, not trailers, into the body as well;
+  // without a header function, HEADERDATA alone makes the write function take
+  // lines.
+  if (settings_.include_head && !trailer) {
+    const Give give =
+        GiveTo(settings_.write_function, line, settings_.write_data);
+    if (give != Give::kDone) return give;
+  }
+  if (settings_.header_function == nullptr &&
+      settings_.header_data == nullptr) {
+    return Give::kDone;
+  }
+  return GiveTo(settings_.header_function != nullptr ? settings_.header_function
+                                                     : settings_.write_function,
+                line, settings_.header_data);
+}
+
 HttpTransport::Give HttpTransport::GiveHeld() {
   giving_ = true;
-  const auto give_lines = [this](const Lines& lines, bool trailers,
-                                 size_t* given, size_t* bytes) {
-    for (; *given < lines.sizes.size(); ++*given) {
-      const size_t size = lines.sizes[*given];
-      const Give give = GiveLine(
-          absl::string_view(lines.bytes).substr(*bytes, size), trailers);
+  // Nobody else wants lines.
+  const bool wanted = settings_.include_head ||
+                      settings_.header_function != nullptr ||
+                      settings_.header_data != nullptr;
+  const auto give_lines = [this, wanted](const Lines& lines, bool trailers,
+                                         size_t* given, size_t* bytes) {
+    if (!wanted) {
+      *given = lines.sizes().size();
+      *bytes = lines.bytes().size();
+    }
+    const size_t count = lines.sizes().size();
+    for (; *given < count; ++*given) {
+      const size_t size = lines.sizes()[*given];
+      const Give give =
+          GiveLine({lines.bytes().data() + *bytes, size}, trailers);
       if (give != Give::kDone) return give;
       *bytes += size;
     }
@@ -500,44 +689,8 @@ HttpTransport::Give HttpTransport::GiveHeld() {
   return give;
 }
 
-HttpTransport::Give HttpTransport::GiveLine(absl::string_view line,
-                                            bool trailer) {
-  // As libcurl: CURLOPT_HEADER puts heads, not trailers, into the body as well;
-  // without a header function, HEADERDATA alone makes the write function take
-  // lines.
-  if (settings_.include_head && !trailer) {
-    const Give give =
-        GiveTo(settings_.write_function, line, settings_.write_data);
-    if (give != Give::kDone) return give;
-  }
-  if (settings_.header_function == nullptr &&
-      settings_.header_data == nullptr) {
-    return Give::kDone;
-  }
-  return GiveTo(settings_.header_function != nullptr ? settings_.header_function
-                                                     : settings_.write_function,
-                line, settings_.header_data);
-}
-
 HttpTransport::Give HttpTransport::GiveBody(absl::string_view chunk) {
   return GiveTo(settings_.write_function, chunk, settings_.write_data);
-}
-
-HttpTransport::Give HttpTransport::GiveTo(curl_write_callback function,
-                                          absl::string_view data, void* to) {
-  size_t taken = 0;
-  InsideAttempt::Settle(call_);
-  if (function != nullptr) {
-    taken = function(const_cast<char*>(data.data()), 1, data.size(), to);
-  } else {
-    taken = fwrite(data.data(), 1, data.size(),
-                   to != nullptr ? static_cast<FILE*>(to) : stdout);
-  }
-  if (taken == CURL_WRITEFUNC_PAUSE) return Give::kPaused;
-  delivered_ = true;
-  if (taken == data.size()) return Give::kDone;
-  application_failed_ = true;
-  return Give::kFailed;
 }
 
 // --- What the application gives. ---

@@ -51,8 +51,12 @@
 #include <curl/curl.h>
 #include <sys/types.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdio>
+#include <cstring>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -67,6 +71,7 @@
 #include "curl_wrap/head_reader.h"
 #include "runtime/call.h"
 #include "runtime/classifier.h"
+#include "signals/header_field.h"
 #include "signals/http_classify.h"
 #include "signals/vendor_profile.h"
 
@@ -93,9 +98,57 @@ class HttpTransport final {
     const HttpClassifier* classifier = nullptr;  // may be empty
   };
 
-  // All must outlive it. `settings` are those of `easy`, and may change.
+  // Lines, each of which goes to the application by itself.
+  class Lines {
+   public:
+    void Add(absl::string_view line) {
+      if (line.size() > capacity_ - size_) Grow(line.size());
+      if (!line.empty()) std::memcpy(&bytes_[size_], line.data(), line.size());
+      size_ += line.size();
+      sizes_.push_back(line.size());
+    }
+    void Clear();
+
+    // All of them, one after the other; and how long each is.
+    absl::string_view bytes() const { return {bytes_.get(), size_}; }
+    const std::vector<size_t>& sizes() const { return sizes_; }
+
+   private:
+    void Grow(size_t by);
+
+    std::unique_ptr<char[]> bytes_;  // std::string::append is a call, and slow
+    size_t size_ = 0;
+    size_t capacity_ = 0;
+    std::vector<size_t> sizes_;
+  };
+  // What is kept back, and how far it was given to the application.
+  struct Held {
+    Lines head;
+    std::string body;
+    Lines trailers;
+    size_t lines_given = 0;
+    size_t bytes_of_lines_given = 0;
+    size_t body_given = 0;
+    size_t trailers_given = 0;
+    size_t bytes_of_trailers_given = 0;
+    size_t size() const {
+      return head.bytes().size() + body.size() + trailers.bytes().size();
+    }
+    // Keeps its memory for the next answer, if that is not very much.
+    void Clear();
+  };
+  // What one call may leave to the next: memory, and the Date of the last good answer,
+  // which mostly is that of the next one as well.
+  struct Room {
+    Held held;
+    std::array<char, 29> date_text = {};
+    absl::Time date;
+  };
+
+  // All must outlive it. `settings` are those of `easy`, and may change. `room`, if it
+  // is not null, is what earlier calls left.
   HttpTransport(CURL* easy, const EasyOptions* settings, const Limits& limits,
-                const Readers& readers);
+                const Readers& readers, Room* room = nullptr);
   // Puts the handle's own options back, unless Leave() was called.
   ~HttpTransport();
   // Nobody will use the handle's options any more.
@@ -141,27 +194,6 @@ class HttpTransport final {
   };
   enum class Give { kDone, kPaused, kFailed };
 
-  // Lines, each of which goes to the application by itself.
-  struct Lines {
-    std::string bytes;
-    std::vector<size_t> sizes;
-    void Add(absl::string_view line);
-  };
-  // What is kept back, and how far it was given to the application.
-  struct Held {
-    Lines head;
-    std::string body;
-    Lines trailers;
-    size_t lines_given = 0;
-    size_t bytes_of_lines_given = 0;
-    size_t body_given = 0;
-    size_t trailers_given = 0;
-    size_t bytes_of_trailers_given = 0;
-    size_t size() const {
-      return head.bytes.size() + body.size() + trailers.bytes.size();
-    }
-  };
-
   static size_t HeaderCallback(char* data, size_t size, size_t n, void* self);
   static size_t WriteCallback(char* data, size_t size, size_t n, void* self);
   static size_t ReadCallback(char* data, size_t size, size_t n, void* self);
@@ -169,6 +201,8 @@ class HttpTransport final {
   static int PrereqCallback(void* self, char* remote, char* local,
                             int remote_port, int local_port);
 
+  // The last attempt.
+  void Forget();
   void TakeOver();
   void Restore();
 
@@ -181,6 +215,7 @@ class HttpTransport final {
   // The head, or as much of the answer as is wanted, is there. False: the
   // transfer must end now.
   bool Decide();
+  bool DecideGood();
   bool DecideEarly();
   // Whether the body may change what the answer means whose head is there.
   bool LooksAtBody() const;
@@ -190,6 +225,10 @@ class HttpTransport final {
   HeaderFields Fields() const;
   // What a good answer's head says of limits and of the server's clock.
   void ReadGoodHead();
+  // Whether it says nothing of limits. Then the clock was told.
+  bool ReadDateOnly();
+  // As AddDate.
+  void AddDateOf(absl::string_view line, std::optional<absl::Time>* date);
   // What is to be known beside the body. REQUIRES: `fields` outlive it.
   AnswerFacts HeadFacts(const HeaderFields& fields) const;
   // The application's own look at the answer.
@@ -203,6 +242,7 @@ class HttpTransport final {
   Give GiveLine(absl::string_view line, bool trailer);
   Give GiveBody(absl::string_view chunk);
   Give GiveTo(curl_write_callback function, absl::string_view data, void* to);
+  Give NotTaken(size_t taken);
   bool FailsOnError() const;
 
   bool CanRewind() const;
@@ -229,14 +269,18 @@ class HttpTransport final {
 
   // Of the attempt.
   int number_ = 0;
-  MonotonicTime started_;
+  MonotonicTime started_ =
+      MonotonicTime::InfinitePast();  // for an error's text
   Mode mode_ = Mode::kHead;
   HeadReader head_;
-  int status_ = 0;        // of the last head that is no interim one
-  absl::Time head_time_;  // wall clock, when it was there
+  int status_ = 0;  // of the last head that is no interim one
+  absl::Time head_time_ =
+      absl::InfinitePast();  // wall clock, when it was there
   AnswerMeaning at_head_;
-  Held held_;
-  MonotonicTime hold_until_;
+  Room own_room_;
+  Room& room_;
+  Held& held_;  // in room_
+  MonotonicTime hold_until_ = MonotonicTime::Infinite();
   size_t discarded_ = 0;
   bool reported_ = false;  // OnAttemptDone was called
   bool stopped_ = false;   // by us: nobody wants the rest

@@ -24,21 +24,17 @@ class SigpipeBlock {
  public:
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): pipe_ by sigset
   SigpipeBlock() {
-    sigset_t pending;
-    sigpending(&pending);
-    was_pending_ = sigismember(&pending, SIGPIPE) == 1;
-    if (was_pending_) return;
     sigemptyset(&pipe_);
     sigaddset(&pipe_, SIGPIPE);
     sigset_t before;
     pthread_sigmask(SIG_BLOCK, &pipe_, &before);
     was_blocked_ = sigismember(&before, SIGPIPE) == 1;
+    // One that was not blocked was not pending.
+    was_pending_ = was_blocked_ && IsPending();
   }
   ~SigpipeBlock() {
     if (was_pending_) return;
-    sigset_t pending;
-    sigpending(&pending);
-    if (sigismember(&pending, SIGPIPE) == 1) {
+    if (IsPending()) {
       const timespec none = {};
       sigtimedwait(&pipe_, nullptr, &none);
     }
@@ -48,6 +44,12 @@ class SigpipeBlock {
   SigpipeBlock& operator=(const SigpipeBlock&) = delete;
 
  private:
+  static bool IsPending() {
+    sigset_t pending;
+    sigpending(&pending);
+    return sigismember(&pending, SIGPIPE) == 1;
+  }
+
   sigset_t pipe_;
   bool was_pending_ = false;
   bool was_blocked_ = false;

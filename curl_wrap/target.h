@@ -41,6 +41,10 @@ struct Target {
 std::optional<Target> TargetOf(absl::string_view url,
                                absl::string_view default_protocol, long port,
                                bool with_path = false);
+// The same, always by libcurl's parser.
+std::optional<Target> ParsedTargetOf(absl::string_view url,
+                                     absl::string_view default_protocol,
+                                     long port, bool with_path = false);
 // The same of CURLOPT_CURLU.
 std::optional<Target> TargetOf(const CURLU* url, long port,
                                bool with_path = false);
@@ -48,7 +52,10 @@ std::optional<Target> TargetOf(const CURLU* url, long port,
 // Adds to a salted hash; 0 is the hash of nothing.
 uint64_t AddCredential(uint64_t hash, absl::string_view credential);
 
-// The Authorization and API key lines of a CURLOPT_HTTPHEADER list.
+// Adds a line of CURLOPT_HTTPHEADER, if it is an Authorization or API key.
+uint64_t AddCredentialLine(uint64_t hash, const char* line);
+
+// Those of a CURLOPT_HTTPHEADER list.
 uint64_t CredentialOf(const curl_slist* headers);
 
 // host_port, and what tells its callers apart: the id that they gave, else the

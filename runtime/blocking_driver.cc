@@ -31,11 +31,6 @@ void Parker::Cancel() {
   changed_.notify_all();
 }
 
-bool Parker::cancelled() const {
-  std::lock_guard<std::mutex> lock(mutex_);
-  return cancelled_;
-}
-
 void RunBlocking(Call* call, Parker* parker, BlockingTransport* transport) {
   if (parker->cancelled()) {
     call->OnCancel();

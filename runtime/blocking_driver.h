@@ -12,6 +12,7 @@
 #ifndef FORBEAR_RUNTIME_BLOCKING_DRIVER_H_
 #define FORBEAR_RUNTIME_BLOCKING_DRIVER_H_
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 
@@ -32,14 +33,19 @@ class Parker final : public Waiter {
 
   void Wake() override;
   void Cancel();
-  bool cancelled() const;
+  bool cancelled() const { return cancelled_.load(std::memory_order_acquire); }
+  // For another call. REQUIRES: nobody else has it any more.
+  void Reset() {
+    woken_ = false;
+    cancelled_.store(false, std::memory_order_relaxed);
+  }
 
  private:
   // Not absl::Mutex: its timed wait (20220623) goes by the wall clock.
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   bool woken_ = false;
-  bool cancelled_ = false;
+  std::atomic<bool> cancelled_{false};  // changed with mutex_ held
 };
 
 // How attempts are made.

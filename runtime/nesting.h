@@ -26,14 +26,20 @@ namespace forbear {
 class InsideAttempt {
  public:
   // `call` tells calls apart, and is not looked into.
-  explicit InsideAttempt(const void* call);
-  ~InsideAttempt();
+  explicit InsideAttempt(const void* call) : call_(call), outer_(innermost_) {
+    innermost_ = this;
+  }
+  ~InsideAttempt() { innermost_ = outer_; }
   InsideAttempt(const InsideAttempt&) = delete;
   InsideAttempt& operator=(const InsideAttempt&) = delete;
 
   // The answer of `call` goes to the application: what happens from now on in
   // this attempt is not repeated. Nothing if the thread is not inside it.
-  static void Settle(const void* call);
+  static void Settle(const void* call) {
+    if (innermost_ != nullptr && innermost_->call_ == call) {
+      innermost_->settled_ = true;
+    }
+  }
 
   // Whether a call around this point may yet be repeated.
   static bool Any() { return innermost_ != nullptr && AnyOpen(); }

@@ -35,8 +35,13 @@ class ServerClock {
  public:
   // An answer with this Date arrived at `now`, of this machine's wall clock.
   void OnDate(absl::Time date, absl::Time now) {
-    if (absl::AbsDuration(date - now) > kOff) return;
-    const int64_t seen = absl::ToInt64Nanoseconds(date - now) + Age(now);
+    const int64_t at = absl::ToUnixNanos(now);
+    int64_t ahead = 0;
+    if (__builtin_sub_overflow(absl::ToUnixNanos(date), at, &ahead) ||
+        ahead > kOff || ahead < -kOff) {
+      return;
+    }
+    const int64_t seen = ahead + Age(at);
     int64_t best = ahead_.load(std::memory_order_relaxed);
     // By its Date, the server's time was before this.
     while (
@@ -50,19 +55,17 @@ class ServerClock {
   std::optional<absl::Time> AtLeast(absl::Time now) const {
     const int64_t best = ahead_.load(std::memory_order_relaxed);
     if (best == kUnknown) return std::nullopt;
-    return now + absl::Nanoseconds(best - Age(now));
+    return now + absl::Nanoseconds(best - Age(absl::ToUnixNanos(now)));
   }
 
  private:
   static constexpr int64_t kUnknown = std::numeric_limits<int64_t>::min();
   static constexpr int64_t kSecond = 1000000000;
   // A clock that is wrong by more is none, and would not fit.
-  static constexpr absl::Duration kOff = absl::Hours(24 * 365 * 50);
+  static constexpr int64_t kOff = int64_t{50} * 365 * 24 * 3600 * kSecond;
 
   // A thousandth of a time that is as good as any other to count from.
-  static int64_t Age(absl::Time now) {
-    return absl::ToInt64Nanoseconds(now - absl::UnixEpoch()) / 1000;
-  }
+  static int64_t Age(int64_t unix_nanos) { return unix_nanos / 1000; }
 
   // The least difference, in ns, as if it had been seen at the epoch.
   std::atomic<int64_t> ahead_{kUnknown};

@@ -26,17 +26,26 @@ constexpr ExplicitField kExplicitFields[] = {
 
 }  // namespace
 
+void AddDate(const HeaderField& field, absl::Time now,
+             std::optional<absl::Time>* date) {
+  constexpr absl::string_view kName = "date";
+  if (field.name.size() != kName.size() ||
+      !absl::EqualsIgnoreCase(field.name, kName)) {
+    return;
+  }
+  const std::optional<int64_t> seconds =
+      ParseHttpDate(TrimBlanks(field.value), absl::ToUnixSeconds(now));
+  if (!seconds) return;
+  const absl::Time time = absl::FromUnixSeconds(*seconds);
+  if (!*date || time < **date) *date = time;
+}
+
 WallTimes WallTimesOf(absl::Span<const HeaderField> fields, absl::Time now,
                       std::optional<absl::Time> server) {
   WallTimes times;
   times.now = now;
   for (const HeaderField& field : fields.subspan(0, kMaxLines)) {
-    if (!absl::EqualsIgnoreCase(field.name, "date")) continue;
-    const std::optional<int64_t> date =
-        ParseHttpDate(TrimBlanks(field.value), absl::ToUnixSeconds(now));
-    if (!date) continue;
-    const absl::Time time = absl::FromUnixSeconds(*date);
-    times.date = std::min(times.date.value_or(time), time);
+    AddDate(field, now, &times.date);
   }
   if (server && (!times.date || (*server > *times.date &&
                                  *server < *times.date + absl::Seconds(1)))) {

@@ -64,6 +64,10 @@ struct HeaderSignals {
   }
 };
 
+// Of a field: if it is a valid Date and the earliest so far, `*date` becomes it.
+void AddDate(const HeaderField& field, absl::Time now,
+             std::optional<absl::Time>* date);
+
 // `now`, and the answer's Date if it has a valid one; of several the earliest,
 // which makes waits longer. `server`: what the server's clock shows at least
 // (runtime/server_clock.h); it counts if the Date does not contradict it.

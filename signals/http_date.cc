@@ -1,6 +1,8 @@
 #include "signals/http_date.h"
 
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 
 #include "absl/time/civil_time.h"
 
@@ -97,22 +99,96 @@ std::optional<int64_t> Epoch(const Fields& f) {
          int64_t{f.hour} * 3600 + int64_t{f.minute} * 60 + f.second;
 }
 
-// "Sun, 06 Nov 1994 08:49:37 GMT"
+// Three letters as a number.
+constexpr uint32_t Packed(const char* text) {
+  return static_cast<uint32_t>(static_cast<unsigned char>(text[0])) << 16 |
+         static_cast<uint32_t>(static_cast<unsigned char>(text[1])) << 8 |
+         static_cast<uint32_t>(static_cast<unsigned char>(text[2]));
+}
+
+// Two digits; if they are none, not below 100.
+constexpr unsigned TwoDigits(const char* text) {
+  const auto tens = static_cast<unsigned char>(text[0] - '0');
+  const auto ones = static_cast<unsigned char>(text[1] - '0');
+  return tens > 9 || ones > 9 ? 100 : tens * 10U + ones;
+}
+
+// 0: January, … -1: none.
+int MonthOf(const char* text) {
+  switch (Packed(text)) {
+    // clang-format off
+    case Packed("Jan"): return 0;
+    case Packed("Feb"): return 1;
+    case Packed("Mar"): return 2;
+    case Packed("Apr"): return 3;
+    case Packed("May"): return 4;
+    case Packed("Jun"): return 5;
+    case Packed("Jul"): return 6;
+    case Packed("Aug"): return 7;
+    case Packed("Sep"): return 8;
+    case Packed("Oct"): return 9;
+    case Packed("Nov"): return 10;
+    case Packed("Dec"): return 11;
+    default: return -1;
+      // clang-format on
+  }
+}
+
+bool IsDay(const char* text) {
+  switch (Packed(text)) {
+    case Packed("Mon"):
+    case Packed("Tue"):
+    case Packed("Wed"):
+    case Packed("Thu"):
+    case Packed("Fri"):
+    case Packed("Sat"):
+    case Packed("Sun"):
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Days from 1970-01-01 to the first of a month. Years that begin in March have their
+// leap day at the end, and months of 31, 30, 31, 30, 31 days again and again.
+int64_t DaysToMonth(unsigned year, unsigned month) {
+  const unsigned y = month < 2 ? year + 399 : year + 400;  // above zero
+  const unsigned m = month < 2 ? month + 10 : month - 2;   // 0: March
+  constexpr int64_t kTo1970 =
+      719468 + 146097;  // from 0000-03-01, and 400 years
+  return int64_t{y} * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 -
+         kTo1970;
+}
+
+unsigned DaysOfMonth(unsigned year, unsigned month) {
+  constexpr unsigned char kDaysOf[] = {31, 28, 31, 30, 31, 30,
+                                       31, 31, 30, 31, 30, 31};
+  const bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+  return kDaysOf[month] + (month == 1 && leap ? 1U : 0U);
+}
+
+// "Sun, 06 Nov 1994 08:49:37 GMT": what each good answer carries, so without detours.
 std::optional<int64_t> ParseImfFixdate(absl::string_view text) {
-  Reader r(text);
-  Fields f;
-  r.Name(kDays);
-  r.Literal(", ");
-  f.day = r.Number(2);
-  r.Literal(" ");
-  f.month = r.Name(kMonths);
-  r.Literal(" ");
-  f.year = r.Number(4);
-  r.Literal(" ");
-  ReadTime(&r, &f);
-  r.Literal(" GMT");
-  if (!r.AtEnd()) return std::nullopt;
-  return Epoch(f);
+  if (text.size() != 29) return std::nullopt;
+  const char* const t = text.data();
+  const unsigned day = TwoDigits(t + 5);
+  const int month = MonthOf(t + 8);
+  const unsigned century = TwoDigits(t + 12);
+  const unsigned year_of = TwoDigits(t + 14);
+  const unsigned hour = TwoDigits(t + 17);
+  const unsigned minute = TwoDigits(t + 20);
+  const unsigned second = TwoDigits(t + 23);
+  if (!IsDay(t) || std::memcmp(t + 3, ", ", 2) != 0 || t[7] != ' ' ||
+      month < 0 || t[11] != ' ' || century > 99 || year_of > 99 ||
+      t[16] != ' ' || hour > 23 || t[19] != ':' || minute > 59 ||
+      t[22] != ':' || second > 60 || std::memcmp(t + 25, " GMT", 4) != 0) {
+    return std::nullopt;
+  }
+  const unsigned year = century * 100 + year_of;
+  const auto m = static_cast<unsigned>(month);
+  if (day < 1 || day > DaysOfMonth(year, m)) return std::nullopt;
+  return (DaysToMonth(year, m) + day - 1) * 86400 + int64_t{hour} * 3600 +
+         int64_t{minute} * 60 + second;
 }
 
 // "Sunday, 06-Nov-94 08:49:37 GMT"

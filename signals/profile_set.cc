@@ -124,6 +124,17 @@ void ProfileSet::Finish() {
   none_.id = "generic";
   const VendorProfile* const found = Find("generic");
   generic_ = found != nullptr ? found : &none_;
+  for (const Entry& entry : entries_) {
+    if (!entry.by_host) continue;
+    for (const std::string& pattern : entry.profile.hosts) {
+      if (absl::StrContains(pattern, '*')) {
+        by_pattern_.emplace_back(pattern, &entry);
+      } else {
+        const Entry*& named = by_name_[pattern];
+        if (IsBefore(entry, named)) named = &entry;
+      }
+    }
+  }
 }
 
 const VendorProfile* ProfileSet::Find(absl::string_view id) const {
@@ -134,21 +145,22 @@ const VendorProfile* ProfileSet::Find(absl::string_view id) const {
 }
 
 const VendorProfile& ProfileSet::ForHost(absl::string_view host) const {
-  const std::string name = absl::AsciiStrToLower(WithoutPort(host));
+  absl::string_view name = WithoutPort(host);
+  std::string lower;
+  if (std::any_of(name.begin(), name.end(),
+                  [](unsigned char c) { return absl::ascii_isupper(c); })) {
+    name = lower = absl::AsciiStrToLower(name);
+  }
+  // No pattern is as exact as a name.
+  const auto named = by_name_.find(name);
+  if (named != by_name_.end()) return named->second->profile;
   const Entry* best = nullptr;
   size_t best_match = 0;
-  for (const Entry& entry : entries_) {
-    if (!entry.by_host) continue;
-    size_t match = 0;
-    for (const std::string& pattern : entry.profile.hosts) {
-      match = std::max(match, MatchHost(pattern, name));
-    }
+  for (const auto& [pattern, entry] : by_pattern_) {
+    const size_t match = MatchHost(pattern, name);
     if (match == 0 || match < best_match) continue;
-    if (best != nullptr && match == best_match &&
-        (entry.built_in || !best->built_in)) {
-      continue;
-    }
-    best = &entry;
+    if (match == best_match && !IsBefore(*entry, best)) continue;
+    best = entry;
     best_match = match;
   }
   return best != nullptr ? best->profile : *generic_;

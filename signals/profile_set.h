@@ -21,8 +21,10 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -76,7 +78,15 @@ class ProfileSet {
   void Put(Entry entry);
   void Finish();
 
+  // Whether ForHost prefers `a` to one that fits as exactly.
+  static bool IsBefore(const Entry& a, const Entry* b) {
+    return b == nullptr || (b->built_in && !a.built_in);
+  }
+
   std::vector<Entry> entries_;
+  // Of the entries that ForHost may choose: whole hosts, and patterns with a "*".
+  absl::flat_hash_map<absl::string_view, const Entry*> by_name_;
+  std::vector<std::pair<absl::string_view, const Entry*>> by_pattern_;
   VendorProfile none_;
   const VendorProfile* generic_ = &none_;
 };

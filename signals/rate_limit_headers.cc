@@ -341,11 +341,41 @@ std::optional<absl::Duration> WaitForExhausted(
 
 bool MayTellOfLimit(absl::string_view name) {
   constexpr absl::string_view kWord = "ratelimit";
-  return std::search(
-             name.begin(), name.end(), kWord.begin(), kWord.end(),
-             [](char a, char b) {
-               return absl::ascii_tolower(static_cast<unsigned char>(a)) == b;
-             }) != name.end();
+  constexpr size_t kSize = kWord.size();
+  // Horspool: what stands where the word would end tells how far off its end is at
+  // least.
+  for (size_t end = kSize; end <= name.size();) {
+    switch (absl::ascii_tolower(static_cast<unsigned char>(name[end - 1]))) {
+      case 't':
+        if (absl::EqualsIgnoreCase(name.substr(end - kSize, kSize), kWord)) {
+          return true;
+        }
+        end += 6;
+        break;
+      case 'i':
+        end += 1;
+        break;
+      case 'm':
+        end += 2;
+        break;
+      case 'l':
+        end += 4;
+        break;
+      case 'e':
+        end += 5;
+        break;
+      case 'a':
+        end += 7;
+        break;
+      case 'r':
+        end += 8;
+        break;
+      default:
+        end += kSize;
+        break;
+    }
+  }
+  return false;
 }
 
 std::optional<LimitStand> StandOfRequests(

@@ -36,7 +36,10 @@ bool IsRetryMarker(absl::string_view name, absl::string_view value) {
       {"amz-sdk-request", "attempt=", 1},
   };
   for (const Marker& marker : kMarkers) {
-    if (!absl::EqualsIgnoreCase(name, marker.name)) continue;
+    if (name.size() != marker.name.size() ||
+        !absl::EqualsIgnoreCase(name, marker.name)) {
+      continue;
+    }
     const size_t at = value.find(marker.prefix);
     return at != absl::string_view::npos &&
            IsAbove(value.substr(at + marker.prefix.size()), marker.first);

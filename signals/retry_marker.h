@@ -27,6 +27,27 @@
 
 namespace forbear {
 
+// Whether a line that begins so may have such a field: a quick look, by a few
+// characters, that most lines do not survive.
+inline bool MayBeRetryMarker(const char* line) {
+  constexpr char kToLower = 0x20;
+  switch (line[0] | kToLower) {
+    case 'a':
+      return (line[1] | kToLower) == 'm';
+    case 'g':
+      return (line[1] | kToLower) == 'r';
+    case 'x': {
+      if (line[1] != '-') return false;
+      const int third = line[2] | kToLower;
+      return third == 's' || third == 'e' ||
+             // As in "x-request-id".
+             (third == 'r' && line[3] != '\0' && (line[4] | kToLower) == 't');
+    }
+    default:
+      return false;
+  }
+}
+
 // Whether the field says that this is not the first attempt. Names are compared
 // without case, as in HTTP.
 bool IsRetryMarker(absl::string_view name, absl::string_view value);

@@ -219,9 +219,14 @@ class Twins {
         what = "drop";
         const bool finished =
             heavy.call(at)->machine->phase() == Execution::Phase::kFinished;
-        if (finished && !(heavy.call(at)->machine->record() ==
-                          light.call(at)->machine->record())) {
-          return Bad(i, what, "record");
+        if (finished) {
+          CallRecord taken;
+          light.call(at)->machine->TakeRecord(&taken);
+          const CallRecord& must = heavy.call(at)->machine->record();
+          if (!(must == taken)) return Bad(i, what, "the record that is taken");
+          if (!(must == light.call(at)->machine->record())) {
+            return Bad(i, what, "record");
+          }
         }
         if (finished || Chance() < 0.2) {
           heavy.Drop(at);

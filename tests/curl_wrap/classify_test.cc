@@ -171,5 +171,16 @@ TEST(ClassifyTest, ABodyWithoutAHeadIsAnAnswer) {
   EXPECT_EQ(Classify(AttemptFacts()).kind, kOk);
 }
 
+TEST(ClassifyTest, AGoodAnswerInShort) {
+  for (const int status : {0, 200, 204, 304, 399}) {
+    AttemptFacts facts;
+    facts.status = status;
+    for (const bool b : {false, true}) {
+      facts.sent = facts.delivered = b;
+      EXPECT_EQ(Classify(facts), GoodAnswer(status)) << status;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace forbear::curl

@@ -1,8 +1,12 @@
 #include "curl_wrap/target.h"
 
+#include <random>
 #include <string>
+#include <vector>
 
-#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "gtest/gtest.h"
 
 namespace forbear::curl {
@@ -29,6 +33,53 @@ TEST(TargetTest, HostAndPort) {
   EXPECT_FALSE(TargetOf("file:///etc/hosts", "", 0)->is_http());
 }
 
+// Most URLs are read without libcurl's parser: it says the same of all of them.
+TEST(TargetTest, AsLibcurlReadsThem) {
+  std::vector<std::string> pieces = absl::StrSplit(
+      "http:// https:// HTTP:// ftp:// http:/ :// // / a z9 A a.example - _ . "
+      ".. "
+      "xn--bcher-kva.example a.example. /. /.. /./ /../ %2e %2E%2e/ %41 % v1 "
+      "127.0.0.1 127.1 0x7f.1 0 00 1 255 256 1.2.3 1.2.3.4.5 01.2.3.4 [::1] [ "
+      "] "
+      ": :0 :1 :080 :80 :443 :65535 :65536 :99999999999 :8a @ u@ u:p@ ? ?q=1 # "
+      "#f \t \r \n \x7f \xc3\xa9 \\ ; & = ~ ! * ' \" < { | ^ ` , + $ ( "
+      "/v1/models",
+      ' ');
+  pieces.emplace_back(" ");
+  const absl::string_view protocols[] = {"", "http", "https", "ftp"};
+  std::mt19937 random(20261130);
+  const auto pick = [&](size_t n) { return random() % n; };
+  int plain = 0;
+  for (int i = 0; i < 300000; ++i) {
+    // Half of them begin as a URL does.
+    std::string url = pick(2) == 0 ? pieces[pick(2)] : "";
+    if (!url.empty() && pick(2) == 0) {
+      absl::StrAppend(&url, pick(2) == 0 ? "a.example" : "10.0.0.1",
+                      pick(2) == 0 ? ":8080" : "");
+    }
+    for (size_t n = pick(6); n > 0; --n) {
+      absl::StrAppend(&url, pieces[pick(pieces.size())]);
+    }
+    const absl::string_view protocol = protocols[pick(4)];
+    const long port = pick(4) == 0 ? static_cast<long>(pick(65536)) : 0;
+    const std::optional<Target> is = TargetOf(url, protocol, port, true);
+    const std::optional<Target> must =
+        ParsedTargetOf(url, protocol, port, true);
+    ASSERT_EQ(is.has_value(), must.has_value()) << url;
+    if (!is) continue;
+    ASSERT_EQ(is->scheme, must->scheme) << url;
+    ASSERT_EQ(is->host_port, must->host_port) << url;
+    ASSERT_EQ(is->credential, must->credential) << url;
+    ASSERT_EQ(is->path, must->path) << url;
+    const std::optional<Target> short_one = TargetOf(url, protocol, port);
+    ASSERT_TRUE(short_one.has_value()) << url;
+    ASSERT_EQ(short_one->host_port, must->host_port) << url;
+    ASSERT_EQ(short_one->path, "") << url;
+    ++plain;
+  }
+  EXPECT_GT(plain, 30000);
+}
+
 TEST(TargetTest, FromAParsedUrl) {
   CURLU* url = curl_url();
   curl_url_set(url, CURLUPART_URL, "https://u:p@a.example/x", 0);
@@ -49,6 +100,15 @@ TEST(TargetTest, CredentialsTellCallersApart) {
     return hash;
   };
   EXPECT_EQ(of("X-Other: 1"), 0u);
+  for (const char* line : {"", "A", "Authorization", "authorization;", "x-ap",
+                           "x-api-keys: a", "Accept: b", "o", "Origin: a"}) {
+    EXPECT_EQ(of(line), 0u) << line;
+  }
+  for (const char* line :
+       {"AUTHORIZATION: a", "ApiKey: a", "X-Goog-Api-Key: a", "X-AUTH-TOKEN: a",
+        "Ocp-Apim-Subscription-Key: a", "x-api-key:"}) {
+    EXPECT_NE(of(line), 0u) << line;
+  }
   EXPECT_NE(of("Authorization: Bearer a"), 0u);
   EXPECT_EQ(of("Authorization: Bearer a"), of("Authorization: Bearer a"));
   EXPECT_NE(of("Authorization: Bearer a"), of("Authorization: Bearer b"));

@@ -1,5 +1,7 @@
 #include "signals/profile_set.h"
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "core/random.h"
 #include "gtest/gtest.h"
 #include "signals/vendor_profile.h"
 
@@ -60,6 +63,49 @@ TEST(ProfileSetTest, FilesOfOnesOwnComeFirst) {
     EXPECT_TRUE(ParseVendorProfile(entry.text).ok());
   }
   EXPECT_EQ(own, 2u);
+}
+
+// ForHost looks names up: it finds what asking each pattern of each profile finds.
+TEST(ProfileSetTest, TheMostExactOfAllPatterns) {
+  const std::vector<std::string> names = {"a.x", "b.a.x", "c.b.a.x", "x",
+                                          "y.x"};
+  const std::vector<std::string> patterns = {
+      "a.x", "b.a.x", "*.x", "*.a.x", "b.*.x", "*", "c.*", "*.b.a.x", "y.x"};
+  int tried = 0;
+  for (uint64_t seed = 0; seed < 2000; ++seed) {
+    uint64_t random = MixRandom(seed, 1);
+    const auto pick = [&random](size_t n) {
+      random = MixRandom(random, 2);
+      return random % n;
+    };
+    std::vector<ProfileText> own;
+    for (size_t i = 0; i < 5; ++i) {
+      std::string hosts;
+      for (size_t n = 1 + pick(3); n > 0; --n) {
+        absl::StrAppend(&hosts, hosts.empty() ? "" : ",", "\"",
+                        patterns[pick(patterns.size())], "\"");
+      }
+      own.push_back({absl::StrCat(i), File(absl::StrCat("p", i), hosts)});
+    }
+    const absl::StatusOr<std::shared_ptr<const ProfileSet>> set =
+        ProfileSet::Create(own);
+    if (!set.ok()) continue;  // one of them twice in a file
+    ++tried;
+    for (const std::string& name : names) {
+      std::string best = "generic";
+      size_t best_match = 0;
+      for (const ProfileSet::Entry& entry : (*set)->entries()) {
+        for (const std::string& pattern : entry.profile.hosts) {
+          const size_t match = MatchHost(pattern, name);
+          if (match <= best_match) continue;
+          best = entry.profile.id;
+          best_match = match;
+        }
+      }
+      EXPECT_EQ((*set)->ForHost(name).id, best) << name;
+    }
+  }
+  EXPECT_GT(tried, 100);
 }
 
 TEST(ProfileSetTest, OnlySome) {

@@ -7,9 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/random.h"
 #include "gtest/gtest.h"
@@ -597,6 +600,25 @@ TEST(StandOfRequestsTest, WhichNamesMayTell) {
   }
   for (const char* name : {"", "rate-limit", "retry-after", "ratelimi"}) {
     EXPECT_FALSE(MayTellOfLimit(name)) << name;
+  }
+  // The same as to look for the word in lower case.
+  constexpr absl::string_view kWord = "RaTelimit";
+  for (uint64_t seed = 0; seed < 200000; ++seed) {
+    uint64_t random = MixRandom(seed, 1);
+    const auto pick = [&random](size_t n) {
+      random = MixRandom(random, 2);
+      return random % n;
+    };
+    std::string name;
+    for (size_t i = pick(6); i > 0; --i) {
+      const size_t at = pick(kWord.size());
+      absl::StrAppend(&name,
+                      pick(3) == 0 ? kWord : kWord.substr(at, 1 + pick(9)));
+      if (pick(4) == 0) name += 'x';
+    }
+    EXPECT_EQ(MayTellOfLimit(name),
+              absl::StrContains(absl::AsciiStrToLower(name), "ratelimit"))
+        << name;
   }
 }
 

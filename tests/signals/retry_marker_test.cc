@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
@@ -39,6 +40,16 @@ TEST(RetryMarkerTest, AsTheirWritersWriteThem) {
        }) {
     EXPECT_EQ(IsRetryMarker(r.name, r.value), r.repeat)
         << r.name << ": " << r.value;
+    EXPECT_TRUE(MayBeRetryMarker(r.name)) << r.name;
+    EXPECT_TRUE(MayBeRetryMarker(absl::AsciiStrToUpper(r.name).c_str()))
+        << r.name;
+  }
+}
+
+TEST(RetryMarkerTest, ALineMayEndAnywhere) {
+  for (const char* line :
+       {"", "x", "x-", "x-r", "x-re", "a", "g", "Accept: x-r", "\xff"}) {
+    EXPECT_FALSE(MayBeRetryMarker(line)) << line;
   }
 }
 
