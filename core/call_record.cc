@@ -152,6 +152,10 @@ std::string FormatCallRecord(const CallRecord& record) {
     } else if (a.garbage_pushback) {
       absl::StrAppend(&text, ", server asked for an unbelievable wait");
     }
+    if (a.outcome.resends > 0) {
+      absl::StrAppend(&text, ", sent ", int{a.outcome.resends},
+                      " more by the transport itself");
+    }
     if (a.hedge) text += ", a hedge";
     if (a.lost) text += ", another one was first";
     text += "\n";

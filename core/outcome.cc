@@ -7,8 +7,8 @@ namespace forbear {
 bool operator==(const Outcome& a, const Outcome& b) {
   // Bindings rather than names: a new member does not compile until it is here.
   const auto all = [](const Outcome& outcome) {
-    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = outcome;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
+    const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = outcome;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p);
   };
   return all(a) == all(b);
 }

@@ -101,6 +101,11 @@ struct Outcome {
   std::optional<absl::Duration> pushback;
   DelaySource pushback_source = DelaySource::kNone;
 
+  // A fact for the record: requests that the transport has sent once more by itself
+  // within the attempt, without a word from the server in between (libcurl, when a
+  // connection that was used before is dead). The server may have seen as many more.
+  uint8_t resends = 0;
+
   // What it took of the limits, as far as its answer says (core/rate_limiter.h).
   Usage usage;
 

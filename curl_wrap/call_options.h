@@ -57,6 +57,12 @@ struct CallOptions {
   // Instead of the client's. attempt_timeout above goes before.
   std::optional<RetryOptions> retry;
 
+  // A request's body that can be read only once (a READFUNCTION without a SEEKFUNCTION,
+  // a pipe) is kept in memory while it is sent, up to this many bytes, so that it can be
+  // sent again. A larger one is sent once (StopReason::kNotReplayable). Default 0: none
+  // is kept.
+  size_t max_buffered_body = 0;
+
   // Of a refusal that may be retried: the bytes that are kept, heads included.
   size_t max_held_bytes = size_t{64} << 10;
   // How long after the head of such a refusal a decision may wait for the rest

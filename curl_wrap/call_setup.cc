@@ -215,6 +215,7 @@ void CallSetup::Fill(const Client& client, const EasyOptions& settings,
   }
 
   limits.max_held_bytes = options.max_held_bytes;
+  limits.max_buffered_body = options.max_buffered_body;
   limits.max_hold = options.max_hold_time;
   limits.at_most_once = !request.idempotent;
   readers.profile = profile_of.profile;

@@ -56,6 +56,13 @@ bool IsLineOf(absl::string_view name, const curl_slist& line,
   return absl::StartsWith(*rest, ":") || absl::StartsWith(*rest, ";");
 }
 
+// Of CURLAUTH_…: whether a request's body waits for the server's word.
+bool IsNegotiated(int64_t methods) {
+  constexpr auto kAtOnce = int64_t{CURLAUTH_BASIC} | int64_t{CURLAUTH_BEARER};
+  const int64_t one = methods & ~int64_t{CURLAUTH_ONLY};
+  return one != 0 && one != CURLAUTH_BASIC && (one & ~kAtOnce) != 0;
+}
+
 void* Object(const OptionValue& value) {
   return const_cast<void*>(value.pointer);
 }
@@ -187,6 +194,12 @@ void EasyOptions::Note(CURLoption option, const OptionValue& value) {
       return;
     case CURLOPT_DEFAULT_PROTOCOL:
       Change(&default_protocol, TextOf(value));
+      return;
+    case CURLOPT_HTTPAUTH:
+      http_auth_ = IsNegotiated(value.number);
+      return;
+    case CURLOPT_PROXYAUTH:
+      proxy_auth_ = IsNegotiated(value.number);
       return;
     case CURLOPT_CONNECT_ONLY:
 #if LIBCURL_VERSION_NUM >= 0x075600

@@ -117,6 +117,10 @@ class EasyOptions {
   // Neither retried nor looked at: the application wants the connection.
   bool ConnectOnly() const { return connect_only_; }
 
+  // libcurl may begin with a request that only asks how to authenticate (HTTPAUTH or
+  // PROXYAUTH names more than Basic).
+  bool negotiates() const { return http_auth_ || proxy_auth_; }
+
   // The values of the options, with libcurl's defaults.
   curl_write_callback write_function = nullptr;
   void* write_data = stdout;
@@ -163,6 +167,8 @@ class EasyOptions {
   bool request_known_ = false;
   bool read_known_ = false;
   bool headers_known_ = false;
+  bool http_auth_ = false;
+  bool proxy_auth_ = false;
   bool no_body_ = false;
   bool has_fields_ = false;
   bool connect_only_ = false;

@@ -53,7 +53,8 @@
 // files are sent again by libcurl. For a READFUNCTION, your SEEKFUNCTION is
 // called with (0, SEEK_SET); a FILE* is set back to where it stood when Perform
 // was called. A body that can do neither, and of which a byte was read, is sent
-// once (StopReason::kNotReplayable). As with libcurl, a new Perform needs a
+// once (StopReason::kNotReplayable), unless CallOptions::max_buffered_body lets it be
+// kept. As with libcurl, a new Perform needs a
 // body that stands at its beginning.
 //
 // At most once. A call that may not be repeated is not repeated by libcurl

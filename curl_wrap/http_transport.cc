@@ -102,11 +102,14 @@ HttpTransport::HttpTransport(CURL* easy, const EasyOptions* settings,
       limits_(limits),
       readers_(readers),
       takes_body_(settings->body() == EasyOptions::Body::kStream),
+      buffers_(takes_body_ && limits.max_buffered_body > 0),
       room_(room != nullptr ? *room : own_room_),
       held_(room_.held) {
   if (takes_body_ && settings_.read_function == nullptr) {
     file_start_ = ftello(File());
   }
+  // Who can seek needs no copy.
+  if (CanSeek()) buffers_ = false;
   TakeOver();
 }
 
@@ -139,9 +142,9 @@ void HttpTransport::TakeOver() {
       curl_easy_setopt(easy_, CURLOPT_SEEKDATA, this);
     }
   }
+  curl_easy_setopt(easy_, CURLOPT_PREREQFUNCTION, &PrereqCallback);
+  curl_easy_setopt(easy_, CURLOPT_PREREQDATA, this);
   if (limits_.at_most_once) {
-    curl_easy_setopt(easy_, CURLOPT_PREREQFUNCTION, &PrereqCallback);
-    curl_easy_setopt(easy_, CURLOPT_PREREQDATA, this);
     curl_easy_setopt(easy_, CURLOPT_MAXAGE_CONN,
                      std::min(settings_.max_age, kMaxIdle));
   }
@@ -161,9 +164,9 @@ void HttpTransport::Restore() {
     curl_easy_setopt(easy_, CURLOPT_SEEKFUNCTION, settings_.seek_function);
     curl_easy_setopt(easy_, CURLOPT_SEEKDATA, settings_.seek_data);
   }
+  curl_easy_setopt(easy_, CURLOPT_PREREQFUNCTION, settings_.prereq_function);
+  curl_easy_setopt(easy_, CURLOPT_PREREQDATA, settings_.prereq_data);
   if (limits_.at_most_once) {
-    curl_easy_setopt(easy_, CURLOPT_PREREQFUNCTION, settings_.prereq_function);
-    curl_easy_setopt(easy_, CURLOPT_PREREQDATA, settings_.prereq_data);
     curl_easy_setopt(easy_, CURLOPT_MAXAGE_CONN, settings_.max_age);
   }
 }
@@ -202,6 +205,7 @@ void HttpTransport::Forget() {
   reported_ = stopped_ = application_failed_ = delivered_ = false;
   paused_in_head_ = giving_ = false;
   requested_ = answered_ = resend_refused_ = false;
+  resends_ = 0;
   code_ = CURLE_OK;
 }
 
@@ -267,7 +271,9 @@ void HttpTransport::End(CURLcode code) {
   AttemptFacts facts = Facts(/*with_body=*/undecided);
   facts.code = code_;
   facts.timed_out = timed_out;
-  facts.sent = status_ != 0 || WasSent();
+  // An upload that is complete already ends with 18 before a byte of it leaves.
+  const bool was_complete = code_ == CURLE_PARTIAL_FILE && !answered_;
+  facts.sent = status_ != 0 || (WasSent() && !was_complete);
   facts.delivered = delivered_;
   if (code_ == CURLE_SEND_FAIL_REWIND && attempts_ > 1) {
     // A MIME part whose callbacks cannot seek: nothing left this machine.
@@ -375,7 +381,7 @@ size_t HttpTransport::OnHeader(absl::string_view line) {
       status_ = head_.status();
     }
     head_time_ = WallNow();
-    if (EndsTransfer(status_) && !Decide()) return 0;
+    if (EndsTransfer(status_) && !MayBeARound() && !Decide()) return 0;
   }
   // Heads without end are the application's problem, as with plain libcurl.
   if (mode_ == Mode::kHead &&
@@ -387,6 +393,16 @@ size_t HttpTransport::OnHeader(absl::string_view line) {
     return CURL_WRITEFUNC_PAUSE;
   }
   return line.size();
+}
+
+bool HttpTransport::MayBeARound() const {
+  if (status_ >= 300 || !settings_.negotiates() ||
+      settings_.body() == EasyOptions::Body::kNone) {
+    return false;
+  }
+  curl_off_t uploaded = 0;
+  curl_easy_getinfo(easy_, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+  return uploaded == 0;
 }
 
 size_t HttpTransport::OnBody(absl::string_view chunk) {
@@ -585,7 +601,13 @@ void HttpTransport::AskClassifier(Outcome* outcome) const {
 
 bool HttpTransport::ReportDone(const Outcome& outcome) {
   reported_ = true;
-  call_->OnAttemptDone(number_, outcome);
+  if (resends_ == 0) {
+    call_->OnAttemptDone(number_, outcome);
+  } else {
+    Outcome more = outcome;
+    more.resends = resends_;
+    call_->OnAttemptDone(number_, more);
+  }
   call_->TakeAftermath().Deliver();
   return call_->finished();
 }
@@ -701,10 +723,12 @@ FILE* HttpTransport::File() const {
              : stdin;
 }
 
-bool HttpTransport::CanRewind() const {
+bool HttpTransport::CanSeek() const {
   return settings_.seek_function != nullptr ||
          (settings_.read_function == nullptr && file_start_ >= 0);
 }
+
+bool HttpTransport::CanRewind() const { return buffers_ || CanSeek(); }
 
 bool HttpTransport::Rewind() {
   if (!body_asked_) return true;
@@ -731,16 +755,52 @@ size_t HttpTransport::ReadCallback(char* data, size_t size, size_t n,
                                    void* self) {
   HttpTransport* const t = Self(self);
   t->body_asked_ = true;
-  if (t->settings_.read_function != nullptr) {
-    return t->settings_.read_function(data, size, n, t->settings_.read_data);
+  return t->buffers_ ? t->ReadBuffered(data, size * n)
+                     : t->Read(data, size * n);
+}
+
+size_t HttpTransport::Read(char* data, size_t size) const {
+  if (settings_.read_function != nullptr) {
+    return settings_.read_function(data, 1, size, settings_.read_data);
   }
-  return fread(data, size, n, t->File());
+  return fread(data, 1, size, File());
+}
+
+size_t HttpTransport::ReadBuffered(char* data, size_t size) {
+  const size_t again = std::min(size, buffer_.size() - buffer_read_);
+  if (again > 0) {
+    std::memcpy(data, &buffer_[buffer_read_], again);
+    buffer_read_ += again;
+    return again;
+  }
+  if (body_ended_) return 0;
+  const size_t taken = Read(data, size);
+  if (taken > size) return taken;  // an abort, or a pause
+  body_ended_ = taken == 0;
+  if (buffer_.size() + taken > limits_.max_buffered_body) {
+    // Too much: from here on it is sent once.
+    buffers_ = false;
+    buffer_ = std::string();
+  } else {
+    buffer_.append(data, taken);
+    buffer_read_ = buffer_.size();
+  }
+  return taken;
 }
 
 int HttpTransport::SeekCallback(void* self, curl_off_t offset, int origin) {
-  const HttpTransport* const t = Self(self);
+  HttpTransport* const t = Self(self);
   if (t->settings_.seek_function != nullptr) {
     return t->settings_.seek_function(t->settings_.seek_data, offset, origin);
+  }
+  if (!t->CanSeek()) {
+    // libcurl counts from the beginning.
+    if (!t->buffers_ || origin != SEEK_SET || offset < 0 ||
+        static_cast<uint64_t>(offset) > t->buffer_.size()) {
+      return CURL_SEEKFUNC_CANTSEEK;
+    }
+    t->buffer_read_ = static_cast<size_t>(offset);
+    return CURL_SEEKFUNC_OK;
   }
   if (origin == SEEK_SET) offset += t->file_start_;
   return fseeko(t->File(), offset, origin) == 0 ? CURL_SEEKFUNC_OK
@@ -751,8 +811,11 @@ int HttpTransport::PrereqCallback(void* self, char* remote, char* local,
                                   int remote_port, int local_port) {
   HttpTransport* const t = Self(self);
   if (t->requested_ && !t->answered_) {
-    t->resend_refused_ = true;
-    return CURL_PREREQFUNC_ABORT;
+    if (t->limits_.at_most_once) {
+      t->resend_refused_ = true;
+      return CURL_PREREQFUNC_ABORT;
+    }
+    ++t->resends_;
   }
   t->requested_ = true;
   t->answered_ = false;

@@ -35,12 +35,16 @@
 // 3xx, a 401, a 407 and a 417 libcurl may itself send the next request, and
 // only the first byte of a body, or the end, shows that it did not.
 //
+// A request's body that cannot be read again is kept, up to a limit, while it is read,
+// and read from there the next time.
+//
 // One request, one send. libcurl repeats a request by itself, POST too, when a
 // reused connection dies before a byte of the answer: the server has perhaps
 // acted on it. For a call that must go at most once this is prevented, and not
 // by giving up reuse: CURLOPT_PREREQFUNCTION is called before every request
 // that libcurl is about to write; a second one without a byte of answer in
-// between is such a repetition, and is refused. So that this stays rare, such a
+// between is such a repetition, and is refused; for other calls it is counted
+// (Outcome::resends). So that this stays rare, such a
 // call reuses only a connection that was used in the last seconds
 // (CURLOPT_MAXAGE_CONN): older ones are where servers close.
 //
@@ -53,6 +57,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -89,6 +94,8 @@ class HttpTransport final {
     absl::Duration max_hold;
     // The request must not reach the server twice.
     bool at_most_once = false;
+    // What is kept of a request's body that cannot be read again.
+    size_t max_buffered_body = 0;
   };
 
   // Who says what an answer means.
@@ -210,6 +217,9 @@ class HttpTransport final {
   void Hold();
 
   size_t OnHeader(absl::string_view line);
+  // Whether the good answer whose head is there may be to a request by which libcurl
+  // only asks how to authenticate, with an empty body, and is followed by the true one.
+  bool MayBeARound() const;
   size_t OnBody(absl::string_view chunk);
 
   // The head, or as much of the answer as is wanted, is there. False: the
@@ -245,9 +255,14 @@ class HttpTransport final {
   Give NotTaken(size_t taken);
   bool FailsOnError() const;
 
+  bool CanSeek() const;
   bool CanRewind() const;
   bool Rewind();
   FILE* File() const;
+  // From the application.
+  size_t Read(char* data, size_t size) const;
+  // … or what of that is kept.
+  size_t ReadBuffered(char* data, size_t size);
   // Tells the call if the request cannot be sent again. REQUIRES: the request
   // is not being sent any more if `rewind`.
   void CheckReplay(bool rewind);
@@ -259,7 +274,11 @@ class HttpTransport final {
   const Limits limits_;
   const Readers readers_;
   const bool takes_body_;  // the request body comes through ReadCallback
-  off_t file_start_ = -1;  // of a FILE*: where the body begins; -1: unknown
+  bool buffers_;           // … and is kept, all of it so far, in buffer_
+  std::string buffer_;
+  size_t buffer_read_ = 0;   // of it, since the last rewind
+  bool body_ended_ = false;  // all of the body is in buffer_
+  off_t file_start_ = -1;    // of a FILE*: where the body begins; -1: unknown
 
   Call* call_ = nullptr;
   int attempts_ = 0;
@@ -291,6 +310,7 @@ class HttpTransport final {
   bool requested_ = false;       // a request was written …
   bool answered_ = false;        // … and a byte of an answer has come since
   bool resend_refused_ = false;
+  uint8_t resends_ = 0;
   bool body_asked_ = false;  // the body was read, and not rewound since
   CURLcode code_ = CURLE_OK;
 };

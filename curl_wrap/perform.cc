@@ -124,10 +124,6 @@ void PerformCall(CURL* easy, CURLM* multi, const RawOptions& options,
     client->options().log(absl::StrCat(
         call_name, ": the handle belongs to a multi handle of others"));
   }
-  if (transfer.resent()) {
-    client->options().log(
-        absl::StrCat(call_name, ": libcurl sent the request again by itself"));
-  }
 }
 
 }  // namespace

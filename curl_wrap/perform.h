@@ -60,7 +60,8 @@
 //     taken for "slow down". ClientOptions::classify_http gets no body.
 //   Cancel().
 //   At most once: libcurl itself repeats a request when a connection that was used
-//     before turns out to be dead, POST included; the log says so. With
+//     before turns out to be dead, POST included; the record says so
+//     (Outcome::resends). With
 //     RawOptions::idempotent = false each attempt has new connections, so that there
 //     is none to be dead; only after a redirect there may be.
 //   Credentials: of those in the URL it is known that they differ, of others not. Gate,

@@ -136,6 +136,7 @@ bool RawTransfer::Begin(Call* call, int n) {
   decided_ = reported_ = stopped_ = delivered_ = false;
   at_head_ = AnswerMeaning();
   bytes_sent_ = bytes_received_ = 0;
+  resends_ = 0;
   code_ = CURLE_OK;
   if (std::exchange(must_rewind_, false) && !options_.rewind_body()) {
     // What was refused before is gone, and nothing can be sent.
@@ -320,7 +321,7 @@ void RawTransfer::OnRequestHead(absl::string_view text) {
     if (method_.empty()) repeatable_ = false;
     return;
   }
-  if (std::exchange(unanswered_, true)) resent_ = true;
+  if (std::exchange(unanswered_, true)) ++resends_;
   // What came before was the answer of a hop, which libcurl kept for itself.
   delivered_ = decided_ = false;
   status_ = 0;
@@ -484,6 +485,7 @@ void RawTransfer::AskClassifier(Outcome* outcome) const {
 
 void RawTransfer::Complete(Outcome* outcome) const {
   if (!options_.idempotent && IsRepeatable()) outcome->repeatable = true;
+  outcome->resends = resends_;
   outcome->bytes_sent = bytes_sent_;
   outcome->bytes_received = bytes_received_;
 }

@@ -81,9 +81,6 @@ class RawTransfer final : public BlockingTransport {
   const std::string& method() const { return method_; }
   // The handle belongs to a multi handle of others, and was not touched.
   bool refused() const { return refused_; }
-  // libcurl sent a request a second time, when a connection that was used before had
-  // turned out to be dead.
-  bool resent() const { return resent_; }
 
  private:
   static int OnDebug(CURL* easy, curl_infotype type, char* data, size_t size,
@@ -130,7 +127,7 @@ class RawTransfer final : public BlockingTransport {
   int attempts_ = 0;
   bool taken_over_ = false;
   bool refused_ = false;
-  bool resent_ = false;
+  uint8_t resends_ = 0;  // of the attempt, by libcurl itself
   bool must_rewind_ = false;
   std::string method_;
   CURLcode code_ = CURLE_OK;

@@ -97,6 +97,7 @@ class Transfer final : public Waiter {
         : profile(std::move(setup->profile)),
           at_most_once(setup->limits.at_most_once),
           max_held_bytes(options.max_held_bytes),
+          max_buffered_body(options.max_buffered_body),
           max_hold(options.max_hold_time),
           call(client, setup->request, std::move(waiter)) {
       if (!setup->key_line.empty()) {
@@ -108,6 +109,7 @@ class Transfer final : public Waiter {
     std::unique_ptr<const std::string> key_line;  // null: it has none
     const bool at_most_once;
     const size_t max_held_bytes;
+    const size_t max_buffered_body;
     const absl::Duration max_hold;
     Call call;
   };

@@ -309,6 +309,7 @@ void TransferSet::StartAttempt(Transfer* t, int n, MonotonicTime deadline) {
     }
     HttpTransport::Limits limits;
     limits.max_held_bytes = begun.max_held_bytes;
+    limits.max_buffered_body = begun.max_buffered_body;
     limits.max_hold = begun.max_hold;
     limits.at_most_once = begun.at_most_once;
     HttpTransport::Readers readers;

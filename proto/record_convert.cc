@@ -1,5 +1,6 @@
 #include "proto/record_convert.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -176,6 +177,7 @@ void AttemptToProto(const AttemptRecord& from, const CallRecord& call,
   if (o.shed) to->set_shed(true);
   if (o.repeatable) to->set_repeatable(true);
   if (!from.replayable) to->set_not_replayable(true);
+  if (o.resends != 0) to->set_resends(o.resends);
   if (o.bytes_sent != 0) to->set_bytes_sent(o.bytes_sent);
   if (o.bytes_received != 0) to->set_bytes_received(o.bytes_received);
   if (from.not_before) {
@@ -362,6 +364,7 @@ AttemptRecord AttemptFromProto(const v1::Attempt& from, const CallRecord& call,
   o.shed = from.shed();
   o.repeatable = from.repeatable();
   to.replayable = !from.not_replayable();
+  o.resends = static_cast<uint8_t>(std::clamp(from.resends(), 0, 255));
   o.bytes_sent = from.bytes_sent();
   o.bytes_received = from.bytes_received();
   if (from.has_not_before()) {

@@ -71,6 +71,7 @@ void Reclassify(const Classifier& classifier, const Answer& answer,
   outcome->timed_out = before.timed_out;
   outcome->status = before.status;
   outcome->transport_error = before.transport_error;
+  outcome->resends = before.resends;
   outcome->bytes_sent = before.bytes_sent;
   outcome->bytes_received = before.bytes_received;
 }

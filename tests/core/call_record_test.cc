@@ -126,6 +126,7 @@ TEST(CallRecordTest, EqualIfEveryFieldIs) {
   EXPECT_TRUE(differs([](CallRecord* o) { ++o->attempts[0].budget_cost; }));
   EXPECT_TRUE(
       differs([](CallRecord* o) { ++o->attempts[0].outcome.bytes_received; }));
+  EXPECT_TRUE(differs([](CallRecord* o) { ++o->attempts[0].outcome.resends; }));
   EXPECT_TRUE(differs([](CallRecord* o) { o->dispatches.emplace_back(); }));
   DispatchRecord asked;
   asked.at = At(10);

@@ -91,6 +91,75 @@ TEST_F(BodiesTest, Fields) {
   ExpectFourTimes(body_);
 }
 
+// What cannot be read again is kept, if it is not too much.
+TEST_F(BodiesTest, AKeptBody) {
+  ScriptTrouble();
+  Source source;
+  source.body = body_;
+  App app(client_, server_->Url());
+  app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+  app.curl.SetOpt(CURLOPT_READFUNCTION, &Source::Read);
+  app.curl.SetOpt(CURLOPT_READDATA, &source);
+  CallOptions options;
+  options.max_buffered_body = body_.size();
+  EXPECT_EQ(app.curl.Perform(options).stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(app.sink.body, "taken");
+  EXPECT_EQ(source.at, body_.size());
+  EXPECT_EQ(source.seeks, 0);
+  ExpectFourTimes(body_);
+}
+
+TEST_F(BodiesTest, ABodyThatIsTooLargeToBeKept) {
+  ScriptTrouble();
+  Source source;
+  source.body = body_;
+  App app(client_, server_->Url());
+  app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+  app.curl.SetOpt(CURLOPT_READFUNCTION, &Source::Read);
+  app.curl.SetOpt(CURLOPT_READDATA, &source);
+  CallOptions options;
+  options.max_buffered_body = body_.size() - 1;
+  const CallResult result = app.curl.Perform(options);
+  EXPECT_EQ(result.http_status, 429);
+  EXPECT_EQ(result.stop_reason, StopReason::kNotReplayable);
+  EXPECT_EQ(server_->log().Count(), 1);
+  EXPECT_EQ(server_->log().Snapshot()[0].body_hash, ArrivalLog::HashOf(body_));
+}
+
+// Nor is a function asked again that has said that there is no more; and libcurl's own
+// rewinds, for a redirect, are served from what is kept.
+TEST_F(BodiesTest, AKeptBodyThroughARedirect) {
+  server_->Script("/a", {Reply::Of(307).With("Location", "/b")});
+  server_->Script("/b", {Reply::Of(503), Reply::Of(200)});
+  struct Once {
+    std::string left = "all of it";
+    int asked_after_the_end = 0;
+    static size_t Read(char* to, size_t size, size_t n, void* self) {
+      auto* const once = static_cast<Once*>(self);
+      if (once->left.empty()) {
+        ++once->asked_after_the_end;
+        return 0;
+      }
+      const size_t length = std::min(size * n, once->left.size());
+      std::copy_n(once->left.data(), length, to);
+      once->left.erase(0, length);
+      return length;
+    }
+  } once;
+  App app(client_, server_->Url("/a"));
+  app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+  app.curl.SetOpt(CURLOPT_FOLLOWLOCATION, 1L);
+  app.curl.SetOpt(CURLOPT_READFUNCTION, &Once::Read);
+  app.curl.SetOpt(CURLOPT_READDATA, &once);
+  CallOptions options;
+  options.max_buffered_body = 100;
+  EXPECT_EQ(app.curl.Perform(options).stop_reason, StopReason::kSuccess);
+  const std::vector<Arrival> arrivals = server_->log().Snapshot();
+  EXPECT_EQ(arrivals.size(), 4u);
+  for (const Arrival& a : arrivals) EXPECT_EQ(a.body, "all of it");
+  EXPECT_EQ(once.asked_after_the_end, 1);
+}
+
 TEST_F(BodiesTest, Mime) {
   ScriptTrouble();
   App app(client_, server_->Url());

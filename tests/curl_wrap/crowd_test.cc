@@ -40,7 +40,8 @@ TEST(CrowdTest, OneRefusalStopsEverybodyAndNobodyStampedes) {
   std::cout << "fullest 100 ms: " << fullest.count << " of " << kCallers
             << "; all answered " << arrivals.back().since_start - gate
             << " after the gate opened\n";
-  EXPECT_LE(fullest.count, kCallers / 10);
+  // A tenth of them, and one: what leaves every 20 ms arrives a little sooner or later.
+  EXPECT_LE(fullest.count, kCallers / 10 + 1);
 }
 
 // 20 callers meet a server that is down for 3 s.

@@ -478,6 +478,9 @@ TEST(DifferentialTest, AHandleWithoutFaultsIsAnEasyHandle) {
       const bool refused = plain[i].code == CURLE_WRITE_ERROR;
       for (const auto& [name, value] : plain[i].infos) {
         if (refused) break;
+        // An answer that comes before the end of the body may stop the rest of it, or
+        // come too late for that.
+        if (name == "SIZE_UPLOAD_T") continue;
         if (keeps && kOfFailures.count(name) == 1) continue;
         EXPECT_EQ(ours[i].infos.at(name), value) << name;
       }

@@ -147,5 +147,21 @@ TEST(EasyOptionsTest, CredentialsAreHashed) {
   EXPECT_EQ(settings.credential(), 0u);
 }
 
+TEST(EasyOptionsTest, WhenLibcurlMayAskFirst) {
+  EasyOptions settings(/*fresh=*/true);
+  EXPECT_FALSE(settings.negotiates());
+  const auto by = [&](CURLoption option, int64_t methods) {
+    settings.Note(option, OptionValue::Of(methods));
+    return settings.negotiates();
+  };
+  EXPECT_FALSE(by(CURLOPT_HTTPAUTH, CURLAUTH_BASIC));
+  EXPECT_FALSE(by(CURLOPT_HTTPAUTH, CURLAUTH_BEARER));
+  EXPECT_TRUE(by(CURLOPT_HTTPAUTH, CURLAUTH_DIGEST));
+  EXPECT_TRUE(by(CURLOPT_HTTPAUTH, static_cast<int64_t>(CURLAUTH_ANY)));
+  EXPECT_FALSE(by(CURLOPT_HTTPAUTH, CURLAUTH_NONE));
+  EXPECT_TRUE(by(CURLOPT_PROXYAUTH, CURLAUTH_NTLM));
+  EXPECT_FALSE(by(CURLOPT_PROXYAUTH, CURLAUTH_BASIC));
+}
+
 }  // namespace
 }  // namespace forbear::curl

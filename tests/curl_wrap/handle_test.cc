@@ -264,10 +264,17 @@ TEST_F(HandleTest, AtMostOnceOnAConnectionThatIsReused) {
   EXPECT_EQ(app.Perform(kLong).stop_reason, StopReason::kSuccess);
   EXPECT_EQ(Sends(), 6);
 
-  // Who may repeat does.
+  // Who may repeat does, and it stands in the record.
   App get(client_, server_->Url());
-  EXPECT_EQ(get.Perform(kLong).stop_reason, StopReason::kSuccess);
-  EXPECT_EQ(get.Perform(kLong).stop_reason, StopReason::kSuccess);
+  CallResult again = get.Perform(kLong);
+  EXPECT_EQ(again.stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(again.record.attempts[0].outcome.resends, 0);
+  again = get.Perform(kLong);
+  EXPECT_EQ(again.stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(again.record.attempts[0].outcome.resends, 1);
+  EXPECT_EQ(again.record.total_attempts, 1);
+  EXPECT_TRUE(absl::StrContains(FormatCallRecord(again.record),
+                                "sent 1 more by the transport itself"));
 }
 
 // The same through a redirect, whose second request libcurl sends on a reused
@@ -330,6 +337,25 @@ TEST_F(HandleTest, ARedirectThatIsNotFollowedIsAnAnswer) {
   EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
   EXPECT_EQ(app.sink.body, "moved");
   EXPECT_EQ(Sends(), 1);
+}
+
+// With Digest, libcurl first asks with an empty body; a server that wants no credentials
+// answers that well, and only what comes then is the answer.
+TEST_F(HandleTest, AGoodAnswerToARoundOfAuthenticationIsNone) {
+  server_->SetHandler([](const testing::HttpRequest& request) {
+    return request.body.empty() ? Reply::Of(200, "asked")
+                                : Reply::Of(503, "down");
+  });
+  App app(client_, server_->Url());
+  app.curl.SetOpt(CURLOPT_USERPWD, "user:password");
+  app.curl.SetOpt(CURLOPT_HTTPAUTH, static_cast<long>(CURLAUTH_DIGEST));
+  app.Post("order=1");
+  const CallResult result = app.Perform(kLong);
+  EXPECT_EQ(result.http_status, 503);
+  EXPECT_EQ(result.stop_reason, StopReason::kNotIdempotent);
+  EXPECT_EQ(result.record.attempts[0].outcome.status, 503);
+  EXPECT_EQ(app.sink.body, "down");
+  EXPECT_EQ(Sends(), 2);
 }
 
 TEST_F(HandleTest, TooManyRedirects) {

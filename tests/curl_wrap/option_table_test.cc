@@ -70,18 +70,19 @@ TEST(OptionTableTest, WhatIsReplacedIsWhatTheCodeReplaces) {
 // What is read can be seen: the method, the body, whose call it is, …
 TEST(OptionTableTest, WhatIsNotedChangesWhatIsKnown) {
   const auto known = [](const EasyOptions& o) {
-    return absl::StrCat(o.Method(), "|", static_cast<int>(o.body()), "|",
-                        o.credential() != 0, "|", o.ConnectOnly(), "|", o.url,
-                        "|", o.port, "|", o.curlu != nullptr, "|",
-                        o.default_protocol, "|", o.resumes, "|",
-                        o.headers != nullptr, "|", o.error_buffer != nullptr);
+    return absl::StrCat(
+        o.Method(), "|", static_cast<int>(o.body()), "|", o.credential() != 0,
+        "|", o.ConnectOnly(), "|", o.url, "|", o.port, "|", o.curlu != nullptr,
+        "|", o.default_protocol, "|", o.resumes, "|", o.headers != nullptr, "|",
+        o.error_buffer != nullptr, "|", o.negotiates());
   };
   static char text[] = "PATCH";
   for (const curl_easyoption* o : Installed()) {
     const OptionFact* const fact = FindOption(o->name);
     if (fact == nullptr || fact->role == OptionRole::kReplaced) continue;
     SCOPED_TRACE(o->name);
-    OptionValue value = OptionValue::Of(int64_t{1});
+    // Of a set of bits, all of these.
+    OptionValue value = OptionValue::Of(int64_t{3});
     if (o->type != CURLOT_LONG && o->type != CURLOT_VALUES &&
         o->type != CURLOT_OFF_T) {
       value = OptionValue::Of(static_cast<const void*>(text));

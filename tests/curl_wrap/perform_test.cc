@@ -340,19 +340,18 @@ TEST_F(PerformTest, APostThatWasRedirectedToAGetIsAPost) {
 // libcurl sends a request again by itself when a kept-alive connection dies before a
 // byte of the answer.
 TEST_F(PerformTest, WhatLibcurlRepeatsByItself) {
-  std::vector<std::string> log;
-  ClientOptions options;
-  options.log = [&log](absl::string_view line) { log.emplace_back(line); };
   server_->SetHandler([](const testing::HttpRequest& request) {
     return request.index_on_connection > 0 ? Reply::CloseAfterRead()
                                            : Reply::Of(200, "ok");
   });
-  RawApp app(NewClient(options), server_->Url());
+  RawApp app(client_, server_->Url());
   app.Post("pay=1");
-  EXPECT_EQ(app.Perform().stop_reason, StopReason::kSuccess);
-  EXPECT_FALSE(absl::StrContains(absl::StrJoin(log, "\n"), "by itself"));
-  EXPECT_EQ(app.Perform().stop_reason, StopReason::kSuccess);
-  EXPECT_TRUE(absl::StrContains(absl::StrJoin(log, "\n"), "by itself"));
+  CallResult result = app.Perform();
+  EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(result.record.attempts[0].outcome.resends, 0);
+  result = app.Perform();
+  EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(result.record.attempts[0].outcome.resends, 1);
   EXPECT_EQ(Sends(), 3) << "libcurl no longer repeats by itself";
   // Who says that it must not be repeated has a new connection each time.
   RawOptions once;

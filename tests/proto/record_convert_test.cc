@@ -145,6 +145,7 @@ CallRecord RandomRecord(uint64_t seed) {
     if (dice.Chance(0.5)) o.usage.input_tokens = dice.Number();
     if (dice.Chance(0.5)) o.usage.output_tokens = dice.Number();
     if (dice.Chance(0.5)) o.usage.units = dice.Number();
+    o.resends = static_cast<uint8_t>(dice.Below(3));
     o.bytes_sent = dice.Number();
     o.bytes_received = dice.Number();
     r.attempts.push_back(a);
@@ -216,9 +217,9 @@ TEST(RecordConvertTest, RoundTripLosesNothing) {
                                 not_before_source, not_before] = attempts[0];
   [[maybe_unused]] const auto& [kind, processed, committed, retry_forbidden,
                                 retry_wanted, shed, timed_out, repeatable,
-                                pushback, pushback_source, usage, status,
-                                transport_error, bytes_sent, bytes_received] =
-      outcome;
+                                pushback, pushback_source, resends, usage,
+                                status, transport_error, bytes_sent,
+                                bytes_received] = outcome;
   [[maybe_unused]] const auto& [at, until, verdict, source, holder, reason,
                                 about_hedge] = dispatches[0];
   [[maybe_unused]] const auto& [what, of_attempt, event_at] = events[0];
