@@ -184,6 +184,10 @@ const EasyOptions& HandleAccess::Settings(const Handle& handle) {
   return handle.impl_->settings;
 }
 
+CallMemory* HandleAccess::Memory(const Handle& handle) {
+  return &handle.impl_->memory;
+}
+
 // --- Life. ---
 
 Handle Handle::Create(std::shared_ptr<Client> client) {

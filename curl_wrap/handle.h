@@ -116,6 +116,8 @@
 
 namespace forbear::curl {
 
+struct CallMemory;
+
 class Handle {
  public:
   // A handle of its own. If libcurl has no memory for it, raw() is null and all
@@ -178,6 +180,8 @@ class HandleAccess {
 
   static CURL* Easy(const Handle& handle);
   static const EasyOptions& Settings(const Handle& handle);
+  // What one call leaves to the next (curl_wrap/call_setup.h).
+  static CallMemory* Memory(const Handle& handle);
 };
 
 template <typename T>

@@ -235,7 +235,7 @@ CURLcode Request::PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const {
   const auto put = [&](CURLoption option, const OptionValue& value) {
     const CURLcode code =
         easy == nullptr ? CURLE_OK : Forward(easy, option, value);
-    if (code == CURLE_OK) settings->Note(option, value);
+    if (code == CURLE_OK && settings != nullptr) settings->Note(option, value);
     return code;
   };
   // The lists' nodes stay where they are: there are never more.

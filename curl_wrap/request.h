@@ -61,8 +61,8 @@ class Request {
   // What libcurl refers to of a request that was put on an easy handle.
   using Lists = std::vector<curl_slist>;
 
-  // Sets all options, and notes them; with no `easy`, notes them only. `lists` and this must live as long as the handle
-  // is used.
+  // Sets all options of `easy`, and notes them in `settings`; either may be null. `lists`
+  // and this must live as long as they are used.
   CURLcode PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const;
   // Gives back what growing has reserved, and shares the lines of HTTPHEADER with
   // requests that have the same.

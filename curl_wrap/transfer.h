@@ -66,7 +66,8 @@ class Transfer final : public Waiter {
     kOver,
   };
 
-  // An easy handle with everything on it.
+  // An easy handle with everything on it; or, of a Request, what will be on it, while
+  // there is none (`easy` is null).
   struct Life {
     ~Life() {
       transport.reset();  // puts options back
@@ -92,19 +93,29 @@ class Transfer final : public Waiter {
 
   // What a call is when it has begun.
   struct Begun {
-    Begun(Client* client, CallSetup* setup, const CallOptions& options,
-          std::shared_ptr<Waiter> waiter)
-        : profile(std::move(setup->profile)),
+    // `memory`: what setup->handle is of; null: there is none.
+    Begun(Client* client, CallSetup* setup, const CallMemory* memory,
+          const CallOptions& options, std::shared_ptr<Waiter> waiter)
+        : self(std::move(waiter)),
+          profile(setup->handle == nullptr ? std::move(setup->profile)
+                                           : memory->profile),
           at_most_once(setup->limits.at_most_once),
           max_held_bytes(options.max_held_bytes),
           max_buffered_body(options.max_buffered_body),
           max_hold(options.max_hold_time),
-          call(client, setup->request, std::move(waiter)) {
+          call(MakeCall(client, *setup, &self)) {
       if (!setup->key_line.empty()) {
         key_line =
             std::make_unique<const std::string>(std::move(setup->key_line));
       }
     }
+    static Call MakeCall(Client* client, const CallSetup& setup,
+                         const std::shared_ptr<Waiter>* waiter) {
+      if (setup.handle == nullptr) return Call(client, setup.request, waiter);
+      return Call(client, setup.handle, setup.request, waiter);
+    }
+
+    const std::shared_ptr<Waiter> self;
     const ProfileRef profile;
     std::unique_ptr<const std::string> key_line;  // null: it has none
     const bool at_most_once;
@@ -127,7 +138,9 @@ class Transfer final : public Waiter {
   void BeginCall(Client* client, CallSetup* setup,
                  std::shared_ptr<Waiter> self) {
     const CallOptions last = std::move(std::get<CallOptions>(stage_));
-    stage_.emplace<Begun>(client, setup, last, std::move(self));
+    const CallMemory* const memory =
+        handle == nullptr ? nullptr : HandleAccess::Memory(*handle);
+    stage_.emplace<Begun>(client, setup, memory, last, std::move(self));
   }
   // The call keeps its waiter, this: that must come to an end.
   void EndCall() { stage_.emplace<std::monostate>(); }
@@ -151,6 +164,7 @@ class Transfer final : public Waiter {
   MonotonicTime until;
   MonotonicTime begun_at;
   std::unique_ptr<Life> life;
+  bool lives() const { return life != nullptr && life->easy != nullptr; }
   std::unique_ptr<Odd> odd;
 
  private:

@@ -70,26 +70,38 @@ void TransferSet::Post(Inbox::Item item) {
   if (t->state == State::kWaiting) MakeReady(t, State::kReady);
 }
 
-CallSetup TransferSet::SetUp(const Transfer& t) const {
-  if (t.handle != nullptr) {
-    return CallSetup(client_.get(), HandleAccess::Settings(*t.handle),
-                     HandleAccess::Easy(*t.handle), t.options(), t.started);
+CallSetup TransferSet::SetUp(Transfer* t) {
+  if (t->handle != nullptr) {
+    return CallSetup(client_.get(), HandleAccess::Settings(*t->handle),
+                     HandleAccess::Easy(*t->handle), t->options(), t->started,
+                     HandleAccess::Memory(*t->handle));
   }
-  EasyOptions settings(/*fresh=*/true);
-  Request::Lists lists;
-  t.request.PutOn(nullptr, &settings, &lists);
-  return CallSetup(client_.get(), settings, nullptr, t.options(), t.started);
+  t->life = NewLife(t);
+  t->request.PutOn(nullptr, &t->life->own, &t->life->lists);
+  return CallSetup(client_.get(), t->life->own, nullptr, t->options(),
+                   t->started);
+}
+
+std::unique_ptr<Transfer::Life> TransferSet::NewLife(Transfer* t) {
+  auto life = std::make_unique<Transfer::Life>();
+  life->set = this;
+  life->transfer = t;
+  life->settings = &life->own;
+  return life;
 }
 
 void TransferSet::Add(std::shared_ptr<Transfer> transfer) {
   Transfer* const t = transfer.get();
   all_.emplace(t->id, std::move(transfer));
   ++queued_;
-  CallSetup setup = SetUp(*t);
-  std::unique_ptr<Host>& host = hosts_[setup.request.target];
+  CallSetup setup = SetUp(t);
+  std::string target = setup.handle == nullptr
+                           ? setup.request.target
+                           : std::string(setup.handle->names.target());
+  std::unique_ptr<Host>& host = hosts_[target];
   if (host == nullptr) {
     host = std::make_unique<Host>();
-    host->key = setup.request.target;
+    host->key = std::move(target);
   }
   ++host->users;
   t->host = host.get();
@@ -125,7 +137,7 @@ void TransferSet::Cancel(Transfer* t) {
     case State::kNew: {
       TakeFromReady(t);
       --queued_;
-      CallSetup setup = SetUp(*t);
+      CallSetup setup = SetUp(t);
       t->begun_at = MonotonicNow();
       if (setup.fault != CURLE_OK || setup.passes_through) {
         t->odd = std::make_unique<Transfer::Odd>();
@@ -181,6 +193,8 @@ void TransferSet::Sort(Host* host) {
 }
 
 void TransferSet::MakeReady(Transfer* t, State state) {
+  if (!t->lives())
+    t->life.reset();  // it is made anew: most of those that wait are many
   t->state = state;
   t->host->ready.emplace(t->id, t);
   Sort(t->host);
@@ -204,7 +218,7 @@ void TransferSet::FillPlaces(MonotonicTime now) {
     Transfer* const t = open_.begin()->second->ready.begin()->second;
     TakeFromReady(t);
     if (t->state == State::kNew) {
-      CallSetup setup = SetUp(*t);
+      CallSetup setup = SetUp(t);
       Begin(t, &setup, now);
       continue;
     }
@@ -226,7 +240,7 @@ void TransferSet::OnDue(Transfer* t, MonotonicTime now) {
     case State::kNew: {
       // Its deadline has come first.
       TakeFromReady(t);
-      CallSetup setup = SetUp(*t);
+      CallSetup setup = SetUp(t);
       Begin(t, &setup, now);
       return;
     }
@@ -286,7 +300,7 @@ void TransferSet::StartAttempt(Transfer* t, int n, MonotonicTime deadline) {
     --kept_;
   }
   t->dropped = false;
-  if (t->life == nullptr) {
+  if (!t->lives()) {
     const CURLcode code = MakeLife(t);
     if (code != CURLE_OK) {
       t->odd = std::make_unique<Transfer::Odd>();
@@ -346,20 +360,21 @@ void TransferSet::StartPlain(Transfer* t, CallSetup* setup) {
 }
 
 CURLcode TransferSet::MakeLife(Transfer* t) {
-  auto life = std::make_unique<Transfer::Life>();
-  life->set = this;
-  life->transfer = t;
   if (t->handle != nullptr) {
-    life->easy = HandleAccess::Easy(*t->handle);
-    life->settings = &HandleAccess::Settings(*t->handle);
-    t->life = std::move(life);
+    t->life = NewLife(t);
+    t->life->easy = HandleAccess::Easy(*t->handle);
+    t->life->settings = &HandleAccess::Settings(*t->handle);
     return CURLE_OK;
   }
+  std::unique_ptr<Transfer::Life> life = std::move(t->life);
+  // The settings are there, if it was set up right now.
+  const bool known = life != nullptr;
+  if (!known) life = NewLife(t);
   life->owned = true;
   life->easy = curl_easy_init();
-  life->settings = &life->own;
   if (life->easy == nullptr) return CURLE_OUT_OF_MEMORY;
-  const CURLcode code = t->request.PutOn(life->easy, &life->own, &life->lists);
+  const CURLcode code =
+      t->request.PutOn(life->easy, known ? nullptr : &life->own, &life->lists);
   if (code != CURLE_OK) return code;
   const auto set = [&](CURLoption option, const OptionValue& value) {
     Forward(life->easy, option, value);
@@ -430,6 +445,7 @@ void TransferSet::Wait(Transfer* t, MonotonicTime until) {
   t->state = State::kWaiting;
   t->until = until;
   due_.Set(t, until);
+  if (!t->lives()) t->life.reset();
   if (t->life == nullptr || t->kept || t->handle != nullptr ||
       t->life->settings->body() == EasyOptions::Body::kStream) {
     return;
@@ -453,6 +469,7 @@ void TransferSet::FinishPlain(Transfer* t, CURLcode code) {
 }
 
 void TransferSet::Finish(Transfer* t) {
+  if (!t->lives()) t->life.reset();
   t->state = State::kOver;
   due_.Remove(t);
   if (t->kept) {
@@ -468,7 +485,8 @@ void TransferSet::FillResponse(Transfer* t, Response* response) {
   Transfer::Life* const life = t->life.get();
   response->queued = t->begun_at - t->started;
   if (t->has_begun()) {
-    const CallRecord& record = t->call().record();
+    t->call().TakeRecord(&response->record);
+    const CallRecord& record = response->record;
     response->answer_dropped = t->dropped;
     if (t->odd != nullptr) {
       response->code = t->odd->result.code;  // libcurl refused it
@@ -480,7 +498,6 @@ void TransferSet::FillResponse(Transfer* t, Response* response) {
         response->code = CURLE_PARTIAL_FILE;
       }
     }
-    response->record = record;
   } else {
     static_cast<CallResult&>(*response) = std::move(t->odd->result);
   }

@@ -90,7 +90,8 @@ class TransferSet {
 
   // Begins.
   void Add(std::shared_ptr<Transfer> transfer);
-  CallSetup SetUp(const Transfer& t) const;
+  // What its call is made of; of a Request, its settings become its life.
+  CallSetup SetUp(Transfer* t);
   void Begin(Transfer* t, CallSetup* setup, MonotonicTime now);
   void Cancel(Transfer* t);
 
@@ -108,6 +109,7 @@ class TransferSet {
   void GoOn(Transfer* t);
   void StartAttempt(Transfer* t, int n, MonotonicTime deadline);
   void StartPlain(Transfer* t, CallSetup* setup);
+  std::unique_ptr<Transfer::Life> NewLife(Transfer* t);
   // What libcurl says to the options.
   CURLcode MakeLife(Transfer* t);
   // False: the handle belongs to a multi handle of others.
