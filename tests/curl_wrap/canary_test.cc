@@ -1,6 +1,8 @@
 // Secrets of a call: they reach the server, and nothing that is written down.
+#include <future>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -10,6 +12,9 @@
 #include "core/call_record.h"
 #include "core/outcome.h"
 #include "core/stop_reason.h"
+#include "curl_wrap/engine.h"
+#include "curl_wrap/request.h"
+#include "curl_wrap/response.h"
 #include "gtest/gtest.h"
 #include "proto/record_convert.h"
 #include "runtime/classifier.h"
@@ -193,6 +198,41 @@ TEST_P(CanaryTest, LocalFailures) {
   App app(client_, Url("http", server_->port()));
   SetSecrets(&app);
   Check(&app, absl::Milliseconds(200));
+}
+
+// The same by an engine, whose requests are copies.
+TEST_P(CanaryTest, AnEngine) {
+  server_->Script({Secret(503), Secret(429).With("Retry-After", "0"),
+                   Reply::ResetBeforeHead(), Secret(200), Secret(500)});
+  const std::unique_ptr<Engine> engine = *Engine::Create(client_);
+  App app(client_, Url("http", server_->port()));
+  SetSecrets(&app);
+  for (int i = 0; i < 4; ++i) {
+    log_.clear();
+    CallOptions options;
+    options.deadline = absl::Seconds(5);
+    Response response;
+    if (i % 2 == 0) {
+      Request request(Url("http", server_->port()));
+      request.AddHeader("Authorization: Bearer canary-auth");
+      request.AddHeader("Idempotency-Key: canary-idem");
+      request.SetOpt(CURLOPT_USERPWD, "canary-userpwd:canary-userpwd");
+      request.SetBody("canary-request");
+      response = engine->Send(std::move(request), options).get();
+    } else {
+      std::promise<Response> done;
+      engine->Start(&app.curl, options,
+                    [&](Response r) { done.set_value(std::move(r)); });
+      response = done.get_future().get();
+    }
+    const std::string all = absl::StrCat(RecordToJson(response.record),
+                                         FormatCallRecord(response.record),
+                                         absl::StrJoin(log_, "\n"));
+    EXPECT_TRUE(absl::StrContains(all, "127.0.0.1:"));
+    for (const char* secret : kSecrets) {
+      EXPECT_FALSE(absl::StrContains(all, secret)) << secret << "\n" << all;
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(OnAndOff, CanaryTest, ::testing::Bool());
