@@ -307,7 +307,7 @@ void Execution::OnAttemptDone(InFlight* attempt, AttemptRecord* r,
       BoundOf(outcome, free_retry_used_) == Bound::kFree;
   const SharedState::NotBefore known =
       shared_->OnAttemptDone(&attempt->permit, outcome, now, Chance(), &wakes_);
-  in_flight_.erase(in_flight_.begin() + (attempt - in_flight_.data()));
+  Drop(attempt);
   if (lost) return;
 
   if (outcome.kind == ErrorKind::kOk) {
@@ -441,7 +441,7 @@ void Execution::OnCancel(MonotonicTime now) {
       action.attempt = a.number;
       Push(action);
     }
-    in_flight_.erase(in_flight_.begin());
+    Drop(&a);
   }
   Finish(StopReason::kCancelled, std::nullopt, now);
 }
@@ -492,7 +492,7 @@ void Execution::TakeBack(InFlight* attempt, MonotonicTime now) {
   shared_->Deposit(attempt->cost);
   if (attempt->hedge) shared_->ReturnHedge();
   const int n = attempt->number;
-  in_flight_.erase(in_flight_.begin() + (attempt - in_flight_.data()));
+  Drop(attempt);
   actions_.erase(
       std::remove_if(actions_.begin(), actions_.end(),
                      [n](const Action& a) { return a.attempt == n; }),
@@ -502,6 +502,11 @@ void Execution::TakeBack(InFlight* attempt, MonotonicTime now) {
       std::remove_if(record_.attempts.begin(), record_.attempts.end(),
                      [n](const AttemptRecord& r) { return r.number == n; }),
       record_.attempts.end());
+}
+
+void Execution::Drop(InFlight* attempt) {
+  in_flight_.erase(in_flight_.begin() + (attempt - in_flight_.data()));
+  if (in_flight_.empty()) std::vector<InFlight>().swap(in_flight_);
 }
 
 void Execution::LoseOthers(int n, MonotonicTime now) {

@@ -49,6 +49,7 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/container/inlined_vector.h"
 #include "absl/time/time.h"
@@ -219,6 +220,8 @@ class Execution {
   void LoseOthers(int n, MonotonicTime now);
   // It was never sent: as if it had not been.
   void TakeBack(InFlight* attempt, MonotonicTime now);
+  // It is not out any more.
+  void Drop(InFlight* attempt);
   InFlight* Find(int n);
   bool IsUndelivered(int n) const;
   AttemptRecord* FindRecord(int n);
@@ -270,7 +273,7 @@ class Execution {
   uint32_t chances_ = 0;  // so far: a few for each attempt
 
   // Room for what a call that does not hedge needs, unless it is cancelled.
-  absl::InlinedVector<InFlight, 1> in_flight_;
+  std::vector<InFlight> in_flight_;  // large, and nothing while the call waits
   absl::InlinedVector<Action, 1> actions_;
   WakeList wakes_;
   CallRecord record_;

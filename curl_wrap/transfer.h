@@ -8,8 +8,11 @@
 
 #include <curl/curl.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -100,9 +103,9 @@ class Transfer final : public Waiter {
           profile(setup->handle == nullptr ? std::move(setup->profile)
                                            : memory->profile),
           at_most_once(setup->limits.at_most_once),
-          max_held_bytes(options.max_held_bytes),
-          max_buffered_body(options.max_buffered_body),
-          max_hold(options.max_hold_time),
+          max_held_bytes(AtMost32Bits(options.max_held_bytes)),
+          max_buffered_body(AtMost32Bits(options.max_buffered_body)),
+          max_hold(MonotonicTime() + options.max_hold_time),
           call(MakeCall(client, *setup, &self)) {
       if (!setup->key_line.empty()) {
         key_line =
@@ -118,10 +121,15 @@ class Transfer final : public Waiter {
     const std::shared_ptr<Waiter> self;
     const ProfileRef profile;
     std::unique_ptr<const std::string> key_line;  // null: it has none
+    // Small, for thousands wait.
+    static uint32_t AtMost32Bits(size_t n) {
+      return static_cast<uint32_t>(
+          std::min(n, size_t{std::numeric_limits<uint32_t>::max()}));
+    }
     const bool at_most_once;
-    const size_t max_held_bytes;
-    const size_t max_buffered_body;
-    const absl::Duration max_hold;
+    const uint32_t max_held_bytes;
+    const uint32_t max_buffered_body;
+    const MonotonicTime max_hold;  // since the time 0
     Call call;
   };
   // What is there instead, if it passes through or did not come to be.

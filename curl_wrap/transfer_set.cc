@@ -1,6 +1,8 @@
 #include "curl_wrap/transfer_set.h"
 
 #include <algorithm>
+#include <functional>
+#include <queue>
 
 #include "absl/strings/string_view.h"
 #include "core/action.h"
@@ -16,7 +18,8 @@ namespace forbear::curl {
 
 struct Transfer::Host {
   std::string key;
-  std::map<uint64_t, Transfer*> ready;  // by id
+  // Ids of those that wait for a place, the first on top; and of some that did.
+  std::priority_queue<uint64_t, std::vector<uint64_t>, std::greater<>> ready;
   size_t in_flight = 0;
   size_t users = 0;    // transfers that are not over
   uint64_t order = 0;  // in open_; 0: not there
@@ -107,7 +110,7 @@ void TransferSet::Add(std::shared_ptr<Transfer> transfer) {
   t->host = host.get();
   // If there is a place for it, nobody else is waiting for that.
   if (in_flight_.size() < limits_.max_in_flight && open_.empty() &&
-      host->ready.empty() && host->in_flight < limits_.max_per_host) {
+      host->in_flight < limits_.max_per_host) {
     Begin(t, &setup, MonotonicNow());
   } else {
     MakeReady(t, State::kNew);
@@ -180,12 +183,24 @@ void TransferSet::CancelAll() {
 
 // --- Places. ---
 
-bool TransferSet::IsOpen(const Host& host) const {
-  return !host.ready.empty() && host.in_flight < limits_.max_per_host;
+Transfer* TransferSet::FirstReady(Host* host) {
+  while (!host->ready.empty()) {
+    const auto found = all_.find(host->ready.top());
+    if (found != all_.end()) {
+      Transfer* const t = found->second.get();
+      if (t->state == State::kNew || t->state == State::kReady) return t;
+    }
+    host->ready.pop();  // it waits no more
+  }
+  return nullptr;
 }
 
 void TransferSet::Sort(Host* host) {
-  const uint64_t order = IsOpen(*host) ? host->ready.begin()->first : 0;
+  uint64_t order = 0;
+  if (host->in_flight < limits_.max_per_host) {
+    const Transfer* const first = FirstReady(host);
+    if (first != nullptr) order = first->id;
+  }
   if (order == host->order) return;
   if (host->order != 0) open_.erase({host->order, host});
   if (order != 0) open_.insert({order, host});
@@ -196,7 +211,7 @@ void TransferSet::MakeReady(Transfer* t, State state) {
   if (!t->lives())
     t->life.reset();  // it is made anew: most of those that wait are many
   t->state = state;
-  t->host->ready.emplace(t->id, t);
+  t->host->ready.push(t->id);
   Sort(t->host);
   // Nobody waits for a place any longer than for the rest.
   due_.Set(t, state == State::kNew ? t->started + t->options().deadline
@@ -205,7 +220,8 @@ void TransferSet::MakeReady(Transfer* t, State state) {
 
 void TransferSet::TakeFromReady(Transfer* t) {
   due_.Remove(t);
-  t->host->ready.erase(t->id);
+  // For no place.
+  t->state = State::kWaiting;
   Sort(t->host);
 }
 
@@ -215,22 +231,27 @@ void TransferSet::Leave(Host* host) {
 
 void TransferSet::FillPlaces(MonotonicTime now) {
   while (in_flight_.size() < limits_.max_in_flight && !open_.empty()) {
-    Transfer* const t = open_.begin()->second->ready.begin()->second;
+    Transfer* const t = FirstReady(open_.begin()->second);
+    const bool is_new = t->state == State::kNew;
     TakeFromReady(t);
-    if (t->state == State::kNew) {
+    if (is_new) {
       CallSetup setup = SetUp(t);
       Begin(t, &setup, now);
-      continue;
-    }
-    if (now >= t->until) {
-      t->call().OnTimer();
     } else {
-      t->call().OnWake();
+      Ask(t, now);
     }
-    GoOn(t);
-    // It was woken for nothing.
-    if (t->state == State::kReady) Wait(t, t->until);
   }
+}
+
+void TransferSet::Ask(Transfer* t, MonotonicTime now) {
+  if (now >= t->until) {
+    t->call().OnTimer();
+  } else {
+    t->call().OnWake();
+  }
+  GoOn(t);
+  // It was woken for nothing.
+  if (t->state == State::kWaiting && !t->due.is_set()) Wait(t, t->until);
 }
 
 void TransferSet::OnDue(Transfer* t, MonotonicTime now) {
@@ -246,9 +267,7 @@ void TransferSet::OnDue(Transfer* t, MonotonicTime now) {
     }
     case State::kReady:
       TakeFromReady(t);
-      t->call().OnTimer();
-      GoOn(t);
-      if (t->state == State::kReady) Wait(t, t->until);
+      Ask(t, now);
       return;
     case State::kWaiting:
       MakeReady(t, State::kReady);
@@ -324,7 +343,7 @@ void TransferSet::StartAttempt(Transfer* t, int n, MonotonicTime deadline) {
     HttpTransport::Limits limits;
     limits.max_held_bytes = begun.max_held_bytes;
     limits.max_buffered_body = begun.max_buffered_body;
-    limits.max_hold = begun.max_hold;
+    limits.max_hold = begun.max_hold - MonotonicTime();
     limits.at_most_once = begun.at_most_once;
     HttpTransport::Readers readers;
     readers.profile = begun.profile.profile;

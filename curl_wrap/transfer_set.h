@@ -100,10 +100,13 @@ class TransferSet {
   void TakeFromReady(Transfer* t);
   // Puts the host where it belongs in open_, or takes it out.
   void Sort(Host* host);
-  bool IsOpen(const Host& host) const;
+  // Of those that wait for a place at this host; null: there is none.
+  Transfer* FirstReady(Host* host);
   void Leave(Host* host);
   void FillPlaces(MonotonicTime now);
   void OnDue(Transfer* t, MonotonicTime now);
+  // Whether the call may go on now.
+  void Ask(Transfer* t, MonotonicTime now);
 
   // Attempts.
   void GoOn(Transfer* t);

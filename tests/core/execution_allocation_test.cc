@@ -99,22 +99,24 @@ Outcome Broken() {
   return outcome;
 }
 
-TEST(ExecutionAllocationTest, OneAttemptAllocatesNothing) {
-  EXPECT_EQ(AllocationsOf(0, Outcome(), Until::kEnd), 0);
+// What is to be known of an attempt while it is out: large, and so nothing of a call that
+// waits. Most calls never come here (core/light_execution.h).
+TEST(ExecutionAllocationTest, OneAttemptAllocatesItself) {
+  EXPECT_EQ(AllocationsOf(0, Outcome(), Until::kEnd), 1);
 }
 
-TEST(ExecutionAllocationTest, TheFirstWaitAllocatesForTheQueueOnly) {
-  EXPECT_EQ(AllocationsOf(1, Broken(), Until::kWait), 0);
+TEST(ExecutionAllocationTest, TheFirstWaitAllocatesForTheAttemptAndTheQueue) {
+  EXPECT_EQ(AllocationsOf(1, Broken(), Until::kWait), 1);
   // A node for the ticket and one for the limit.
-  EXPECT_LE(AllocationsOf(1, Throttled(), Until::kWait), 2);
+  EXPECT_LE(AllocationsOf(1, Throttled(), Until::kWait), 3);
 }
 
 TEST(ExecutionAllocationTest, TwoAttemptsAllocateForTheQueueAndTheRecord) {
   const int64_t n = AllocationsOf(1, Throttled(), Until::kEnd);
   std::printf("two attempts: %lld allocations\n", static_cast<long long>(n));
-  // As above, and once for the attempts and once for the dispatches, in the record
+  // As above, for two attempts, and once for the attempts and once for the dispatches, in the record
   // and in its copy: one of each that waits has room in the call itself.
-  EXPECT_LE(n, 6);
+  EXPECT_LE(n, 8);
 }
 
 // 50,000 calls that wait, each with its request and its place in a queue, are to fit
@@ -124,7 +126,7 @@ TEST(ExecutionAllocationTest, IsSmall) {
   std::printf("record: %zu bytes, execution: %zu bytes\n", sizeof(CallRecord),
               sizeof(Execution));
   EXPECT_LE(sizeof(CallRecord), 400u);
-  EXPECT_LE(sizeof(Execution), 760u);
+  EXPECT_LE(sizeof(Execution), 632u);
   // Nothing but a byte of its own beside the machine.
   EXPECT_LE(sizeof(LightExecution), sizeof(Execution) + 8);
 }

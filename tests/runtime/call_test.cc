@@ -226,7 +226,7 @@ TEST_F(CallTest, SaysWhoHoldsIt) {
 // does. (The parts: tests/core/execution_allocation_test.cc.)
 TEST(CallSizeTest, IsSmall) {
   std::printf("call: %zu bytes\n", sizeof(Call));
-  EXPECT_LE(sizeof(Call), 832u);
+  EXPECT_LE(sizeof(Call), 704u);
 }
 
 TEST(ClockTest, WallClocksAgree) {
