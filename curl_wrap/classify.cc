@@ -58,6 +58,9 @@ Outcome Classify(const AttemptFacts& facts) {
     outcome.shed = facts.answer.shed;
     // Half an answer is none, unless it is a refusal.
     heard = whole || MayChange(outcome);
+    if (facts.acted && outcome.processed == Processed::kNo) {
+      outcome.processed = Processed::kUnknown;
+    }
   }
   if (!heard) {
     outcome = Outcome();

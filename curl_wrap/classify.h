@@ -27,6 +27,9 @@
 //   application's own write error, and every code that is not known here
 //                                       permanent
 //
+// A refusal behind a redirect that makes another request of it (POST, 303, GET, 429)
+// says that this one was not acted upon; the first one may have been.
+//
 // A TLS handshake that fails (35) is permanent: mostly it is configuration, and
 // repeating it hides the mistake.
 //
@@ -57,6 +60,10 @@ struct AttemptFacts {
 
   // Part of the answer was given to the application.
   bool delivered = false;
+
+  // An answer before this one may say that the request was acted upon
+  // (MayHaveActed): this one speaks of the request that libcurl made of it.
+  bool acted = false;
 
   // What the answer means, if there is a status.
   AnswerMeaning answer;

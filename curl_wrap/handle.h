@@ -26,7 +26,8 @@
 // What is retried (signals/profiles/generic.json, curl_wrap/classify.h; what is
 // known of a vendor goes before, docs/profiles.md):
 //   429 and 425: always, for the request was not acted upon; but not what says that
-//   a quota or a credit is used up.
+//   a quota or a credit is used up. Behind a 301, 302 or 303 that was followed: if
+//   repeating is harmless, for who gave that answer may have acted on the request.
 //   Nothing was sent (refused, not resolved, connect timeout): always.
 //   408 500 502 503 504 522 524 529, and answers that are empty, reset, cut off
 //   or late: if repeating is harmless, as with GET, HEAD, PUT, DELETE, OPTIONS,

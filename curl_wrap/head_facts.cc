@@ -20,6 +20,8 @@ bool EndsTransfer(int status) {
          status != 417;
 }
 
+bool MayHaveActed(int status) { return status >= 301 && status <= 303; }
+
 AnswerFacts FactsOfHead(int status, const HeaderFields& fields, absl::Time at,
                         ServerClock* clock) {
   AnswerFacts answer;

@@ -26,6 +26,11 @@ bool IsTunnelHead(CURL* easy, int status);
 // others it may, and then reads their bodies for itself.
 bool EndsTransfer(int status);
 
+// Whether an answer that libcurl follows may come from a server that has acted on the
+// request: what it is sent to see is another one ("your order is here"). 307 and 308
+// have the same request made elsewhere.
+bool MayHaveActed(int status);
+
 // Beside the body. `at`: when the head was there, of the wall clock; `clock` is the
 // server's, and learns from the head. REQUIRES: `fields` outlive what is returned.
 AnswerFacts FactsOfHead(int status, const HeaderFields& fields, absl::Time at,

@@ -204,7 +204,7 @@ void HttpTransport::Forget() {
   discarded_ = 0;
   reported_ = stopped_ = application_failed_ = delivered_ = false;
   paused_in_head_ = giving_ = false;
-  requested_ = answered_ = resend_refused_ = false;
+  requested_ = answered_ = resend_refused_ = acted_ = false;
   resends_ = 0;
   code_ = CURLE_OK;
 }
@@ -379,6 +379,7 @@ size_t HttpTransport::OnHeader(absl::string_view line) {
   } else if (!was_complete) {
     if (head_.status() >= 200 && !IsTunnelHead(easy_, head_.status())) {
       status_ = head_.status();
+      acted_ = acted_ || MayHaveActed(status_);
     }
     head_time_ = WallNow();
     if (EndsTransfer(status_) && !MayBeARound() && !Decide()) return 0;
@@ -557,6 +558,7 @@ AttemptFacts HttpTransport::Facts(bool with_body) const {
   AttemptFacts facts;
   facts.status = status_;
   facts.sent = true;
+  facts.acted = acted_ && limits_.at_most_once;
   if (status_ < 400) return facts;
   if (mode_ == Mode::kStream || mode_ == Mode::kDiscard) {
     facts.answer = at_head_;

@@ -311,6 +311,7 @@ class HttpTransport final {
   bool answered_ = false;        // … and a byte of an answer has come since
   bool resend_refused_ = false;
   uint8_t resends_ = 0;
+  bool acted_ = false;       // an answer that was followed may mean that it was
   bool body_asked_ = false;  // the body was read, and not rewound since
   CURLcode code_ = CURLE_OK;
 };

@@ -125,7 +125,7 @@ bool RawTransfer::Begin(Call* call, int n) {
   ++attempts_;
   number_ = n;
   requested_ = unanswered_ = has_body_ = awaits_consent_ = consented_ =
-      uploaded_ = false;
+      uploaded_ = acted_ = false;
   repeatable_ = true;
   head_ = HeadReader();
   head_text_.clear();
@@ -367,6 +367,7 @@ void RawTransfer::OnHeadLine(absl::string_view line) {
   }
   if (head_.status() >= 200 && !IsTunnelHead(easy_, head_.status())) {
     status_ = head_.status();
+    acted_ = acted_ || MayHaveActed(status_);
     curl_easy_getinfo(easy_, CURLINFO_REDIRECT_COUNT, &redirects_);
   }
   head_time_ = WallNow();
@@ -446,6 +447,7 @@ AttemptFacts RawTransfer::Facts(int status) const {
   AttemptFacts facts;
   facts.status = status;
   facts.sent = true;
+  facts.acted = acted_ && !options_.idempotent.value_or(IsRepeatable());
   if (status < 400) return facts;
   if (decided_) {
     facts.answer = at_head_;

@@ -143,6 +143,7 @@ class RawTransfer final : public BlockingTransport {
   bool awaits_consent_ = false;  // the last one: Expect: 100-continue …
   bool consented_ = false;       // … and that has come
   bool uploaded_ = false;
+  bool acted_ = false;  // an answer that was followed may mean that one was
   // Its answer.
   HeadReader head_;
   std::string head_text_;

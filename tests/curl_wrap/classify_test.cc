@@ -60,6 +60,16 @@ TEST(ClassifyTest, AnAnswerIsWhatItMeans) {
   EXPECT_EQ(Classify(OfStatus(204)).processed, Processed::kYes);
 }
 
+// It speaks of another request than the one that may have been acted upon.
+TEST(ClassifyTest, ARefusalBehindARedirect) {
+  AttemptFacts facts = OfStatus(429, "7");
+  facts.acted = true;
+  const Outcome outcome = Classify(facts);
+  EXPECT_EQ(outcome.kind, kThrottled);
+  EXPECT_EQ(outcome.processed, Processed::kUnknown);
+  EXPECT_EQ(outcome.pushback, absl::Seconds(7));
+}
+
 // Every CURLcode there is, without a head.
 TEST(ClassifyTest, EveryCode) {
   const std::vector<CURLcode> transient = {CURLE_COULDNT_RESOLVE_PROXY,

@@ -329,6 +329,48 @@ TEST_F(HandleTest, RedirectThenThrottled) {
   EXPECT_TRUE(absl::StrContains(app.sink.head, "HTTP/1.1 200"));
 }
 
+// Who answers a POST with "see there" has acted on it, whatever then is there.
+TEST_F(HandleTest, APostThatWasRedirectedToARefusalIsSentOnce) {
+  for (const int status : {301, 302, 303}) {
+    SCOPED_TRACE(status);
+    server_->Script("/a", {Reply::Of(status, "done").With("Location", "/b")});
+    server_->Script("/b", {Reply::Of(429, "no"), Reply::Of(200, "there")});
+    const int64_t before = Sends();
+    App app(NewClient(), server_->Url("/a"));
+    app.Post("pay=1");
+    app.curl.SetOpt(CURLOPT_FOLLOWLOCATION, 1L);
+    const CallResult result = app.Perform(kLong);
+    EXPECT_EQ(result.code, CURLE_OK);
+    EXPECT_EQ(result.http_status, 429);
+    EXPECT_EQ(result.stop_reason, StopReason::kNotIdempotent);
+    EXPECT_EQ(result.record.attempts[0].outcome.processed, Processed::kUnknown);
+    EXPECT_EQ(app.sink.body, "no");
+    EXPECT_EQ(Sends(), before + 2);
+    // The others are told nevertheless.
+    EXPECT_EQ(result.record.attempts[0].outcome.kind, ErrorKind::kThrottled);
+  }
+}
+
+// 307 and 308 only say where to send it; and what is harmless may be repeated.
+TEST_F(HandleTest, APostThatMayBeRepeatedBehindARedirectIs) {
+  for (const int status : {303, 307, 308}) {
+    SCOPED_TRACE(status);
+    server_->Script("/a", {Reply::Of(status, "go").With("Location", "/b")});
+    server_->Script("/b", {Reply::Of(429, "no"), Reply::Of(200, "there")});
+    const int64_t before = Sends();
+    App app(NewClient(), server_->Url("/a"));
+    app.Post("pay=1");
+    app.curl.SetOpt(CURLOPT_FOLLOWLOCATION, 1L);
+    CallOptions options;
+    options.deadline = kLong;
+    if (status == 303) options.idempotent = true;
+    const CallResult result = app.curl.Perform(options);
+    EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
+    EXPECT_EQ(app.sink.body, "there");
+    EXPECT_EQ(Sends(), before + 4);
+  }
+}
+
 TEST_F(HandleTest, ARedirectThatIsNotFollowedIsAnAnswer) {
   server_->Script({Reply::Of(302, "moved").With("Location", "/b")});
   App app(client_, server_->Url("/a"));

@@ -337,6 +337,30 @@ TEST_F(PerformTest, APostThatWasRedirectedToAGetIsAPost) {
   EXPECT_EQ(Sends(), 2);
 }
 
+// A refusal says that it was not acted upon: the GET, that is.
+TEST_F(PerformTest, APostThatWasRedirectedToARefusalIsSentOnce) {
+  for (const int status : {301, 302, 303, 307}) {
+    SCOPED_TRACE(status);
+    server_->Script("/a", {Reply::Of(status).With("Location", "/b")});
+    server_->Script("/b", {Reply::Of(429), Reply::Of(200, "there")});
+    const int64_t before = Sends();
+    RawApp app(NewClient(), server_->Url("/a"));
+    app.Post("order=1");
+    app.Set(CURLOPT_FOLLOWLOCATION, 1L);
+    RawOptions options;
+    options.body_replays = true;
+    const CallResult result = app.Perform(options);
+    if (status == 307) {  // "send it there"
+      EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
+      EXPECT_EQ(Sends(), before + 4);
+      continue;
+    }
+    EXPECT_EQ(result.http_status, 429);
+    EXPECT_EQ(result.stop_reason, StopReason::kNotIdempotent);
+    EXPECT_EQ(Sends(), before + 2);
+  }
+}
+
 // libcurl sends a request again by itself when a kept-alive connection dies before a
 // byte of the answer.
 TEST_F(PerformTest, WhatLibcurlRepeatsByItself) {
