@@ -70,11 +70,11 @@ TEST(OptionTableTest, WhatIsReplacedIsWhatTheCodeReplaces) {
 // What is read can be seen: the method, the body, whose call it is, …
 TEST(OptionTableTest, WhatIsNotedChangesWhatIsKnown) {
   const auto known = [](const EasyOptions& o) {
-    return absl::StrCat(o.Method(), "|", static_cast<int>(o.body()), "|",
-                        o.credential() != 0, "|", o.ConnectOnly(), "|", o.url,
-                        "|", o.port, "|", o.curlu != nullptr, "|",
-                        o.default_protocol, "|", o.resumes, "|",
-                        o.headers != nullptr, "|", o.error_buffer != nullptr);
+    return absl::StrCat(
+        o.Method(), "|", static_cast<int>(o.body()), "|", o.credential() != 0,
+        "|", o.ConnectOnly(), "|", o.url, "|", o.port, "|", o.curlu != nullptr,
+        "|", o.default_protocol, "|", o.resumes, "|", o.headers != nullptr, "|",
+        o.error_buffer != nullptr, "|", o.has_trailers);
   };
   static char text[] = "PATCH";
   for (const curl_easyoption* o : Installed()) {
@@ -87,7 +87,7 @@ TEST(OptionTableTest, WhatIsNotedChangesWhatIsKnown) {
       value = OptionValue::Of(static_cast<const void*>(text));
     }
     if (o->type == CURLOT_FUNCTION) {
-      value = OptionValue::Of(static_cast<OptionValue::Function>(nullptr));
+      value = OptionValue::Of(OptionValue::Function{+[] {}});
     }
     bool changes = false;
     // HTTPGET says something after a POST only.
