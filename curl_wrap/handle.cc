@@ -213,6 +213,17 @@ Handle Handle::Borrow(CURL* easy, std::shared_ptr<Client> client) {
       std::make_unique<Impl>(easy, /*owns_handle=*/false, std::move(client)));
 }
 
+Handle Handle::Duplicate() const {
+  CURL* copy = nullptr;
+  if (impl_->ok() && !impl_->performing) {
+    copy = curl_easy_duphandle(impl_->easy);
+  }
+  Handle handle(
+      std::make_unique<Impl>(copy, /*owns_handle=*/true, impl_->client));
+  handle.impl_->settings = impl_->settings;
+  return handle;
+}
+
 Handle::Handle(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Handle::Handle(Handle&& other) noexcept = default;
 Handle& Handle::operator=(Handle&& other) noexcept = default;
