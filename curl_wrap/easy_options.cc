@@ -174,6 +174,9 @@ void EasyOptions::Note(CURLoption option, const OptionValue& value) {
     case CURLOPT_RESUME_FROM_LARGE:
       resumes = value.number != 0;
       return;
+    case CURLOPT_TRAILERFUNCTION:
+      has_trailers = value.function != nullptr;
+      return;
     case CURLOPT_NOSIGNAL:
       no_signal = value.number != 0;
       return;

@@ -136,7 +136,8 @@ class EasyOptions {
   const curl_slist* headers = nullptr;
   bool include_head = false;  // HEADER: heads go to the write function, too
   bool fail_on_error = false;
-  bool resumes = false;  // RESUME_FROM: a 416 is no error for FAILONERROR
+  bool resumes = false;       // RESUME_FROM: a 416 is no error for FAILONERROR
+  bool has_trailers = false;  // TRAILERFUNCTION
   bool no_signal = false;
   bool quick_exit = false;
   long max_age = 118;  // MAXAGE_CONN

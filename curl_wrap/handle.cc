@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "core/time.h"
@@ -39,6 +40,9 @@ struct Handle::Impl {
 
   bool ok() const { return easy != nullptr && multi != nullptr; }
 
+  // What callbacks have set of the options that are replaced, now that they are not.
+  void SetDeferred();
+
   void PerformCall(CallSetup* setup, CallResult* result);
 
   CURL* const easy;
@@ -52,6 +56,7 @@ struct Handle::Impl {
   bool performing = false;
   bool plain = false;  // … with the handle's own callbacks
   bool keyed = false;  // … with a line of ours in its HTTPHEADER
+  std::vector<std::pair<CURLoption, OptionValue>> deferred;
 
   // Who waits; the same for each call, unless somebody may still wake it for the last
   // one.
@@ -70,12 +75,20 @@ CURLcode Handle::Set(CURLoption option, const OptionValue& value) {
   if (impl_->performing && !impl_->plain &&
       (EasyOptions::IsReplaced(option) ||
        (impl_->keyed && option == CURLOPT_HTTPHEADER))) {
-    impl_->settings.Note(option, value);  // put in place after the call
+    // What this attempt's transport does not replace, it does not put back either.
+    if (!HasTypeOf(option, value)) return CURLE_BAD_FUNCTION_ARGUMENT;
+    impl_->settings.Note(option, value);
+    impl_->deferred.emplace_back(option, value);
     return CURLE_OK;
   }
   const CURLcode code = Forward(impl_->easy, option, value);
   if (code == CURLE_OK) impl_->settings.Note(option, value);
   return code;
+}
+
+void Handle::Impl::SetDeferred() {
+  for (const auto& [option, value] : deferred) Forward(easy, option, value);
+  deferred.clear();
 }
 
 void Handle::Reset() {
@@ -152,6 +165,7 @@ void Handle::Impl::PerformCall(CallSetup* setup, CallResult* result) {
     result->code = transfer.Conclude(result->record);
     keyed = false;
   }
+  SetDeferred();
   if (run.exchange(Run::kNone) == Run::kTakenBack) {
     // Whoever did so may still be at it.
     const std::lock_guard<std::mutex> lock(mutex);
@@ -175,6 +189,7 @@ void HandleAccess::SetRun(Handle* handle, bool plain, bool keyed) {
 
 void HandleAccess::End(Handle* handle) {
   SetRun(handle, /*plain=*/false, /*keyed=*/false);
+  handle->impl_->SetDeferred();
   handle->impl_->performing = false;
 }
 
@@ -200,6 +215,17 @@ Handle Handle::Borrow(CURL* easy, std::shared_ptr<Client> client) {
   InitLibcurl();
   return Handle(
       std::make_unique<Impl>(easy, /*owns_handle=*/false, std::move(client)));
+}
+
+Handle Handle::Duplicate() const {
+  CURL* copy = nullptr;
+  if (impl_->ok() && !impl_->performing) {
+    copy = curl_easy_duphandle(impl_->easy);
+  }
+  Handle handle(
+      std::make_unique<Impl>(copy, /*owns_handle=*/true, impl_->client));
+  handle.impl_->settings = impl_->settings;
+  return handle;
 }
 
 Handle::Handle(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -55,8 +55,15 @@
 // called with (0, SEEK_SET); a FILE* is set back to where it stood when Perform
 // was called. A body that can do neither, and of which a byte was read, is sent
 // once (StopReason::kNotReplayable), unless CallOptions::max_buffered_body lets it be
-// kept. As with libcurl, a new Perform needs a
-// body that stands at its beginning.
+// kept; so is one with trailers (TRAILERFUNCTION) where libcurl is older than 8.7 and
+// would leave them out. As with libcurl, a new Perform needs a body that stands at its
+// beginning.
+//
+// What an attempt leaves behind, for the next one and for later calls, is what a transfer
+// leaves behind in libcurl: connections, names, TLS sessions, and, if there is a cookie
+// engine, the cookies of all answers, failed attempts' and redirects' included; in the
+// handle or in its CURLSH. Rounds of authentication and redirects are libcurl's, within
+// an attempt, and no attempts of their own; each attempt begins at the URL.
 //
 // At most once. A call that may not be repeated is not repeated by libcurl
 // either: plain libcurl silently sends a request again when a kept-alive
@@ -141,8 +148,16 @@ class Handle {
   template <typename T>
   CURLcode SetOpt(CURLoption option, T value);
 
-  // As curl_easy_reset: all options have their defaults, connections stay.
+  // As curl_easy_reset: all options have their defaults; connections, cookies and the
+  // CURLSH stay.
   void Reset();
+
+  // As curl_easy_duphandle: another handle of the same client with the same options,
+  // also as far as Forbear knows them. Connections and the CURLSH are not taken along.
+  // What options point to (callbacks' data, ERRORBUFFER, POSTFIELDS, lists, a CURLU) is
+  // the same; strings, COPYPOSTFIELDS and a MIME body are copied. During a Perform, and
+  // if libcurl has no memory for it, raw() is null, as with Create.
+  Handle Duplicate() const;
 
   // Makes the call: returns when it is over. Blocks this thread only.
   CallResult Perform(const CallOptions& options = {});

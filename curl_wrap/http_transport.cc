@@ -45,6 +45,15 @@ constexpr size_t kMaxQuickHead = size_t{2} << 10;
 // Of each text that is held: more memory than this is not kept for the next answer.
 constexpr size_t kMaxRoom = size_t{64} << 10;
 
+// libcurl before 8.7 sends trailers once in the life of a handle. A second body goes
+// without them, and one that is read by a callback is written to the wrong place: a few
+// bytes in front of the buffer.
+bool SendsTrailersOnce() {
+  static const bool once =
+      curl_version_info(CURLVERSION_NOW)->version_num < 0x080700;
+  return once;
+}
+
 HttpTransport* Self(void* self) { return static_cast<HttpTransport*>(self); }
 
 bool IsFailure(const Outcome& outcome) { return MayChange(outcome); }
@@ -743,9 +752,11 @@ bool HttpTransport::Rewind() {
 
 void HttpTransport::CheckReplay(bool rewind) {
   bool replayable = true;
+  const bool sent_once = settings_.has_trailers && SendsTrailersOnce();
   if (takes_body_) {
-    replayable = !body_asked_ || (rewind ? Rewind() : CanRewind());
-  } else if (settings_.body() == EasyOptions::Body::kUnknown) {
+    replayable =
+        !body_asked_ || (!sent_once && (rewind ? Rewind() : CanRewind()));
+  } else if (sent_once || settings_.body() == EasyOptions::Body::kUnknown) {
     curl_off_t uploaded = 0;
     curl_easy_getinfo(easy_, CURLINFO_SIZE_UPLOAD_T, &uploaded);
     replayable = uploaded == 0;

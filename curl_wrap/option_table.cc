@@ -89,6 +89,10 @@ constexpr OptionFact kOptions[] = {
      "a 416 is no error for FAILONERROR then"},
     {"RESUME_FROM_LARGE", OptionRole::kNoted,
      "a 416 is no error for FAILONERROR then"},
+    {"TRAILERFUNCTION", OptionRole::kNoted,
+     "with libcurl before 8.7, a body that has trailers is sent once: a second "
+     "time "
+     "libcurl would send it without them"},
     {"AUTOREFERER", OptionRole::kPerAttempt, "each attempt begins at the URL"},
     {"FOLLOWLOCATION", OptionRole::kPerAttempt,
      "each attempt begins at the URL"},
@@ -112,7 +116,6 @@ constexpr OptionFact kOptions[] = {
     {"SSL_CTX_DATA", OptionRole::kPerAttempt, "called in each attempt"},
     {"SSL_CTX_FUNCTION", OptionRole::kPerAttempt, "called in each attempt"},
     {"TRAILERDATA", OptionRole::kPerAttempt, "called in each attempt"},
-    {"TRAILERFUNCTION", OptionRole::kPerAttempt, "called in each attempt"},
     {"CONNECTTIMEOUT", OptionRole::kPerAttempt,
      "of each attempt; CallOptions::deadline is for all of them"},
     {"CONNECTTIMEOUT_MS", OptionRole::kPerAttempt,

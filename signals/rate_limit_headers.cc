@@ -341,13 +341,13 @@ std::optional<absl::Duration> WaitForExhausted(
 
 bool MayTellOfLimit(absl::string_view name) {
   constexpr absl::string_view kWord = "ratelimit";
-  constexpr size_t kSize = kWord.size();
   // Horspool: what stands where the word would end tells how far off its end is at
   // least.
-  for (size_t end = kSize; end <= name.size();) {
+  for (size_t end = kWord.size(); end <= name.size();) {
     switch (absl::ascii_tolower(static_cast<unsigned char>(name[end - 1]))) {
       case 't':
-        if (absl::EqualsIgnoreCase(name.substr(end - kSize, kSize), kWord)) {
+        if (absl::EqualsIgnoreCase(
+                name.substr(end - kWord.size(), kWord.size()), kWord)) {
           return true;
         }
         end += 6;
@@ -371,7 +371,7 @@ bool MayTellOfLimit(absl::string_view name) {
         end += 8;
         break;
       default:
-        end += kSize;
+        end += kWord.size();
         break;
     }
   }

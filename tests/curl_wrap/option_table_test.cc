@@ -74,7 +74,7 @@ TEST(OptionTableTest, WhatIsNotedChangesWhatIsKnown) {
         o.Method(), "|", static_cast<int>(o.body()), "|", o.credential() != 0,
         "|", o.ConnectOnly(), "|", o.url, "|", o.port, "|", o.curlu != nullptr,
         "|", o.default_protocol, "|", o.resumes, "|", o.headers != nullptr, "|",
-        o.error_buffer != nullptr, "|", o.negotiates());
+        o.error_buffer != nullptr, "|", o.negotiates(), "|", o.has_trailers);
   };
   static char text[] = "PATCH";
   for (const curl_easyoption* o : Installed()) {
@@ -88,7 +88,7 @@ TEST(OptionTableTest, WhatIsNotedChangesWhatIsKnown) {
       value = OptionValue::Of(static_cast<const void*>(text));
     }
     if (o->type == CURLOT_FUNCTION) {
-      value = OptionValue::Of(static_cast<OptionValue::Function>(nullptr));
+      value = OptionValue::Of(OptionValue::Function{+[] {}});
     }
     bool changes = false;
     // HTTPGET says something after a POST only.

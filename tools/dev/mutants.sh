@@ -2,7 +2,7 @@
 # Sourced by ./dev, whose variables and functions it uses: mutants.
 
 cmd_mutants() {
-  local arg options=() action=run program=(python3 -B "$root/tools/dev/mutants/main.py") scratch bin log labels
+  local arg options=() action=run program=(python3 -B "$root/tools/dev/mutants/main.py") scratch bin log targets labels
   for arg; do
     case $arg in
       --list) action=list ;;
@@ -19,8 +19,9 @@ cmd_mutants() {
   mkdir -p "$scratch" && "${program[@]}" plant --scratch="$scratch" "${options[@]}" || return 1
 
   say "./dev: building the tests with all mutants planted (the first time takes some minutes)"
-  mapfile -t labels < <(bazel_in "$scratch" query 'tests(//tests/core/... + //tests/signals/...)' 2>/dev/null)
-  [ ${#labels[@]} -ne 0 ] || die "no tests: does //tests/core/... load?"
+  targets=$("${program[@]}" tests "${options[@]}") || return 1
+  mapfile -t labels < <(bazel_in "$scratch" query "tests(set($targets))" 2>/dev/null)
+  [ ${#labels[@]} -ne 0 ] || die "no tests: does one of $targets not load?"
   log=$(mktemp) || return 1
   # shellcheck disable=SC2064 # its value now: it is local
   trap "rm -f '$log'" EXIT

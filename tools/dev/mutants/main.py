@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Mutants: is there a test for each thing that core/ and signals/ decide?
+"""Mutants: is there a test for each thing that core/ and signals/ decide, and curl_wrap/ replaces?
 
     main.py list  [--file F] [--id K]          what would be planted
+    main.py tests [--file F] [--id K]          where Bazel is to look for the tests that are needed
     main.py plant SCRATCH                      copies the tree, all mutants planted in it
     main.py run   SCRATCH BIN [--file F] [--id K] LABEL...
                                                lets the tests of the build loose on each of them
@@ -27,7 +28,9 @@ import run
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-# Whoever finds nothing may be blind: these two are always there.
+# Whoever finds nothing may be blind: these two are always there, and so is the test that
+# sees the second.
+CONTROL_TEST = "//tests/signals:grpc_pushback_test"
 CONTROL = (
     data.Mutant("control:lives", "signals/grpc_pushback.h", "control", "the same in other words", "ParseGrpcPushback(",
                 "value.empty()", "value.size() == 0", None),
@@ -119,6 +122,11 @@ def show_list(mutants, _, options):
         if m.kind != "control":
             print("%-28s %s: %s\n%28s - %s\n%28s + %s" % (m.key, m.kind, m.what, "", one_line(m.original), "",
                                                         one_line(m.mutated)))
+
+
+def show_tests(mutants, options):
+    groups = {data.group_of(m.header) for _, m in chosen(mutants, options) if m.kind != "control"}
+    print(" ".join(sorted(set(data.targets_of(groups) + [CONTROL_TEST]))))
 
 
 def make_scratch(mutants, scratch):
@@ -236,7 +244,7 @@ def report(mutants, faults, stale, deaths, tests, options, start):
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev mutants")
-    parser.add_argument("action", choices=("list", "plant", "run"))
+    parser.add_argument("action", choices=("list", "tests", "plant", "run"))
     parser.add_argument("--scratch")
     parser.add_argument("--bin")
     parser.add_argument("--file", action="append")
@@ -253,6 +261,9 @@ def main():
     mutants += CONTROL
     if options.action == "list":
         show_list(mutants, faults, options)
+        return 0
+    if options.action == "tests":
+        show_tests(mutants, options)
         return 0
     if options.action == "plant":
         chosen(mutants, options)

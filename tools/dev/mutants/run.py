@@ -8,6 +8,8 @@ import tempfile
 import threading
 import time
 
+import data
+
 # How a run ended. kPassed is what a survivor does.
 PASSED, FAILED, CRASHED, HUNG = "passed", "failed", "crashed", "hung"
 
@@ -25,8 +27,12 @@ class Tests:
     def limit(self, label):
         return 10 + 5 * self.seconds[label]
 
+    def patience(self, label):
+        """Seconds of the clock. Who talks to a server may wait for ever and need no processor."""
+        return (20 if data.room_of(label) in data.LISTED else 120 + 29 * self.limit(label)) + self.limit(label)
 
-def run_one(path, mutant, cpu_seconds, reached=None):
+
+def run_one(path, mutant, cpu_seconds, patience, reached=None):
     """(how it ended, the test that was running, seconds)."""
     # What a mutant does to memory and disk must not be our problem. Time is that of the processor: the
     # machine may have other work. An assertion that fails ends the program at once.
@@ -44,7 +50,7 @@ def run_one(path, mutant, cpu_seconds, reached=None):
         with subprocess.Popen(command, cwd=where, env=env, stdin=subprocess.DEVNULL, stdout=output,
                               stderr=subprocess.STDOUT) as process:
             try:
-                code = process.wait(timeout=120 + 30 * cpu_seconds)
+                code = process.wait(timeout=patience)
             except subprocess.TimeoutExpired:
                 process.kill()
                 code = -signal.SIGXCPU
@@ -97,7 +103,7 @@ def first_run(tests, jobs, folder):
 
     def work(label):
         log = os.path.join(folder, label.replace("/", "_").replace(":", "_"))
-        how, name, seconds = run_one(tests.binaries[label], -1, 600, log)
+        how, name, seconds = run_one(tests.binaries[label], -1, 600, 3600, log)
         numbers = set()
         if os.path.exists(log):
             with open(log, encoding="ascii") as f:
@@ -113,14 +119,15 @@ def order(tests, header, number):
     """The tests that can see the mutant: the header's own, then the others, fast ones first."""
     room, name = header[:-len(".h")].split("/")
     own = "tests/%s:%s_" % (room, name)
-    seen = [label for label in tests.binaries if number in tests.reached[label]]
+    seen = [label for label in tests.binaries
+            if number in tests.reached[label] and data.group_of(label) == data.group_of(header)]
     return sorted(seen, key=lambda label: (not label.startswith(own), tests.seconds[label], label))
 
 
 def kill(tests, header, number):
     """The Death of the mutant; None if it lives."""
     for label in order(tests, header, number):
-        how, name, _ = run_one(tests.binaries[label], number, tests.limit(label))
+        how, name, _ = run_one(tests.binaries[label], number, tests.limit(label), tests.patience(label))
         if how != PASSED:
             return Death(label.partition(":")[2], how, name)
     return None

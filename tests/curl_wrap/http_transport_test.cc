@@ -1,0 +1,565 @@
+// The options of an easy handle that Forbear replaces while a call runs. For each of them
+// there is a test that fails when its replacement is taken away, and one that fails when
+// it is not put back: `./dev mutants --file=curl_wrap/http_transport.h` tries it.
+#include "curl_wrap/http_transport.h"
+
+#include <curl/curl.h>
+#include <dlfcn.h>
+#include <netdb.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "core/backoff.h"
+#include "core/stop_reason.h"
+#include "curl_wrap/easy_options.h"
+#include "curl_wrap/option_table.h"
+#include "gtest/gtest.h"
+#include "tests/curl_wrap/app.h"
+
+namespace {
+
+// What libcurl was last told, of all handles. All calls of this program pass by here.
+std::map<std::pair<CURL*, CURLoption>, const void*>& Told() {
+  static std::map<std::pair<CURL*, CURLoption>, const void*> told;
+  return told;
+}
+
+}  // namespace
+
+#undef curl_easy_setopt
+extern "C" CURLcode curl_easy_setopt(CURL* easy, CURLoption option, ...) {
+  using Function = CURLcode (*)(CURL*, CURLoption, ...);
+  static const auto next =
+      reinterpret_cast<Function>(dlsym(RTLD_NEXT, "curl_easy_setopt"));
+  va_list list;
+  va_start(list, option);
+  const void* value = nullptr;
+  CURLcode code;
+  if (option < CURLOPTTYPE_OBJECTPOINT) {
+    const long number = va_arg(list, long);
+    value = reinterpret_cast<const void*>(number);
+    code = next(easy, option, number);
+  } else if (option >= CURLOPTTYPE_OFF_T && option < CURLOPTTYPE_BLOB) {
+    code = next(easy, option, va_arg(list, curl_off_t));
+  } else {
+    void* const pointer = va_arg(list, void*);
+    value = pointer;
+    code = next(easy, option, pointer);
+  }
+  va_end(list);
+  if (code == CURLE_OK) Told()[{easy, option}] = value;
+  return code;
+}
+
+// A name that is looked up slowly, and in vain.
+extern "C" int getaddrinfo(const char* node, const char* service,
+                           const addrinfo* hints, addrinfo** result) {
+  using Function =
+      int (*)(const char*, const char*, const addrinfo*, addrinfo**);
+  static const auto next =
+      reinterpret_cast<Function>(dlsym(RTLD_NEXT, "getaddrinfo"));
+  if (node != nullptr && std::strcmp(node, "slow.invalid") == 0) {
+    std::this_thread::sleep_for(std::chrono::seconds(3));
+    return EAI_NONAME;
+  }
+  return next(node, service, hints, result);
+}
+
+namespace forbear::curl {
+namespace {
+
+constexpr absl::Duration kLong = absl::Seconds(20);
+
+const void* Number(intptr_t n) { return reinterpret_cast<const void*>(n); }
+
+template <typename F>
+const void* Function(F function) {
+  return reinterpret_cast<const void*>(function);
+}
+
+const void* ToldOf(CURL* easy, CURLoption option) {
+  const auto found = Told().find({easy, option});
+  return found == Told().end() ? nullptr : found->second;
+}
+
+// A body that is read through callbacks, which only know their own data.
+struct Source {
+  std::string body;
+  size_t at = 0;
+  int seeks = 0;
+
+  static Source*& Only() {
+    static Source* only = nullptr;
+    return only;
+  }
+  explicit Source(std::string text) : body(std::move(text)) { Only() = this; }
+
+  static size_t Read(char* to, size_t size, size_t n, void* self) {
+    if (self != Only()) return CURL_READFUNC_ABORT;
+    auto* source = static_cast<Source*>(self);
+    const size_t length = std::min(size * n, source->body.size() - source->at);
+    std::copy_n(source->body.data() + source->at, length, to);
+    source->at += length;
+    return length;
+  }
+  static int Seek(void* self, curl_off_t offset, int) {
+    if (self != Only()) return CURL_SEEKFUNC_FAIL;
+    auto* source = static_cast<Source*>(self);
+    ++source->seeks;
+    source->at = static_cast<size_t>(offset);
+    return CURL_SEEKFUNC_OK;
+  }
+};
+
+int CountCalls(void* count, char*, char*, int, int) {
+  ++*static_cast<int*>(count);
+  return CURL_PREREQFUNC_OK;
+}
+
+class ShadowTest : public ::testing::Test {
+ protected:
+  void SetUp() override { Told().clear(); }
+
+  int64_t Sends() const { return server_->log().Count(); }
+  // As its program would without Forbear.
+  CURLcode Plain(App* app) {
+    app->sink = Sink();
+    return curl_easy_perform(app->curl.raw());
+  }
+  void ExpectBodies(size_t count, const std::string& body) {
+    const std::vector<Arrival> arrivals = server_->log().Snapshot();
+    EXPECT_EQ(arrivals.size(), count);
+    for (const Arrival& a : arrivals) EXPECT_EQ(a.body, body) << a.index;
+  }
+
+  std::unique_ptr<HttpServer> server_ = StartServer();
+  std::shared_ptr<Client> client_ = NewClient();
+};
+
+TEST_F(ShadowTest, WriteFunctionAndWriteData) {
+  server_->Script({Reply::Of(503, "bad"), Reply::Of(200, "good")});
+  App app(client_, server_->Url());
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+  EXPECT_EQ(app.sink.body, "good");
+  EXPECT_EQ(Plain(&app), CURLE_OK);
+  EXPECT_EQ(app.sink.body, "good");
+}
+
+TEST_F(ShadowTest, WriteDataAlone) {
+  server_->Script({Reply::Of(503, "bad"), Reply::Of(200, "good")});
+  FILE* const file = tmpfile();
+  {
+    Handle curl = Handle::Create(client_);
+    curl.SetOpt(CURLOPT_URL, server_->Url().c_str());
+    curl.SetOpt(CURLOPT_WRITEDATA, file);
+    EXPECT_EQ(curl.Perform().code, CURLE_OK);
+    EXPECT_EQ(curl_easy_perform(curl.raw()), CURLE_OK);
+  }
+  rewind(file);
+  char text[64] = {};
+  EXPECT_EQ(fread(text, 1, sizeof(text), file), 8u);
+  EXPECT_STREQ(text, "goodgood");
+  fclose(file);
+}
+
+TEST_F(ShadowTest, HeaderFunctionAndHeaderData) {
+  server_->Script({Reply::Of(503).With("X-Try", "1"),
+                   Reply::Of(200, "body").With("X-Try", "2")});
+  App app(client_, server_->Url());
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+  EXPECT_TRUE(absl::StartsWith(app.sink.head, "HTTP/1.1 200 OK\r\n"));
+  EXPECT_FALSE(absl::StrContains(app.sink.head, "X-Try: 1"));
+  const std::string head = app.sink.head;
+  EXPECT_EQ(Plain(&app), CURLE_OK);
+  EXPECT_EQ(app.sink.head.size(), head.size());
+
+  // Whoever wants no heads gets none, then and later.
+  App none(client_, server_->Url());
+  none.curl.SetOpt(CURLOPT_HEADERFUNCTION, nullptr);
+  none.curl.SetOpt(CURLOPT_HEADERDATA, nullptr);
+  EXPECT_EQ(none.Perform(kLong).code, CURLE_OK);
+  EXPECT_EQ(none.sink.events, std::vector<std::string>{"B:body"});
+  EXPECT_EQ(Plain(&none), CURLE_OK);
+  EXPECT_EQ(none.sink.events, std::vector<std::string>{"B:body"});
+}
+
+TEST_F(ShadowTest, Header) {
+  server_->Script({Reply::Of(503, "no"), Reply::Of(200, "body")});
+  for (const bool borrowed : {false, true}) {
+    App app(client_, server_->Url());
+    app.curl.SetOpt(CURLOPT_HEADER, 1L);
+    // What others set on a handle of theirs is unset.
+    Handle handle = Handle::Borrow(app.curl.raw(), client_);
+    handle.SetOpt(CURLOPT_WRITEFUNCTION, &Sink::OnBody);
+    handle.SetOpt(CURLOPT_WRITEDATA, &app.sink);
+    EXPECT_EQ(borrowed ? handle.Perform().code : app.Perform(kLong).code,
+              CURLE_OK);
+    EXPECT_EQ(app.sink.body, app.sink.head + "body");
+    if (borrowed) continue;
+    EXPECT_EQ(Plain(&app), CURLE_OK);
+    EXPECT_EQ(app.sink.body, app.sink.head + "body");
+    EXPECT_NE(app.sink.head, "");
+  }
+}
+
+TEST_F(ShadowTest, FailOnError) {
+  server_->Script({Reply::Of(503, "no"), Reply::Of(404, "never")});
+  App app(client_, server_->Url());
+  app.curl.SetOpt(CURLOPT_FAILONERROR, 1L);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_HTTP_RETURNED_ERROR);
+  EXPECT_EQ(app.sink.body, "");
+  EXPECT_EQ(Sends(), 2);
+  // libcurl itself would have closed it.
+  EXPECT_EQ(server_->connections(), 1);
+  EXPECT_EQ(Plain(&app), CURLE_HTTP_RETURNED_ERROR);
+  EXPECT_EQ(app.sink.body, "");
+}
+
+TEST_F(ShadowTest, FailOnErrorOfABorrowedHandle) {
+  server_->Script({Reply::Of(503, "no"), Reply::Of(404, "why")});
+  CURL* const easy = curl_easy_init();
+  curl_easy_setopt(easy, CURLOPT_URL, server_->Url().c_str());
+  curl_easy_setopt(easy, CURLOPT_FAILONERROR, 1L);
+  Sink sink;
+  {
+    Handle curl = Handle::Borrow(easy, client_);
+    curl.SetOpt(CURLOPT_HTTPGET, 1L);
+    curl.SetOpt(CURLOPT_WRITEFUNCTION, &Sink::OnBody);
+    curl.SetOpt(CURLOPT_WRITEDATA, &sink);
+    EXPECT_EQ(curl.Perform().code, CURLE_OK);
+  }
+  EXPECT_EQ(sink.body, "why");
+  EXPECT_EQ(server_->connections(), 1);
+  curl_easy_cleanup(easy);
+}
+
+// Without NOSIGNAL libcurl changes, again and again, what the process does about SIGPIPE,
+// with other threads running.
+TEST_F(ShadowTest, NoSignal) {
+  struct Look {
+    bool ignored = false;
+    static size_t OnBody(char*, size_t size, size_t n, void* self) {
+      struct sigaction now = {};
+      sigaction(SIGPIPE, nullptr, &now);
+      static_cast<Look*>(self)->ignored = now.sa_handler == SIG_IGN;
+      return size * n;
+    }
+  } look;
+  struct sigaction ours = {};
+  ours.sa_handler = +[](int) {};
+  struct sigaction before = {};
+  sigaction(SIGPIPE, &ours, &before);
+  server_->Script({Reply::Of(200, "x")});
+  App app(client_, server_->Url());
+  app.curl.SetOpt(CURLOPT_WRITEFUNCTION, &Look::OnBody);
+  app.curl.SetOpt(CURLOPT_WRITEDATA, &look);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+  EXPECT_FALSE(look.ignored);
+  EXPECT_EQ(Plain(&app), CURLE_OK);
+  EXPECT_TRUE(look.ignored) << "not put back";
+  app.curl.SetOpt(CURLOPT_NOSIGNAL, 1L);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+  EXPECT_EQ(Plain(&app), CURLE_OK);
+  EXPECT_FALSE(look.ignored) << "not the application's";
+  sigaction(SIGPIPE, &before, nullptr);
+}
+
+// libcurl would wait for the thread that looks a name up.
+TEST_F(ShadowTest, QuickExit) {
+  App app(client_, "http://slow.invalid/");
+  const Stopwatch watch;
+  EXPECT_EQ(app.Perform(absl::Milliseconds(200)).code,
+            CURLE_OPERATION_TIMEDOUT);
+  EXPECT_LT(watch.Elapsed(), absl::Milliseconds(2500));
+  EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_QUICK_EXIT), Number(0));
+  app.curl.SetOpt(CURLOPT_QUICK_EXIT, 1L);
+  app.Perform(absl::Milliseconds(10));
+  EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_QUICK_EXIT), Number(1));
+}
+
+TEST_F(ShadowTest, PrereqFunctionAndPrereqData) {
+  // The second request of each connection finds it dead.
+  server_->SetHandler([](const testing::HttpRequest& request) {
+    return request.index_on_connection > 0 ? Reply::CloseAfterRead()
+                                           : Reply::Of(200, "ok");
+  });
+  int calls = 0;
+  App app(client_, server_->Url());
+  app.Post("pay=1");
+  app.curl.SetOpt(CURLOPT_PREREQFUNCTION, &CountCalls);
+  app.curl.SetOpt(CURLOPT_PREREQDATA, &calls);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_GOT_NOTHING);
+  EXPECT_EQ(Sends(), 2);
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(Plain(&app), CURLE_OK);
+  EXPECT_EQ(calls, 3) << "not put back";
+  // That it repeats is what the rest is for.
+  EXPECT_EQ(Plain(&app), CURLE_OK);
+  EXPECT_EQ(Sends(), 5);
+}
+
+// tests/curl_wrap:waits_test waits for connections to grow old; here, what libcurl is told.
+TEST_F(ShadowTest, MaxAge) {
+  struct Look {
+    CURL* easy = nullptr;
+    const void* max_age = nullptr;
+    static int OnSocket(void* self, curl_socket_t, curlsocktype) {
+      auto* const look = static_cast<Look*>(self);
+      look->max_age = ToldOf(look->easy, CURLOPT_MAXAGE_CONN);
+      return CURL_SOCKOPT_OK;
+    }
+  } look;
+  App app(client_, server_->Url());
+  look.easy = app.curl.raw();
+  app.curl.SetOpt(CURLOPT_SOCKOPTFUNCTION, &Look::OnSocket);
+  app.curl.SetOpt(CURLOPT_SOCKOPTDATA, &look);
+  app.curl.SetOpt(CURLOPT_FRESH_CONNECT, 1L);
+  const auto during = [&] {
+    look.max_age = nullptr;
+    EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+    return look.max_age;
+  };
+  app.Post("x");
+  EXPECT_EQ(during(), Number(1));
+  EXPECT_EQ(ToldOf(look.easy, CURLOPT_MAXAGE_CONN), Number(118));
+  for (const intptr_t own : {0, 1, 2, 50}) {
+    app.curl.SetOpt(CURLOPT_MAXAGE_CONN, own);
+    EXPECT_EQ(during(), Number(std::min<intptr_t>(own, 1)));
+    EXPECT_EQ(ToldOf(look.easy, CURLOPT_MAXAGE_CONN), Number(own));
+  }
+  app.curl.SetOpt(CURLOPT_HTTPGET, 1L);
+  EXPECT_EQ(during(), Number(50)) << "who may be repeated need not fear";
+}
+
+TEST_F(ShadowTest, ReadAndSeek) {
+  server_->Script("/a", {Reply::Of(307).With("Location", "/b")});
+  server_->Script("/b", {Reply::Of(503, "no"), Reply::Of(200, "taken")});
+  Source source("some body");
+  App app(client_, server_->Url("/a"));
+  app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+  app.curl.SetOpt(CURLOPT_FOLLOWLOCATION, 1L);
+  app.curl.SetOpt(CURLOPT_READFUNCTION, &Source::Read);
+  app.curl.SetOpt(CURLOPT_READDATA, &source);
+  app.curl.SetOpt(CURLOPT_SEEKFUNCTION, &Source::Seek);
+  app.curl.SetOpt(CURLOPT_SEEKDATA, &source);
+  EXPECT_EQ(app.Perform(kLong).stop_reason, StopReason::kSuccess);
+  // By libcurl before each second hop, by Forbear before the second attempt.
+  EXPECT_EQ(source.seeks, 3);
+  ExpectBodies(4, "some body");
+  source.at = 0;
+  EXPECT_EQ(Plain(&app), CURLE_OK);
+  EXPECT_EQ(source.seeks, 4);
+  ExpectBodies(6, "some body");
+}
+
+TEST_F(ShadowTest, AFileThatDoesNotBeginAtItsBeginning) {
+  server_->Script("/a", {Reply::Of(307).With("Location", "/b")});
+  server_->Script("/b", {Reply::Of(503, "no"), Reply::Of(200, "taken")});
+  FILE* const file = tmpfile();
+  std::fputs("not this;but this", file);
+  fseeko(file, 9, SEEK_SET);
+  App app(client_, server_->Url("/a"));
+  app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+  app.curl.SetOpt(CURLOPT_FOLLOWLOCATION, 1L);
+  app.curl.SetOpt(CURLOPT_READDATA, file);
+  EXPECT_EQ(app.Perform(kLong).stop_reason, StopReason::kSuccess);
+  ExpectBodies(4, "but this");
+  // As plain libcurl, which has no place for a seek function of ours any more.
+  fseeko(file, 0, SEEK_SET);
+  app.curl.SetOpt(CURLOPT_URL, server_->Url("/b").c_str());
+  EXPECT_EQ(Plain(&app), CURLE_OK);
+  EXPECT_EQ(server_->log().Snapshot().back().body, "not this;but this");
+  fclose(file);
+}
+
+TEST_F(ShadowTest, HttpHeader) {
+  ClientOptions options;
+  options.idempotency_header = "Idempotency-Key";
+  server_->Script({Reply::ResetBeforeHead(), Reply::Of(200)});
+  App app(NewClient(options), server_->Url());
+  app.Post("x");
+  app.Header("X-Own: 1");
+  EXPECT_EQ(app.Perform(kLong).stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(Plain(&app), CURLE_OK);
+  const std::vector<Arrival> arrivals = server_->log().Snapshot();
+  ASSERT_EQ(arrivals.size(), 3u);
+  for (size_t i = 0; i < arrivals.size(); ++i) {
+    EXPECT_EQ(arrivals[i].headers.at("x-own"), "1");
+    EXPECT_EQ(arrivals[i].headers.count("idempotency-key"), i < 2 ? 1u : 0u);
+  }
+}
+
+// --- All of them. ---
+
+// What a handle has to which nobody has told anything.
+const void* DefaultOf(CURLoption option) {
+  switch (option) {
+    case CURLOPT_WRITEDATA:
+      return stdout;
+    case CURLOPT_READDATA:
+      return stdin;
+    case CURLOPT_MAXAGE_CONN:
+      return Number(118);
+    default:
+      return nullptr;
+  }
+}
+
+std::vector<CURLoption> ReplacedOptions() {
+  std::vector<CURLoption> options;
+  for (const OptionFact& fact : AllOptions()) {
+    if (fact.role != OptionRole::kReplaced) continue;
+    options.push_back(
+        curl_easy_option_by_name(std::string(fact.name).c_str())->id);
+  }
+  return options;
+}
+
+// How a program makes its call.
+enum class Kind { kGet, kPost, kPut, kPatch };
+constexpr Kind kKinds[] = {Kind::kGet, Kind::kPost, Kind::kPut, Kind::kPatch};
+
+void MakeKind(Kind kind, App* app) {
+  switch (kind) {
+    case Kind::kGet:
+      return;
+    case Kind::kPost:
+      app->Post("fields");
+      return;
+    case Kind::kPatch:
+      app->curl.SetOpt(CURLOPT_CUSTOMREQUEST, "PATCH");
+      [[fallthrough]];
+    case Kind::kPut:
+      app->curl.SetOpt(CURLOPT_UPLOAD, 1L);
+      app->curl.SetOpt(CURLOPT_INFILESIZE, 4L);
+      return;
+  }
+}
+
+TEST_F(ShadowTest, WhatWasReplacedIsTheApplicationsAgain) {
+  ClientOptions options;
+  options.retry.backoff.initial = absl::Milliseconds(1);
+  options.retry.backoff.jitter = Jitter::kNone;
+  int calls = 0;
+  const std::vector<std::vector<Reply>> scripts = {
+      {Reply::Of(200, "x")},
+      {Reply::Of(429, "no"), Reply::Of(200, "x")},
+      {Reply::Of(404, "x")},
+      {Reply::Hang()}};
+  for (const Kind kind : kKinds) {
+    for (const bool keyed : {false, true}) {
+      for (const int own : {-1, 0, 1}) {  // what it sets: nothing, 0s or 1s
+        for (size_t i = 0; i < scripts.size(); ++i) {
+          if (i == 1 && own != 1) continue;  // it waits
+          SCOPED_TRACE(absl::StrCat(static_cast<int>(kind), " ", keyed, " ",
+                                    own, " ", i));
+          server_->Script(scripts[i]);
+          Told().clear();
+          Source source("body");
+          options.idempotency_header = keyed ? "X-Key" : "";
+          App app(NewClient(options), server_->Url());
+          MakeKind(kind, &app);
+          app.Header("X-Own: 1");
+          app.curl.SetOpt(CURLOPT_READFUNCTION, &Source::Read);
+          app.curl.SetOpt(CURLOPT_READDATA, &source);
+          app.curl.SetOpt(CURLOPT_SEEKFUNCTION, &Source::Seek);
+          app.curl.SetOpt(CURLOPT_SEEKDATA, &source);
+          if (own >= 0) {
+            app.curl.SetOpt(CURLOPT_HEADER, own);
+            app.curl.SetOpt(CURLOPT_FAILONERROR, own);
+            app.curl.SetOpt(CURLOPT_NOSIGNAL, own);
+            app.curl.SetOpt(CURLOPT_QUICK_EXIT, own);
+            app.curl.SetOpt(CURLOPT_MAXAGE_CONN, 50 + own);
+            app.curl.SetOpt(CURLOPT_PREREQFUNCTION, &CountCalls);
+            app.curl.SetOpt(CURLOPT_PREREQDATA, &calls);
+          }
+          const auto before = Told();
+          app.Perform(i == 3 ? absl::Milliseconds(30) : kLong);
+          for (const auto& [where, value] : Told()) {
+            const auto found = before.find(where);
+            EXPECT_EQ(value, found != before.end() ? found->second
+                                                   : DefaultOf(where.second))
+                << curl_easy_option_by_id(where.second)->name;
+          }
+        }
+      }
+    }
+  }
+}
+
+// A callback's SetOpt: libcurl gets it when it is the application's handle again.
+TEST_F(ShadowTest, WhatACallbackSetsIsThereAfterTheCall) {
+  struct Setter {
+    App* app = nullptr;
+    CURLoption option = CURLOPT_URL;
+    const void* during = nullptr;
+    const void* value = nullptr;
+
+    static size_t OnBody(char*, size_t size, size_t n, void* self) {
+      static_cast<Setter*>(self)->Set();
+      return size * n;
+    }
+    void Set() {
+      const CURL* const easy = app->curl.raw();
+      const void* const before = ToldOf(app->curl.raw(), option);
+      EXPECT_NE(easy, nullptr);
+      CURLcode code = CURLE_OK;
+      if (option < CURLOPTTYPE_OBJECTPOINT) {
+        value = Number(option == CURLOPT_MAXAGE_CONN ? 7 : 1);
+        code = app->curl.SetOpt(option, reinterpret_cast<intptr_t>(value));
+      } else if (option < CURLOPTTYPE_FUNCTIONPOINT) {
+        value = app;
+        code = app->curl.SetOpt(option, static_cast<void*>(app));
+      } else if (option == CURLOPT_PREREQFUNCTION) {
+        value = Function(&CountCalls);
+        code = app->curl.SetOpt(option, &CountCalls);
+      } else {
+        value = Function(&Source::Read);
+        code = app->curl.SetOpt(option, &Source::Read);
+      }
+      EXPECT_EQ(code, CURLE_OK);
+      EXPECT_EQ(ToldOf(app->curl.raw(), option), before) << "at once";
+      EXPECT_EQ(app->curl.SetOpt(CURLOPT_HEADER, "text"),
+                CURLE_BAD_FUNCTION_ARGUMENT);
+    }
+  };
+  server_->Script({Reply::Of(200, "x")});
+  const std::vector<CURLoption> options = ReplacedOptions();
+  EXPECT_EQ(options.size(), 15u);
+  for (const Kind kind : kKinds) {
+    for (const CURLoption option : options) {
+      SCOPED_TRACE(absl::StrCat(static_cast<int>(kind), " ",
+                                curl_easy_option_by_id(option)->name));
+      Source source("body");
+      App app(client_, server_->Url());
+      MakeKind(kind, &app);
+      app.curl.SetOpt(CURLOPT_READFUNCTION, &Source::Read);
+      app.curl.SetOpt(CURLOPT_READDATA, &source);
+      Setter setter;
+      setter.app = &app;
+      setter.option = option;
+      app.curl.SetOpt(CURLOPT_WRITEFUNCTION, &Setter::OnBody);
+      app.curl.SetOpt(CURLOPT_WRITEDATA, &setter);
+      EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+      EXPECT_EQ(ToldOf(app.curl.raw(), option), setter.value);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace forbear::curl
