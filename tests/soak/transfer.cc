@@ -194,6 +194,7 @@ void Transfer::ChooseOptions(Dice* dice) {
     if (dice->One(2)) {
       options.reset_sink = [this] {
         sink_.clear();
+        paused_ = false;  // that answer's
         return true;
       };
     }
@@ -276,7 +277,10 @@ size_t Transfer::OnBody(char* data, size_t size, size_t n, void* self) {
       t->sink_.size() + size * n > t->taste_at_) {
     t->tasted_ = true;
     if (t->taste_ == Taste::kRefuses) return 0;
-    if (t->taste_ == Taste::kPauses) return CURL_WRITEFUNC_PAUSE;
+    if (t->taste_ == Taste::kPauses) {
+      t->paused_ = true;
+      return CURL_WRITEFUNC_PAUSE;
+    }
     if (t->cancel_self) t->cancel_self();
   }
   t->sink_.append(data, size * n);
@@ -304,7 +308,10 @@ int Transfer::OnSeek(void* self, curl_off_t offset, int origin) {
 int Transfer::OnProgress(void* self, curl_off_t, curl_off_t, curl_off_t,
                          curl_off_t) {
   auto* const t = static_cast<Transfer*>(self);
-  if (t->tasted_) curl_easy_pause(t->easy_, CURLPAUSE_CONT);
+  // Only its own pause: with a plain handle, Forbear stops an answer by one.
+  if (std::exchange(t->paused_, false)) {
+    curl_easy_pause(t->easy_, CURLPAUSE_CONT);
+  }
   return 0;
 }
 

@@ -117,6 +117,7 @@ class Transfer {
   Taste taste_ = Taste::kTakesAll;
   size_t taste_at_ = 0;
   bool tasted_ = false;
+  bool paused_ = false;  // and nobody has let it go on
   std::string sink_;
 
   CURL* easy_ = nullptr;  // for the progress function
