@@ -66,6 +66,10 @@
 //     is none to be dead; only after a redirect there may be.
 //   Credentials: of those in the URL it is known that they differ, of others not. Gate,
 //     pace and queue belong to "host:port" then; CallOptions::quota_id tells apart.
+//   Pauses: before libcurl 8.7 an answer is stopped by a pause. An application that
+//     calls curl_easy_pause(CURLPAUSE_CONT) from its progress function ends that one,
+//     too, and gets the body of a failed attempt: it must do so only while its own write
+//     function has paused. A reset_sink takes such a pause back.
 //   Where a redirect has led, and no URL was set since, the next call counts as one
 //     to there.
 //   Markers of other layers' retries are not seen; a policy's idempotency_header makes

@@ -180,6 +180,47 @@ TEST_F(PerformTest, StreamsAsItComes) {
   EXPECT_LT(first.at, first.watch.Elapsed() - absl::Milliseconds(250));
 }
 
+// The stop is a pause before libcurl 8.7: curl_wrap/perform.h, "Pauses".
+TEST_F(PerformTest, AProgressFunctionMayEndItsOwnPauses) {
+  server_->Script({Reply::Of(503, "no"), Reply::Of(200, "yes")});
+  RawApp app(client_, server_->Url());
+  struct Pauses {
+    RawApp* app;
+    bool once = false;    // it has paused
+    bool paused = false;  // and not gone on
+    bool always = false;
+  } pauses{&app};
+  app.Set(CURLOPT_NOPROGRESS, 0L);
+  app.Set(CURLOPT_XFERINFODATA, &pauses);
+  app.Set(
+      CURLOPT_XFERINFOFUNCTION,
+      +[](void* data, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+        auto* p = static_cast<Pauses*>(data);
+        if (p->always || std::exchange(p->paused, false)) {
+          curl_easy_pause(p->app->easy, CURLPAUSE_CONT);
+        }
+        return 0;
+      });
+  app.Set(CURLOPT_WRITEDATA, &pauses);
+  app.Set(
+      CURLOPT_WRITEFUNCTION,
+      +[](char* bytes, size_t size, size_t n, void* data) {
+        auto* p = static_cast<Pauses*>(data);
+        if (!std::exchange(p->once, true)) {
+          p->paused = true;
+          return size_t{CURL_WRITEFUNC_PAUSE};
+        }
+        return Sink::OnBody(bytes, size, n, &p->app->sink);
+      });
+  RawOptions options;
+  options.deadline = absl::Seconds(10);
+  const CallResult result = app.Perform(options);
+  EXPECT_EQ(result.code, CURLE_OK);
+  EXPECT_EQ(app.sink.body, "yes");
+  EXPECT_TRUE(pauses.once);
+  EXPECT_EQ(Sends(), 2);
+}
+
 TEST_F(PerformTest, AConnectionOutlivesWhatHasNoBody) {
   server_->Script({Reply::Of(503), Reply::Of(503), Reply::Of(200, "yes")});
   RawApp app(client_, server_->Url());
