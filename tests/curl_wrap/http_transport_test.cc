@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <netdb.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -29,6 +30,7 @@
 #include "curl_wrap/option_table.h"
 #include "gtest/gtest.h"
 #include "tests/curl_wrap/app.h"
+#include "tests/curl_wrap/raw_server.h"
 
 namespace {
 
@@ -401,6 +403,245 @@ TEST_F(ShadowTest, HttpHeader) {
   for (size_t i = 0; i < arrivals.size(); ++i) {
     EXPECT_EQ(arrivals[i].headers.at("x-own"), "1");
     EXPECT_EQ(arrivals[i].headers.count("idempotency-key"), i < 2 ? 1u : 0u);
+  }
+}
+
+// --- What the replacements are for, at its edges. ---
+
+// When the first byte came, and what else the application wants to see of its calls.
+struct Clocked {
+  Stopwatch watch;
+  absl::Duration first = absl::InfiniteDuration();
+  std::string body;
+
+  static size_t OnBody(char* data, size_t size, size_t n, void* self) {
+    auto* const c = static_cast<Clocked*>(self);
+    c->first = std::min(c->first, c->watch.Elapsed());
+    c->body.append(data, size * n);
+    return size * n;
+  }
+};
+
+// A refusal after which no attempt can follow is not held back.
+TEST_F(ShadowTest, TheLastRefusalStreams) {
+  server_->Script(
+      {Reply::Of(503, "0123456789").InPieces(1, absl::Milliseconds(50))});
+  ClientOptions options;
+  options.retry.max_attempts = 1;
+  for (const bool pipe_body : {false, true}) {
+    SCOPED_TRACE(pipe_body);
+    App app(NewClient(pipe_body ? ClientOptions() : options), server_->Url());
+    FILE* file = nullptr;
+    if (pipe_body) {
+      int ends[2];
+      ASSERT_EQ(pipe(ends), 0);
+      ASSERT_EQ(write(ends[1], "piped", 5), 5);
+      close(ends[1]);
+      file = fdopen(ends[0], "r");
+      app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+      app.curl.SetOpt(CURLOPT_READDATA, file);
+    }
+    Clocked clocked;
+    app.curl.SetOpt(CURLOPT_WRITEFUNCTION, &Clocked::OnBody);
+    app.curl.SetOpt(CURLOPT_WRITEDATA, &clocked);
+    EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+    EXPECT_EQ(clocked.body, "0123456789");
+    EXPECT_LT(clocked.first, clocked.watch.Elapsed() - absl::Milliseconds(250));
+    if (file != nullptr) fclose(file);
+  }
+}
+
+// A budget of which two refusals leave nothing.
+std::shared_ptr<Client> ClientWithoutBudget() {
+  ClientOptions options;
+  options.endpoint.budget.capacity = 1;
+  options.endpoint.budget.transient_cost = 1;
+  options.endpoint.budget.throttled_cost = 1;
+  return NewClient(options);
+}
+
+TEST_F(ShadowTest, ARefusalOfWhatWasHeldIsFinal) {
+  server_->Script({Reply::Of(503, "held")});
+  App app(ClientWithoutBudget(), server_->Url());
+  app.curl.SetOpt(
+      CURLOPT_WRITEFUNCTION,
+      +[](char*, size_t, size_t, void*) -> size_t { return 0; });
+  const CallResult result = app.Perform(kLong);
+  EXPECT_EQ(result.code, CURLE_WRITE_ERROR);
+  EXPECT_EQ(Sends(), 2);
+  EXPECT_STREQ(app.error, "Failed writing received data to disk/application");
+}
+
+// What was held long enough goes to an application that does not want it yet: it is asked
+// again when it says so, and not when more of it comes.
+TEST_F(ShadowTest, APauseAfterTheTimeToHold) {
+  struct Pauser {
+    CURL* easy = nullptr;
+    Stopwatch watch;
+    absl::Duration paused_at;
+    int calls = 0;
+    int calls_in_the_pause = 0;
+    bool resumed = false;
+    std::string body;
+    static size_t OnBody(char* data, size_t size, size_t n, void* self) {
+      auto* const p = static_cast<Pauser*>(self);
+      if (++p->calls == 1) {
+        p->paused_at = p->watch.Elapsed();
+        return CURL_WRITEFUNC_PAUSE;
+      }
+      if (!p->resumed) {
+        ++p->calls_in_the_pause;
+        return CURL_WRITEFUNC_PAUSE;
+      }
+      p->body.append(data, size * n);
+      return size * n;
+    }
+    static int OnProgress(void* self, curl_off_t, curl_off_t, curl_off_t,
+                          curl_off_t) {
+      auto* const p = static_cast<Pauser*>(self);
+      if (p->calls > 0 && !p->resumed &&
+          p->watch.Elapsed() > p->paused_at + absl::Milliseconds(300)) {
+        p->resumed = true;
+        curl_easy_pause(p->easy, CURLPAUSE_CONT);
+      }
+      return 0;
+    }
+  } pauser;
+  server_->Script(
+      {Reply::Of(503),
+       Reply::Of(503, "0123456789").InPieces(1, absl::Milliseconds(20))});
+  App app(ClientWithoutBudget(), server_->Url());
+  pauser.easy = app.curl.raw();
+  app.curl.SetOpt(CURLOPT_WRITEFUNCTION, &Pauser::OnBody);
+  app.curl.SetOpt(CURLOPT_WRITEDATA, &pauser);
+  app.curl.SetOpt(CURLOPT_NOPROGRESS, 0L);
+  app.curl.SetOpt(CURLOPT_XFERINFOFUNCTION, &Pauser::OnProgress);
+  app.curl.SetOpt(CURLOPT_XFERINFODATA, &pauser);
+  CallOptions options;
+  options.deadline = kLong;
+  options.max_hold_time = absl::Milliseconds(50);
+  EXPECT_EQ(app.curl.Perform(options).code, CURLE_OK);
+  EXPECT_TRUE(pauser.resumed);
+  EXPECT_EQ(pauser.calls_in_the_pause, 0);
+  EXPECT_EQ(pauser.body, "0123456789");
+}
+
+// More trailers than may be held: the answer is given up, with its connection.
+TEST_F(ShadowTest, TrailersWithoutEnd) {
+  const std::string end = "\r\n\r\n";
+  std::string trailers;
+  for (int i = 0; i < 100; ++i) {
+    absl::StrAppend(&trailers, "X-T", i, ": ", std::string(100, 't'), "\r\n");
+  }
+  RawServer server(
+      {{{end, "HTTP/1.1 503 No\r\nTransfer-Encoding: chunked" + end + "0\r\n" +
+                  trailers + "\r\n"},
+        {end, "HTTP/1.1 200 OK\r\nContent-Length: 4" + end + "same"}},
+       {{end, "HTTP/1.1 200 OK\r\nContent-Length: 5" + end + "other"}}});
+  App app(client_, absl::StrCat("http://127.0.0.1:", server.port(), "/"));
+  CallOptions options;
+  options.deadline = kLong;
+  options.max_held_bytes = 1000;
+  EXPECT_EQ(app.curl.Perform(options).stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(app.sink.body, "other");
+}
+
+TEST_F(ShadowTest, FailOnErrorReadsNoLargeBody) {
+  server_->Script({Reply::Of(404, std::string(4 << 20, 'x')), Reply::Of(200)});
+  App app(client_, server_->Url());
+  app.curl.SetOpt(CURLOPT_FAILONERROR, 1L);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_HTTP_RETURNED_ERROR);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+  EXPECT_EQ(server_->connections(), 2);
+}
+
+// Which statuses FAILONERROR is about is libcurl's to say.
+TEST_F(ShadowTest, FailOnErrorIsLibcurls) {
+  for (const int status : {200, 206, 302, 399, 400, 404, 416, 599}) {
+    for (const long resume_from : {0L, 3L}) {
+      SCOPED_TRACE(absl::StrCat(status, " ", resume_from));
+      server_->Script({Reply::Of(status, "body")});
+      ClientOptions once;
+      once.retry.max_attempts = 1;
+      App app(NewClient(once), server_->Url());
+      app.curl.SetOpt(CURLOPT_FAILONERROR, 1L);
+      app.curl.SetOpt(CURLOPT_RESUME_FROM, resume_from);
+      const CURLcode code = app.Perform(kLong).code;
+      const Sink sink = app.sink;
+      EXPECT_EQ(Plain(&app), code);
+      EXPECT_EQ(app.sink.body, sink.body);
+    }
+  }
+}
+
+// Whoever cannot go back in his body cannot be redirected with it: that is permanent.
+TEST_F(ShadowTest, ARedirectOfABodyThatCannotBeReadAgain) {
+  server_->Script({Reply::Of(307).With("Location", "/b")});
+  Source source("some body");
+  App app(client_, server_->Url("/a"));
+  app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+  app.curl.SetOpt(CURLOPT_FOLLOWLOCATION, 1L);
+  app.curl.SetOpt(CURLOPT_READFUNCTION, &Source::Read);
+  app.curl.SetOpt(CURLOPT_READDATA, &source);
+  const CallResult result = app.Perform(kLong);
+  EXPECT_EQ(result.code, CURLE_SEND_FAIL_REWIND);
+  EXPECT_EQ(result.stop_reason, StopReason::kPermanentError);
+  source.at = 0;
+  EXPECT_EQ(Plain(&app), CURLE_SEND_FAIL_REWIND);
+}
+
+// A body that is still being sent when it is refused is not set back under way.
+TEST_F(ShadowTest, ABodyIsSetBackWhenItIsNoLongerSent) {
+  struct Slow : Source {
+    using Source::Source;
+    static size_t Read(char* to, size_t, size_t, void* self) {
+      if (static_cast<Slow*>(self)->at > 0) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      }
+      return Source::Read(to, 1, 4, self);
+    }
+  };
+  const std::string end = "\r\n\r\n";
+  RawServer server(
+      {{{end,
+         "HTTP/1.1 503 No\r\nContent-Length: 2\r\nConnection: close" + end},
+        {"uvwx", "no"}},
+       {{"uvwx", "HTTP/1.1 200 OK\r\nContent-Length: 2" + end + "ok"}}});
+  Slow source("abcdefghijklmnopqrstuvwx");
+  App app(client_, absl::StrCat("http://127.0.0.1:", server.port(), "/"));
+  app.Header("Expect:");
+  app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+  app.curl.SetOpt(CURLOPT_KEEP_SENDING_ON_ERROR, 1L);
+  app.curl.SetOpt(CURLOPT_INFILESIZE, 24L);
+  app.curl.SetOpt(CURLOPT_READFUNCTION, &Slow::Read);
+  app.curl.SetOpt(CURLOPT_READDATA, static_cast<Source*>(&source));
+  app.curl.SetOpt(CURLOPT_SEEKFUNCTION, &Source::Seek);
+  app.curl.SetOpt(CURLOPT_SEEKDATA, static_cast<Source*>(&source));
+  EXPECT_EQ(app.Perform(absl::Seconds(5)).stop_reason, StopReason::kSuccess);
+  for (const std::string& received : server.Received()) {
+    EXPECT_TRUE(absl::EndsWith(received, end + source.body)) << received;
+  }
+}
+
+// Of a handle of others it is not known whether there is a body; that bytes of one went
+// out is.
+TEST_F(ShadowTest, BodiesThatNobodyKnows) {
+  for (const bool post : {false, true}) {
+    SCOPED_TRACE(post);
+    server_->Script({Reply::Of(429, "no"), Reply::Of(200, "yes")});
+    CURL* const easy = curl_easy_init();
+    curl_easy_setopt(easy, CURLOPT_URL, server_->Url().c_str());
+    if (post) curl_easy_setopt(easy, CURLOPT_POSTFIELDS, "x");
+    Sink sink;
+    {
+      Handle curl = Handle::Borrow(easy, client_);
+      curl.SetOpt(CURLOPT_WRITEFUNCTION, &Sink::OnBody);
+      curl.SetOpt(CURLOPT_WRITEDATA, &sink);
+      EXPECT_EQ(curl.Perform().stop_reason,
+                post ? StopReason::kNotReplayable : StopReason::kSuccess);
+    }
+    EXPECT_EQ(sink.body, post ? "no" : "yes");
+    curl_easy_cleanup(easy);
   }
 }
 
