@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdarg>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -35,50 +36,55 @@
 namespace {
 
 // What libcurl was last told, of all handles. All calls of this program pass by here.
-std::map<std::pair<CURL*, CURLoption>, const void*>& Told() {
-  static std::map<std::pair<CURL*, CURLoption>, const void*> told;
+// Numbers and pointers alike.
+std::map<std::pair<CURL*, CURLoption>, uintptr_t>& Told() {
+  static std::map<std::pair<CURL*, CURLoption>, uintptr_t> told;
   return told;
+}
+
+uintptr_t Number(const void* pointer) {
+  return reinterpret_cast<uintptr_t>(pointer);
 }
 
 }  // namespace
 
 #undef curl_easy_setopt
-extern "C" CURLcode curl_easy_setopt(CURL* easy, CURLoption option, ...) {
+extern "C" CURLcode curl_easy_setopt(CURL* curl, CURLoption option, ...) {
   using Function = CURLcode (*)(CURL*, CURLoption, ...);
   static const auto next =
       reinterpret_cast<Function>(dlsym(RTLD_NEXT, "curl_easy_setopt"));
   va_list list;
-  va_start(list, option);
-  const void* value = nullptr;
+  va_start(list, option);  // NOLINT(clang-diagnostic-varargs)
+  uintptr_t value = 0;
   CURLcode code;
   if (option < CURLOPTTYPE_OBJECTPOINT) {
     const long number = va_arg(list, long);
-    value = reinterpret_cast<const void*>(number);
-    code = next(easy, option, number);
+    value = static_cast<uintptr_t>(number);
+    code = next(curl, option, number);
   } else if (option >= CURLOPTTYPE_OFF_T && option < CURLOPTTYPE_BLOB) {
-    code = next(easy, option, va_arg(list, curl_off_t));
+    code = next(curl, option, va_arg(list, curl_off_t));
   } else {
     void* const pointer = va_arg(list, void*);
-    value = pointer;
-    code = next(easy, option, pointer);
+    value = Number(pointer);
+    code = next(curl, option, pointer);
   }
   va_end(list);
-  if (code == CURLE_OK) Told()[{easy, option}] = value;
+  if (code == CURLE_OK) Told()[{curl, option}] = value;
   return code;
 }
 
 // A name that is looked up slowly, and in vain.
-extern "C" int getaddrinfo(const char* node, const char* service,
-                           const addrinfo* hints, addrinfo** result) {
+extern "C" int getaddrinfo(const char* name, const char* service,
+                           const addrinfo* req, addrinfo** pai) {
   using Function =
       int (*)(const char*, const char*, const addrinfo*, addrinfo**);
   static const auto next =
       reinterpret_cast<Function>(dlsym(RTLD_NEXT, "getaddrinfo"));
-  if (node != nullptr && std::strcmp(node, "slow.invalid") == 0) {
+  if (name != nullptr && std::strcmp(name, "slow.invalid") == 0) {
     std::this_thread::sleep_for(std::chrono::seconds(3));
     return EAI_NONAME;
   }
-  return next(node, service, hints, result);
+  return next(name, service, req, pai);
 }
 
 namespace forbear::curl {
@@ -86,16 +92,14 @@ namespace {
 
 constexpr absl::Duration kLong = absl::Seconds(20);
 
-const void* Number(intptr_t n) { return reinterpret_cast<const void*>(n); }
-
 template <typename F>
-const void* Function(F function) {
-  return reinterpret_cast<const void*>(function);
+uintptr_t Function(F function) {
+  return reinterpret_cast<uintptr_t>(function);
 }
 
-const void* ToldOf(CURL* easy, CURLoption option) {
+uintptr_t ToldOf(CURL* easy, CURLoption option) {
   const auto found = Told().find({easy, option});
-  return found == Told().end() ? nullptr : found->second;
+  return found == Told().end() ? 0 : found->second;
 }
 
 // A body that is read through callbacks, which only know their own data.
@@ -111,7 +115,7 @@ struct Source {
   explicit Source(std::string text) : body(std::move(text)) { Only() = this; }
 
   static size_t Read(char* to, size_t size, size_t n, void* self) {
-    if (self != Only()) return CURL_READFUNC_ABORT;
+    if (self == nullptr || self != Only()) return CURL_READFUNC_ABORT;
     auto* source = static_cast<Source*>(self);
     const size_t length = std::min(size * n, source->body.size() - source->at);
     std::copy_n(source->body.data() + source->at, length, to);
@@ -119,7 +123,7 @@ struct Source {
     return length;
   }
   static int Seek(void* self, curl_off_t offset, int) {
-    if (self != Only()) return CURL_SEEKFUNC_FAIL;
+    if (self == nullptr || self != Only()) return CURL_SEEKFUNC_FAIL;
     auto* source = static_cast<Source*>(self);
     ++source->seeks;
     source->at = static_cast<size_t>(offset);
@@ -287,10 +291,10 @@ TEST_F(ShadowTest, QuickExit) {
   EXPECT_EQ(app.Perform(absl::Milliseconds(200)).code,
             CURLE_OPERATION_TIMEDOUT);
   EXPECT_LT(watch.Elapsed(), absl::Milliseconds(2500));
-  EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_QUICK_EXIT), Number(0));
+  EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_QUICK_EXIT), 0u);
   app.curl.SetOpt(CURLOPT_QUICK_EXIT, 1L);
   app.Perform(absl::Milliseconds(10));
-  EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_QUICK_EXIT), Number(1));
+  EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_QUICK_EXIT), 1u);
 }
 
 TEST_F(ShadowTest, PrereqFunctionAndPrereqData) {
@@ -319,7 +323,7 @@ TEST_F(ShadowTest, PrereqFunctionAndPrereqData) {
 TEST_F(ShadowTest, MaxAge) {
   struct Look {
     CURL* easy = nullptr;
-    const void* max_age = nullptr;
+    uintptr_t max_age = 0;
     static int OnSocket(void* self, curl_socket_t, curlsocktype) {
       auto* const look = static_cast<Look*>(self);
       look->max_age = ToldOf(look->easy, CURLOPT_MAXAGE_CONN);
@@ -332,20 +336,20 @@ TEST_F(ShadowTest, MaxAge) {
   app.curl.SetOpt(CURLOPT_SOCKOPTDATA, &look);
   app.curl.SetOpt(CURLOPT_FRESH_CONNECT, 1L);
   const auto during = [&] {
-    look.max_age = nullptr;
+    look.max_age = 0;
     EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
     return look.max_age;
   };
   app.Post("x");
-  EXPECT_EQ(during(), Number(1));
-  EXPECT_EQ(ToldOf(look.easy, CURLOPT_MAXAGE_CONN), Number(118));
-  for (const intptr_t own : {0, 1, 2, 50}) {
+  EXPECT_EQ(during(), 1u);
+  EXPECT_EQ(ToldOf(look.easy, CURLOPT_MAXAGE_CONN), 118u);
+  for (const unsigned own : {0u, 1u, 2u, 50u}) {
     app.curl.SetOpt(CURLOPT_MAXAGE_CONN, own);
-    EXPECT_EQ(during(), Number(std::min<intptr_t>(own, 1)));
-    EXPECT_EQ(ToldOf(look.easy, CURLOPT_MAXAGE_CONN), Number(own));
+    EXPECT_EQ(during(), std::min(own, 1u));
+    EXPECT_EQ(ToldOf(look.easy, CURLOPT_MAXAGE_CONN), own);
   }
   app.curl.SetOpt(CURLOPT_HTTPGET, 1L);
-  EXPECT_EQ(during(), Number(50)) << "who may be repeated need not fear";
+  EXPECT_EQ(during(), 50u) << "who may be repeated need not fear";
 }
 
 TEST_F(ShadowTest, ReadAndSeek) {
@@ -648,16 +652,16 @@ TEST_F(ShadowTest, BodiesThatNobodyKnows) {
 // --- All of them. ---
 
 // What a handle has to which nobody has told anything.
-const void* DefaultOf(CURLoption option) {
+uintptr_t DefaultOf(CURLoption option) {
   switch (option) {
     case CURLOPT_WRITEDATA:
-      return stdout;
+      return Number(stdout);
     case CURLOPT_READDATA:
-      return stdin;
+      return Number(stdin);
     case CURLOPT_MAXAGE_CONN:
-      return Number(118);
+      return 118;
     default:
-      return nullptr;
+      return 0;
   }
 }
 
@@ -748,23 +752,20 @@ TEST_F(ShadowTest, WhatACallbackSetsIsThereAfterTheCall) {
   struct Setter {
     App* app = nullptr;
     CURLoption option = CURLOPT_URL;
-    const void* during = nullptr;
-    const void* value = nullptr;
+    uintptr_t value = 0;
 
     static size_t OnBody(char*, size_t size, size_t n, void* self) {
       static_cast<Setter*>(self)->Set();
       return size * n;
     }
     void Set() {
-      const CURL* const easy = app->curl.raw();
-      const void* const before = ToldOf(app->curl.raw(), option);
-      EXPECT_NE(easy, nullptr);
+      const uintptr_t before = ToldOf(app->curl.raw(), option);
       CURLcode code = CURLE_OK;
       if (option < CURLOPTTYPE_OBJECTPOINT) {
-        value = Number(option == CURLOPT_MAXAGE_CONN ? 7 : 1);
-        code = app->curl.SetOpt(option, reinterpret_cast<intptr_t>(value));
+        value = option == CURLOPT_MAXAGE_CONN ? 7 : 1;
+        code = app->curl.SetOpt(option, value);
       } else if (option < CURLOPTTYPE_FUNCTIONPOINT) {
-        value = app;
+        value = Number(app);
         code = app->curl.SetOpt(option, static_cast<void*>(app));
       } else if (option == CURLOPT_PREREQFUNCTION) {
         value = Function(&CountCalls);
