@@ -87,7 +87,9 @@ TEST_F(SharingTest, ResetForgetsOptionsAndKeepsTheRest) {
   App app(client_, server_->Url());
   app.Post("x");
   app.Header("X-Own: 1");
-  app.curl.SetOpt(CURLOPT_COOKIEFILE, "");
+  // (A COOKIEFILE would leak: curl_easy_reset of libcurl 7.88 forgets to free it.)
+  app.curl.SetOpt(CURLOPT_COOKIELIST,
+                  "Set-Cookie: other=1; domain=other.example; path=/");
   app.curl.SetOpt(CURLOPT_USERPWD, "me:secret");
   app.Perform(kLong);
   app.curl.Reset();
