@@ -578,6 +578,17 @@ TEST_F(ShadowTest, FailOnErrorIsLibcurls) {
   }
 }
 
+// … also of a refusal that was held, and of which libcurl says something else.
+TEST_F(ShadowTest, FailOnErrorOfAResumedAnswer) {
+  server_->Script({Reply::Of(503, "no")});
+  App app(ClientWithoutBudget(), server_->Url());
+  app.curl.SetOpt(CURLOPT_FAILONERROR, 1L);
+  app.curl.SetOpt(CURLOPT_RESUME_FROM, 3L);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_HTTP_RETURNED_ERROR);
+  EXPECT_EQ(Sends(), 2);
+  EXPECT_EQ(Plain(&app), CURLE_HTTP_RETURNED_ERROR);
+}
+
 // Whoever cannot go back in his body cannot be redirected with it: that is permanent.
 TEST_F(ShadowTest, ARedirectOfABodyThatCannotBeReadAgain) {
   server_->Script({Reply::Of(307).With("Location", "/b")});
@@ -625,6 +636,59 @@ TEST_F(ShadowTest, ABodyIsSetBackWhenItIsNoLongerSent) {
   for (const std::string& received : server.Received()) {
     EXPECT_TRUE(absl::EndsWith(received, end + source.body)) << received;
   }
+}
+
+// Who can go back needs no copy of his body, whatever he allows.
+TEST_F(ShadowTest, ABodyThatCanBeReadAgainIsNotKept) {
+  server_->Script({Reply::Of(503, "no"), Reply::Of(200, "taken")});
+  Source source("some body");
+  App app(client_, server_->Url());
+  app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+  app.curl.SetOpt(CURLOPT_READFUNCTION, &Source::Read);
+  app.curl.SetOpt(CURLOPT_READDATA, &source);
+  app.curl.SetOpt(CURLOPT_SEEKFUNCTION, &Source::Seek);
+  app.curl.SetOpt(CURLOPT_SEEKDATA, &source);
+  CallOptions options;
+  options.max_buffered_body = 1000;
+  EXPECT_EQ(app.curl.Perform(options).stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(source.seeks, 1);
+  ExpectBodies(2, "some body");
+}
+
+// A pause is no part of a body that is kept.
+TEST_F(ShadowTest, ABodyThatPausesIsKept) {
+  struct Pauser {
+    CURL* easy = nullptr;
+    bool paused = false;
+    bool given = false;
+    static size_t Read(char* to, size_t, size_t, void* self) {
+      auto* const p = static_cast<Pauser*>(self);
+      if (!std::exchange(p->paused, true)) return CURL_READFUNC_PAUSE;
+      if (std::exchange(p->given, true)) return 0;
+      std::memcpy(to, "body", 4);
+      return 4;
+    }
+    static int OnProgress(void* self, curl_off_t, curl_off_t, curl_off_t,
+                          curl_off_t) {
+      auto* const p = static_cast<Pauser*>(self);
+      if (p->paused) curl_easy_pause(p->easy, CURLPAUSE_CONT);
+      return 0;
+    }
+  } pauser;
+  server_->Script({Reply::Of(503, "no"), Reply::Of(200, "taken")});
+  App app(client_, server_->Url());
+  pauser.easy = app.curl.raw();
+  app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+  app.curl.SetOpt(CURLOPT_READFUNCTION, &Pauser::Read);
+  app.curl.SetOpt(CURLOPT_READDATA, &pauser);
+  app.curl.SetOpt(CURLOPT_NOPROGRESS, 0L);
+  app.curl.SetOpt(CURLOPT_XFERINFOFUNCTION, &Pauser::OnProgress);
+  app.curl.SetOpt(CURLOPT_XFERINFODATA, &pauser);
+  CallOptions options;
+  options.deadline = kLong;
+  options.max_buffered_body = 1000;
+  EXPECT_EQ(app.curl.Perform(options).stop_reason, StopReason::kSuccess);
+  ExpectBodies(2, "body");
 }
 
 // Of a handle of others it is not known whether there is a body; that bytes of one went
@@ -801,6 +865,82 @@ TEST_F(ShadowTest, WhatACallbackSetsIsThereAfterTheCall) {
       EXPECT_EQ(ToldOf(app.curl.raw(), option), setter.value);
     }
   }
+}
+
+TEST_F(ShadowTest, WhatACallbackSetIsSetOnce) {
+  struct Setter {
+    App* app = nullptr;
+    static size_t OnBody(char*, size_t size, size_t n, void* self) {
+      static_cast<Setter*>(self)->app->curl.SetOpt(CURLOPT_MAXAGE_CONN, 7L);
+      return size * n;
+    }
+  } setter;
+  server_->Script({Reply::Of(200, "x")});
+  App app(client_, server_->Url());
+  setter.app = &app;
+  app.curl.SetOpt(CURLOPT_WRITEFUNCTION, &Setter::OnBody);
+  app.curl.SetOpt(CURLOPT_WRITEDATA, &setter);
+  app.Perform(kLong);
+  EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_MAXAGE_CONN), 7u);
+  app.curl.SetOpt(CURLOPT_WRITEFUNCTION, &Sink::OnBody);
+  app.curl.SetOpt(CURLOPT_WRITEDATA, &app.sink);
+  app.curl.SetOpt(CURLOPT_MAXAGE_CONN, 9L);
+  app.Perform(kLong);
+  EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_MAXAGE_CONN), 9u);
+}
+
+// HTTPHEADER is the application's at once, unless a line of ours stands in front of it.
+TEST_F(ShadowTest, HeadersThatACallbackSets) {
+  struct Setter {
+    App* app = nullptr;
+    curl_slist* list = nullptr;
+    static int OnSocket(void* self, curl_socket_t, curlsocktype) {
+      const auto* const s = static_cast<Setter*>(self);
+      s->app->curl.SetOpt(CURLOPT_HTTPHEADER, s->list);
+      return CURL_SOCKOPT_OK;
+    }
+  } setter;
+  setter.list = curl_slist_append(nullptr, "X-New: 1");
+  for (const bool keyed : {false, true}) {
+    SCOPED_TRACE(keyed);
+    ClientOptions options;
+    options.idempotency_header = keyed ? "X-Key" : "";
+    App app(NewClient(options), server_->Url());
+    setter.app = &app;
+    app.Post("x");
+    app.curl.SetOpt(CURLOPT_SOCKOPTFUNCTION, &Setter::OnSocket);
+    app.curl.SetOpt(CURLOPT_SOCKOPTDATA, &setter);
+    for (int call = 0; call < 2; ++call) {
+      EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+      const Arrival arrival = server_->log().Snapshot().back();
+      EXPECT_EQ(arrival.headers.count("x-key"), keyed ? 1u : 0u);
+      EXPECT_EQ(arrival.headers.count("x-new"), keyed && call == 0 ? 0u : 1u);
+    }
+  }
+  curl_slist_free_all(setter.list);
+}
+
+TEST_F(ShadowTest, WhatLibcurlRefusesIsNotSet) {
+  App app(client_, server_->Url());
+  EXPECT_NE(app.curl.SetOpt(CURLOPT_PORT, 70000L), CURLE_OK);
+  const CallResult result = app.Perform(kLong);
+  EXPECT_EQ(result.code, CURLE_OK);
+  EXPECT_EQ(result.record.names.target(),
+            absl::StrCat("127.0.0.1:", server_->port()));
+}
+
+TEST_F(ShadowTest, NoResetInTheMiddleOfACall) {
+  server_->Script({Reply::Of(200, "x").InPieces(1, absl::Milliseconds(1))});
+  App app(client_, server_->Url());
+  app.curl.SetOpt(
+      CURLOPT_WRITEFUNCTION, +[](char*, size_t size, size_t n, void* self) {
+        static_cast<App*>(self)->curl.Reset();
+        return size * n;
+      });
+  app.curl.SetOpt(CURLOPT_WRITEDATA, &app);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+  EXPECT_EQ(Sends(), 2);
 }
 
 }  // namespace
