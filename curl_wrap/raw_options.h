@@ -28,8 +28,9 @@ struct RawOptions : CallOptions {
 
   // Sets what the read callback reads from (READFUNCTION, a FILE*) back to where it
   // stood when Perform was called. Called before an attempt if one before it may have
-  // read of the body. False: it cannot be, the call ends (kNotReplayable).
-  // Default none.
+  // read of the body. False: it cannot be, the call ends (kNotReplayable). None for a
+  // body with trailers (TRAILERFUNCTION), if libcurl is older than 8.7: on a handle's
+  // second one it writes where it must not. Default none.
   std::function<bool()> rewind_body;
 
   // Takes back what the write callback was given of an answer that then broke off.

@@ -56,6 +56,9 @@ TEST(ClassifyTest, AnAnswerIsWhatItMeans) {
   EXPECT_EQ(Classify(facts).kind, kPermanent);
   facts.answer.retry_wanted = true;
   EXPECT_TRUE(Classify(facts).retry_wanted);
+  EXPECT_FALSE(Classify(facts).shed);
+  facts.answer.shed = true;
+  EXPECT_TRUE(Classify(facts).shed);
   EXPECT_EQ(Classify(OfStatus(204)).kind, kOk);
   EXPECT_EQ(Classify(OfStatus(204)).processed, Processed::kYes);
 }
@@ -114,6 +117,10 @@ TEST(ClassifyTest, HalfAnAnswerIsNone) {
          {CURLE_PARTIAL_FILE, CURLE_RECV_ERROR, CURLE_OPERATION_TIMEDOUT}) {
       AttemptFacts facts = OfStatus(status);
       facts.code = code;
+      EXPECT_EQ(Classify(facts).kind, kTransient) << status << " " << code;
+      EXPECT_EQ(Classify(facts).processed, Processed::kUnknown);
+      // Who answers was reached.
+      facts.sent = false;
       EXPECT_EQ(Classify(facts).kind, kTransient) << status << " " << code;
       EXPECT_EQ(Classify(facts).processed, Processed::kUnknown);
       EXPECT_FALSE(Classify(facts).committed);
@@ -175,6 +182,7 @@ TEST(ClassifyTest, FailOnErrorIsReadByItsStatus) {
   facts = OfStatus(404);
   facts.code = CURLE_HTTP_RETURNED_ERROR;
   EXPECT_EQ(Classify(facts).kind, kPermanent);
+  EXPECT_EQ(Classify(facts).processed, Classify(OfStatus(404)).processed);
 }
 
 TEST(ClassifyTest, ABodyWithoutAHeadIsAnAnswer) {

@@ -7,10 +7,12 @@
 #include <dlfcn.h>
 #include <netdb.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdarg>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -29,54 +31,60 @@
 #include "curl_wrap/option_table.h"
 #include "gtest/gtest.h"
 #include "tests/curl_wrap/app.h"
+#include "tests/curl_wrap/raw_server.h"
 
 namespace {
 
 // What libcurl was last told, of all handles. All calls of this program pass by here.
-std::map<std::pair<CURL*, CURLoption>, const void*>& Told() {
-  static std::map<std::pair<CURL*, CURLoption>, const void*> told;
+// Numbers and pointers alike.
+std::map<std::pair<CURL*, CURLoption>, uintptr_t>& Told() {
+  static std::map<std::pair<CURL*, CURLoption>, uintptr_t> told;
   return told;
+}
+
+uintptr_t Number(const void* pointer) {
+  return reinterpret_cast<uintptr_t>(pointer);
 }
 
 }  // namespace
 
 #undef curl_easy_setopt
-extern "C" CURLcode curl_easy_setopt(CURL* easy, CURLoption option, ...) {
+extern "C" CURLcode curl_easy_setopt(CURL* curl, CURLoption option, ...) {
   using Function = CURLcode (*)(CURL*, CURLoption, ...);
   static const auto next =
       reinterpret_cast<Function>(dlsym(RTLD_NEXT, "curl_easy_setopt"));
   va_list list;
-  va_start(list, option);
-  const void* value = nullptr;
+  va_start(list, option);  // NOLINT(clang-diagnostic-varargs)
+  uintptr_t value = 0;
   CURLcode code;
   if (option < CURLOPTTYPE_OBJECTPOINT) {
     const long number = va_arg(list, long);
-    value = reinterpret_cast<const void*>(number);
-    code = next(easy, option, number);
+    value = static_cast<uintptr_t>(number);
+    code = next(curl, option, number);
   } else if (option >= CURLOPTTYPE_OFF_T && option < CURLOPTTYPE_BLOB) {
-    code = next(easy, option, va_arg(list, curl_off_t));
+    code = next(curl, option, va_arg(list, curl_off_t));
   } else {
     void* const pointer = va_arg(list, void*);
-    value = pointer;
-    code = next(easy, option, pointer);
+    value = Number(pointer);
+    code = next(curl, option, pointer);
   }
   va_end(list);
-  if (code == CURLE_OK) Told()[{easy, option}] = value;
+  if (code == CURLE_OK) Told()[{curl, option}] = value;
   return code;
 }
 
 // A name that is looked up slowly, and in vain.
-extern "C" int getaddrinfo(const char* node, const char* service,
-                           const addrinfo* hints, addrinfo** result) {
+extern "C" int getaddrinfo(const char* name, const char* service,
+                           const addrinfo* req, addrinfo** pai) {
   using Function =
       int (*)(const char*, const char*, const addrinfo*, addrinfo**);
   static const auto next =
       reinterpret_cast<Function>(dlsym(RTLD_NEXT, "getaddrinfo"));
-  if (node != nullptr && std::strcmp(node, "slow.invalid") == 0) {
+  if (name != nullptr && std::strcmp(name, "slow.invalid") == 0) {
     std::this_thread::sleep_for(std::chrono::seconds(3));
     return EAI_NONAME;
   }
-  return next(node, service, hints, result);
+  return next(name, service, req, pai);
 }
 
 namespace forbear::curl {
@@ -84,16 +92,14 @@ namespace {
 
 constexpr absl::Duration kLong = absl::Seconds(20);
 
-const void* Number(intptr_t n) { return reinterpret_cast<const void*>(n); }
-
 template <typename F>
-const void* Function(F function) {
-  return reinterpret_cast<const void*>(function);
+uintptr_t Function(F function) {
+  return reinterpret_cast<uintptr_t>(function);
 }
 
-const void* ToldOf(CURL* easy, CURLoption option) {
+uintptr_t ToldOf(CURL* easy, CURLoption option) {
   const auto found = Told().find({easy, option});
-  return found == Told().end() ? nullptr : found->second;
+  return found == Told().end() ? 0 : found->second;
 }
 
 // A body that is read through callbacks, which only know their own data.
@@ -109,7 +115,7 @@ struct Source {
   explicit Source(std::string text) : body(std::move(text)) { Only() = this; }
 
   static size_t Read(char* to, size_t size, size_t n, void* self) {
-    if (self != Only()) return CURL_READFUNC_ABORT;
+    if (self == nullptr || self != Only()) return CURL_READFUNC_ABORT;
     auto* source = static_cast<Source*>(self);
     const size_t length = std::min(size * n, source->body.size() - source->at);
     std::copy_n(source->body.data() + source->at, length, to);
@@ -117,7 +123,7 @@ struct Source {
     return length;
   }
   static int Seek(void* self, curl_off_t offset, int) {
-    if (self != Only()) return CURL_SEEKFUNC_FAIL;
+    if (self == nullptr || self != Only()) return CURL_SEEKFUNC_FAIL;
     auto* source = static_cast<Source*>(self);
     ++source->seeks;
     source->at = static_cast<size_t>(offset);
@@ -285,10 +291,10 @@ TEST_F(ShadowTest, QuickExit) {
   EXPECT_EQ(app.Perform(absl::Milliseconds(200)).code,
             CURLE_OPERATION_TIMEDOUT);
   EXPECT_LT(watch.Elapsed(), absl::Milliseconds(2500));
-  EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_QUICK_EXIT), Number(0));
+  EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_QUICK_EXIT), 0u);
   app.curl.SetOpt(CURLOPT_QUICK_EXIT, 1L);
   app.Perform(absl::Milliseconds(10));
-  EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_QUICK_EXIT), Number(1));
+  EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_QUICK_EXIT), 1u);
 }
 
 TEST_F(ShadowTest, PrereqFunctionAndPrereqData) {
@@ -317,7 +323,7 @@ TEST_F(ShadowTest, PrereqFunctionAndPrereqData) {
 TEST_F(ShadowTest, MaxAge) {
   struct Look {
     CURL* easy = nullptr;
-    const void* max_age = nullptr;
+    uintptr_t max_age = 0;
     static int OnSocket(void* self, curl_socket_t, curlsocktype) {
       auto* const look = static_cast<Look*>(self);
       look->max_age = ToldOf(look->easy, CURLOPT_MAXAGE_CONN);
@@ -330,20 +336,20 @@ TEST_F(ShadowTest, MaxAge) {
   app.curl.SetOpt(CURLOPT_SOCKOPTDATA, &look);
   app.curl.SetOpt(CURLOPT_FRESH_CONNECT, 1L);
   const auto during = [&] {
-    look.max_age = nullptr;
+    look.max_age = 0;
     EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
     return look.max_age;
   };
   app.Post("x");
-  EXPECT_EQ(during(), Number(1));
-  EXPECT_EQ(ToldOf(look.easy, CURLOPT_MAXAGE_CONN), Number(118));
-  for (const intptr_t own : {0, 1, 2, 50}) {
+  EXPECT_EQ(during(), 1u);
+  EXPECT_EQ(ToldOf(look.easy, CURLOPT_MAXAGE_CONN), 118u);
+  for (const unsigned own : {0u, 1u, 2u, 50u}) {
     app.curl.SetOpt(CURLOPT_MAXAGE_CONN, own);
-    EXPECT_EQ(during(), Number(std::min<intptr_t>(own, 1)));
-    EXPECT_EQ(ToldOf(look.easy, CURLOPT_MAXAGE_CONN), Number(own));
+    EXPECT_EQ(during(), std::min(own, 1u));
+    EXPECT_EQ(ToldOf(look.easy, CURLOPT_MAXAGE_CONN), own);
   }
   app.curl.SetOpt(CURLOPT_HTTPGET, 1L);
-  EXPECT_EQ(during(), Number(50)) << "who may be repeated need not fear";
+  EXPECT_EQ(during(), 50u) << "who may be repeated need not fear";
 }
 
 TEST_F(ShadowTest, ReadAndSeek) {
@@ -404,19 +410,322 @@ TEST_F(ShadowTest, HttpHeader) {
   }
 }
 
+// --- What the replacements are for, at its edges. ---
+
+// When the first byte came, and what else the application wants to see of its calls.
+struct Clocked {
+  Stopwatch watch;
+  absl::Duration first = absl::InfiniteDuration();
+  std::string body;
+
+  static size_t OnBody(char* data, size_t size, size_t n, void* self) {
+    auto* const c = static_cast<Clocked*>(self);
+    c->first = std::min(c->first, c->watch.Elapsed());
+    c->body.append(data, size * n);
+    return size * n;
+  }
+};
+
+// A refusal after which no attempt can follow is not held back.
+TEST_F(ShadowTest, TheLastRefusalStreams) {
+  server_->Script(
+      {Reply::Of(503, "0123456789").InPieces(1, absl::Milliseconds(50))});
+  ClientOptions options;
+  options.retry.max_attempts = 1;
+  for (const bool pipe_body : {false, true}) {
+    SCOPED_TRACE(pipe_body);
+    App app(NewClient(pipe_body ? ClientOptions() : options), server_->Url());
+    FILE* file = nullptr;
+    if (pipe_body) {
+      int ends[2];
+      ASSERT_EQ(pipe(ends), 0);
+      ASSERT_EQ(write(ends[1], "piped", 5), 5);
+      close(ends[1]);
+      file = fdopen(ends[0], "r");
+      app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+      app.curl.SetOpt(CURLOPT_READDATA, file);
+    }
+    Clocked clocked;
+    app.curl.SetOpt(CURLOPT_WRITEFUNCTION, &Clocked::OnBody);
+    app.curl.SetOpt(CURLOPT_WRITEDATA, &clocked);
+    EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+    EXPECT_EQ(clocked.body, "0123456789");
+    EXPECT_LT(clocked.first, clocked.watch.Elapsed() - absl::Milliseconds(250));
+    if (file != nullptr) fclose(file);
+  }
+}
+
+// A budget of which two refusals leave nothing.
+std::shared_ptr<Client> ClientWithoutBudget() {
+  ClientOptions options;
+  options.endpoint.budget.capacity = 1;
+  options.endpoint.budget.transient_cost = 1;
+  options.endpoint.budget.throttled_cost = 1;
+  return NewClient(options);
+}
+
+TEST_F(ShadowTest, ARefusalOfWhatWasHeldIsFinal) {
+  server_->Script({Reply::Of(503, "held")});
+  App app(ClientWithoutBudget(), server_->Url());
+  app.curl.SetOpt(
+      CURLOPT_WRITEFUNCTION,
+      +[](char*, size_t, size_t, void*) -> size_t { return 0; });
+  const CallResult result = app.Perform(kLong);
+  EXPECT_EQ(result.code, CURLE_WRITE_ERROR);
+  EXPECT_EQ(Sends(), 2);
+  EXPECT_STREQ(app.error, "Failed writing received data to disk/application");
+}
+
+// What was held long enough goes to an application that does not want it yet: it is asked
+// again when it says so, and not when more of it comes.
+TEST_F(ShadowTest, APauseAfterTheTimeToHold) {
+  struct Pauser {
+    CURL* easy = nullptr;
+    Stopwatch watch;
+    absl::Duration paused_at;
+    int calls = 0;
+    int calls_in_the_pause = 0;
+    bool resumed = false;
+    std::string body;
+    static size_t OnBody(char* data, size_t size, size_t n, void* self) {
+      auto* const p = static_cast<Pauser*>(self);
+      if (++p->calls == 1) {
+        p->paused_at = p->watch.Elapsed();
+        return CURL_WRITEFUNC_PAUSE;
+      }
+      if (!p->resumed) {
+        ++p->calls_in_the_pause;
+        return CURL_WRITEFUNC_PAUSE;
+      }
+      p->body.append(data, size * n);
+      return size * n;
+    }
+    static int OnProgress(void* self, curl_off_t, curl_off_t, curl_off_t,
+                          curl_off_t) {
+      auto* const p = static_cast<Pauser*>(self);
+      if (p->calls > 0 && !p->resumed &&
+          p->watch.Elapsed() > p->paused_at + absl::Milliseconds(300)) {
+        p->resumed = true;
+        curl_easy_pause(p->easy, CURLPAUSE_CONT);
+      }
+      return 0;
+    }
+  } pauser;
+  server_->Script(
+      {Reply::Of(503),
+       Reply::Of(503, "0123456789").InPieces(1, absl::Milliseconds(20))});
+  App app(ClientWithoutBudget(), server_->Url());
+  pauser.easy = app.curl.raw();
+  app.curl.SetOpt(CURLOPT_WRITEFUNCTION, &Pauser::OnBody);
+  app.curl.SetOpt(CURLOPT_WRITEDATA, &pauser);
+  app.curl.SetOpt(CURLOPT_NOPROGRESS, 0L);
+  app.curl.SetOpt(CURLOPT_XFERINFOFUNCTION, &Pauser::OnProgress);
+  app.curl.SetOpt(CURLOPT_XFERINFODATA, &pauser);
+  CallOptions options;
+  options.deadline = kLong;
+  options.max_hold_time = absl::Milliseconds(50);
+  EXPECT_EQ(app.curl.Perform(options).code, CURLE_OK);
+  EXPECT_TRUE(pauser.resumed);
+  EXPECT_EQ(pauser.calls_in_the_pause, 0);
+  EXPECT_EQ(pauser.body, "0123456789");
+}
+
+// More trailers than may be held: the answer is given up, with its connection.
+TEST_F(ShadowTest, TrailersWithoutEnd) {
+  const std::string end = "\r\n\r\n";
+  std::string trailers;
+  for (int i = 0; i < 100; ++i) {
+    absl::StrAppend(&trailers, "X-T", i, ": ", std::string(100, 't'), "\r\n");
+  }
+  RawServer server(
+      {{{end, "HTTP/1.1 503 No\r\nTransfer-Encoding: chunked" + end + "0\r\n" +
+                  trailers + "\r\n"},
+        {end, "HTTP/1.1 200 OK\r\nContent-Length: 4" + end + "same"}},
+       {{end, "HTTP/1.1 200 OK\r\nContent-Length: 5" + end + "other"}}});
+  App app(client_, absl::StrCat("http://127.0.0.1:", server.port(), "/"));
+  CallOptions options;
+  options.deadline = kLong;
+  options.max_held_bytes = 1000;
+  EXPECT_EQ(app.curl.Perform(options).stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(app.sink.body, "other");
+}
+
+TEST_F(ShadowTest, FailOnErrorReadsNoLargeBody) {
+  server_->Script({Reply::Of(404, std::string(4 << 20, 'x')), Reply::Of(200)});
+  App app(client_, server_->Url());
+  app.curl.SetOpt(CURLOPT_FAILONERROR, 1L);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_HTTP_RETURNED_ERROR);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+  EXPECT_EQ(server_->connections(), 2);
+}
+
+// Which statuses FAILONERROR is about is libcurl's to say.
+TEST_F(ShadowTest, FailOnErrorIsLibcurls) {
+  for (const int status : {200, 206, 302, 399, 400, 404, 416, 599}) {
+    for (const long resume_from : {0L, 3L}) {
+      SCOPED_TRACE(absl::StrCat(status, " ", resume_from));
+      server_->Script({Reply::Of(status, "body")});
+      ClientOptions once;
+      once.retry.max_attempts = 1;
+      App app(NewClient(once), server_->Url());
+      app.curl.SetOpt(CURLOPT_FAILONERROR, 1L);
+      app.curl.SetOpt(CURLOPT_RESUME_FROM, resume_from);
+      const CURLcode code = app.Perform(kLong).code;
+      const Sink sink = app.sink;
+      EXPECT_EQ(Plain(&app), code);
+      EXPECT_EQ(app.sink.body, sink.body);
+    }
+  }
+}
+
+// … also of a refusal that was held, and of which libcurl says something else.
+TEST_F(ShadowTest, FailOnErrorOfAResumedAnswer) {
+  server_->Script({Reply::Of(503, "no")});
+  App app(ClientWithoutBudget(), server_->Url());
+  app.curl.SetOpt(CURLOPT_FAILONERROR, 1L);
+  app.curl.SetOpt(CURLOPT_RESUME_FROM, 3L);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_HTTP_RETURNED_ERROR);
+  EXPECT_EQ(Sends(), 2);
+  EXPECT_EQ(Plain(&app), CURLE_HTTP_RETURNED_ERROR);
+}
+
+// Whoever cannot go back in his body cannot be redirected with it: that is permanent.
+TEST_F(ShadowTest, ARedirectOfABodyThatCannotBeReadAgain) {
+  server_->Script({Reply::Of(307).With("Location", "/b")});
+  Source source("some body");
+  App app(client_, server_->Url("/a"));
+  app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+  app.curl.SetOpt(CURLOPT_FOLLOWLOCATION, 1L);
+  app.curl.SetOpt(CURLOPT_READFUNCTION, &Source::Read);
+  app.curl.SetOpt(CURLOPT_READDATA, &source);
+  const CallResult result = app.Perform(kLong);
+  EXPECT_EQ(result.code, CURLE_SEND_FAIL_REWIND);
+  EXPECT_EQ(result.stop_reason, StopReason::kPermanentError);
+  source.at = 0;
+  EXPECT_EQ(Plain(&app), CURLE_SEND_FAIL_REWIND);
+}
+
+// A body that is still being sent when it is refused is not set back under way.
+TEST_F(ShadowTest, ABodyIsSetBackWhenItIsNoLongerSent) {
+  struct Slow : Source {
+    using Source::Source;
+    static size_t Read(char* to, size_t, size_t, void* self) {
+      if (static_cast<Slow*>(self)->at > 0) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      }
+      return Source::Read(to, 1, 4, self);
+    }
+  };
+  const std::string end = "\r\n\r\n";
+  RawServer server(
+      {{{end,
+         "HTTP/1.1 503 No\r\nContent-Length: 2\r\nConnection: close" + end},
+        {"uvwx", "no"}},
+       {{"uvwx", "HTTP/1.1 200 OK\r\nContent-Length: 2" + end + "ok"}}});
+  Slow source("abcdefghijklmnopqrstuvwx");
+  App app(client_, absl::StrCat("http://127.0.0.1:", server.port(), "/"));
+  app.Header("Expect:");
+  app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+  app.curl.SetOpt(CURLOPT_KEEP_SENDING_ON_ERROR, 1L);
+  app.curl.SetOpt(CURLOPT_INFILESIZE, 24L);
+  app.curl.SetOpt(CURLOPT_READFUNCTION, &Slow::Read);
+  app.curl.SetOpt(CURLOPT_READDATA, static_cast<Source*>(&source));
+  app.curl.SetOpt(CURLOPT_SEEKFUNCTION, &Source::Seek);
+  app.curl.SetOpt(CURLOPT_SEEKDATA, static_cast<Source*>(&source));
+  EXPECT_EQ(app.Perform(absl::Seconds(5)).stop_reason, StopReason::kSuccess);
+  for (const std::string& received : server.Received()) {
+    EXPECT_TRUE(absl::EndsWith(received, end + source.body)) << received;
+  }
+}
+
+// Who can go back needs no copy of his body, whatever he allows.
+TEST_F(ShadowTest, ABodyThatCanBeReadAgainIsNotKept) {
+  server_->Script({Reply::Of(503, "no"), Reply::Of(200, "taken")});
+  Source source("some body");
+  App app(client_, server_->Url());
+  app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+  app.curl.SetOpt(CURLOPT_READFUNCTION, &Source::Read);
+  app.curl.SetOpt(CURLOPT_READDATA, &source);
+  app.curl.SetOpt(CURLOPT_SEEKFUNCTION, &Source::Seek);
+  app.curl.SetOpt(CURLOPT_SEEKDATA, &source);
+  CallOptions options;
+  options.max_buffered_body = 1000;
+  EXPECT_EQ(app.curl.Perform(options).stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(source.seeks, 1);
+  ExpectBodies(2, "some body");
+}
+
+// A pause is no part of a body that is kept.
+TEST_F(ShadowTest, ABodyThatPausesIsKept) {
+  struct Pauser {
+    CURL* easy = nullptr;
+    bool paused = false;
+    bool given = false;
+    static size_t Read(char* to, size_t, size_t, void* self) {
+      auto* const p = static_cast<Pauser*>(self);
+      if (!std::exchange(p->paused, true)) return CURL_READFUNC_PAUSE;
+      if (std::exchange(p->given, true)) return 0;
+      std::memcpy(to, "body", 4);
+      return 4;
+    }
+    static int OnProgress(void* self, curl_off_t, curl_off_t, curl_off_t,
+                          curl_off_t) {
+      auto* const p = static_cast<Pauser*>(self);
+      if (p->paused) curl_easy_pause(p->easy, CURLPAUSE_CONT);
+      return 0;
+    }
+  } pauser;
+  server_->Script({Reply::Of(503, "no"), Reply::Of(200, "taken")});
+  App app(client_, server_->Url());
+  pauser.easy = app.curl.raw();
+  app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+  app.curl.SetOpt(CURLOPT_READFUNCTION, &Pauser::Read);
+  app.curl.SetOpt(CURLOPT_READDATA, &pauser);
+  app.curl.SetOpt(CURLOPT_NOPROGRESS, 0L);
+  app.curl.SetOpt(CURLOPT_XFERINFOFUNCTION, &Pauser::OnProgress);
+  app.curl.SetOpt(CURLOPT_XFERINFODATA, &pauser);
+  CallOptions options;
+  options.deadline = kLong;
+  options.max_buffered_body = 1000;
+  EXPECT_EQ(app.curl.Perform(options).stop_reason, StopReason::kSuccess);
+  ExpectBodies(2, "body");
+}
+
+// Of a handle of others it is not known whether there is a body; that bytes of one went
+// out is.
+TEST_F(ShadowTest, BodiesThatNobodyKnows) {
+  for (const bool post : {false, true}) {
+    SCOPED_TRACE(post);
+    server_->Script({Reply::Of(429, "no"), Reply::Of(200, "yes")});
+    CURL* const easy = curl_easy_init();
+    curl_easy_setopt(easy, CURLOPT_URL, server_->Url().c_str());
+    if (post) curl_easy_setopt(easy, CURLOPT_POSTFIELDS, "x");
+    Sink sink;
+    {
+      Handle curl = Handle::Borrow(easy, client_);
+      curl.SetOpt(CURLOPT_WRITEFUNCTION, &Sink::OnBody);
+      curl.SetOpt(CURLOPT_WRITEDATA, &sink);
+      EXPECT_EQ(curl.Perform().stop_reason,
+                post ? StopReason::kNotReplayable : StopReason::kSuccess);
+    }
+    EXPECT_EQ(sink.body, post ? "no" : "yes");
+    curl_easy_cleanup(easy);
+  }
+}
+
 // --- All of them. ---
 
 // What a handle has to which nobody has told anything.
-const void* DefaultOf(CURLoption option) {
+uintptr_t DefaultOf(CURLoption option) {
   switch (option) {
     case CURLOPT_WRITEDATA:
-      return stdout;
+      return Number(stdout);
     case CURLOPT_READDATA:
-      return stdin;
+      return Number(stdin);
     case CURLOPT_MAXAGE_CONN:
-      return Number(118);
+      return 118;
     default:
-      return nullptr;
+      return 0;
   }
 }
 
@@ -507,23 +816,20 @@ TEST_F(ShadowTest, WhatACallbackSetsIsThereAfterTheCall) {
   struct Setter {
     App* app = nullptr;
     CURLoption option = CURLOPT_URL;
-    const void* during = nullptr;
-    const void* value = nullptr;
+    uintptr_t value = 0;
 
     static size_t OnBody(char*, size_t size, size_t n, void* self) {
       static_cast<Setter*>(self)->Set();
       return size * n;
     }
     void Set() {
-      const CURL* const easy = app->curl.raw();
-      const void* const before = ToldOf(app->curl.raw(), option);
-      EXPECT_NE(easy, nullptr);
+      const uintptr_t before = ToldOf(app->curl.raw(), option);
       CURLcode code = CURLE_OK;
       if (option < CURLOPTTYPE_OBJECTPOINT) {
-        value = Number(option == CURLOPT_MAXAGE_CONN ? 7 : 1);
-        code = app->curl.SetOpt(option, reinterpret_cast<intptr_t>(value));
+        value = option == CURLOPT_MAXAGE_CONN ? 7 : 1;
+        code = app->curl.SetOpt(option, value);
       } else if (option < CURLOPTTYPE_FUNCTIONPOINT) {
-        value = app;
+        value = Number(app);
         code = app->curl.SetOpt(option, static_cast<void*>(app));
       } else if (option == CURLOPT_PREREQFUNCTION) {
         value = Function(&CountCalls);
@@ -559,6 +865,82 @@ TEST_F(ShadowTest, WhatACallbackSetsIsThereAfterTheCall) {
       EXPECT_EQ(ToldOf(app.curl.raw(), option), setter.value);
     }
   }
+}
+
+TEST_F(ShadowTest, WhatACallbackSetIsSetOnce) {
+  struct Setter {
+    App* app = nullptr;
+    static size_t OnBody(char*, size_t size, size_t n, void* self) {
+      static_cast<Setter*>(self)->app->curl.SetOpt(CURLOPT_MAXAGE_CONN, 7L);
+      return size * n;
+    }
+  } setter;
+  server_->Script({Reply::Of(200, "x")});
+  App app(client_, server_->Url());
+  setter.app = &app;
+  app.curl.SetOpt(CURLOPT_WRITEFUNCTION, &Setter::OnBody);
+  app.curl.SetOpt(CURLOPT_WRITEDATA, &setter);
+  app.Perform(kLong);
+  EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_MAXAGE_CONN), 7u);
+  app.curl.SetOpt(CURLOPT_WRITEFUNCTION, &Sink::OnBody);
+  app.curl.SetOpt(CURLOPT_WRITEDATA, &app.sink);
+  app.curl.SetOpt(CURLOPT_MAXAGE_CONN, 9L);
+  app.Perform(kLong);
+  EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_MAXAGE_CONN), 9u);
+}
+
+// HTTPHEADER is the application's at once, unless a line of ours stands in front of it.
+TEST_F(ShadowTest, HeadersThatACallbackSets) {
+  struct Setter {
+    App* app = nullptr;
+    curl_slist* list = nullptr;
+    static int OnSocket(void* self, curl_socket_t, curlsocktype) {
+      const auto* const s = static_cast<Setter*>(self);
+      s->app->curl.SetOpt(CURLOPT_HTTPHEADER, s->list);
+      return CURL_SOCKOPT_OK;
+    }
+  } setter;
+  setter.list = curl_slist_append(nullptr, "X-New: 1");
+  for (const bool keyed : {false, true}) {
+    SCOPED_TRACE(keyed);
+    ClientOptions options;
+    options.idempotency_header = keyed ? "X-Key" : "";
+    App app(NewClient(options), server_->Url());
+    setter.app = &app;
+    app.Post("x");
+    app.curl.SetOpt(CURLOPT_SOCKOPTFUNCTION, &Setter::OnSocket);
+    app.curl.SetOpt(CURLOPT_SOCKOPTDATA, &setter);
+    for (int call = 0; call < 2; ++call) {
+      EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+      const Arrival arrival = server_->log().Snapshot().back();
+      EXPECT_EQ(arrival.headers.count("x-key"), keyed ? 1u : 0u);
+      EXPECT_EQ(arrival.headers.count("x-new"), keyed && call == 0 ? 0u : 1u);
+    }
+  }
+  curl_slist_free_all(setter.list);
+}
+
+TEST_F(ShadowTest, WhatLibcurlRefusesIsNotSet) {
+  App app(client_, server_->Url());
+  EXPECT_NE(app.curl.SetOpt(CURLOPT_PORT, 70000L), CURLE_OK);
+  const CallResult result = app.Perform(kLong);
+  EXPECT_EQ(result.code, CURLE_OK);
+  EXPECT_EQ(result.record.names.target(),
+            absl::StrCat("127.0.0.1:", server_->port()));
+}
+
+TEST_F(ShadowTest, NoResetInTheMiddleOfACall) {
+  server_->Script({Reply::Of(200, "x").InPieces(1, absl::Milliseconds(1))});
+  App app(client_, server_->Url());
+  app.curl.SetOpt(
+      CURLOPT_WRITEFUNCTION, +[](char*, size_t size, size_t n, void* self) {
+        static_cast<App*>(self)->curl.Reset();
+        return size * n;
+      });
+  app.curl.SetOpt(CURLOPT_WRITEDATA, &app);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+  EXPECT_EQ(Sends(), 2);
 }
 
 }  // namespace
