@@ -204,8 +204,9 @@ const EasyOptions& HandleAccess::Settings(const Handle& handle) {
   return handle.impl_->settings;
 }
 
-CallMemory* HandleAccess::Memory(const Handle& handle) {
-  return &handle.impl_->memory;
+CallMemory* HandleAccess::Memory(const Handle& handle, const Client* client) {
+  Handle::Impl& impl = *handle.impl_;
+  return impl.client.get() == client ? &impl.memory : nullptr;
 }
 
 // --- Life. ---

@@ -196,8 +196,9 @@ class HandleAccess {
 
   static CURL* Easy(const Handle& handle);
   static const EasyOptions& Settings(const Handle& handle);
-  // What one call leaves to the next (curl_wrap/call_setup.h).
-  static CallMemory* Memory(const Handle& handle);
+  // What one call leaves to the next (curl_wrap/call_setup.h), if both are this
+  // client's; else null.
+  static CallMemory* Memory(const Handle& handle, const Client* client);
 };
 
 template <typename T>

@@ -147,7 +147,7 @@ class Transfer final : public Waiter {
                  std::shared_ptr<Waiter> self) {
     const CallOptions last = std::move(std::get<CallOptions>(stage_));
     const CallMemory* const memory =
-        handle == nullptr ? nullptr : HandleAccess::Memory(*handle);
+        handle == nullptr ? nullptr : HandleAccess::Memory(*handle, client);
     stage_.emplace<Begun>(client, setup, memory, last, std::move(self));
   }
   // The call keeps its waiter, this: that must come to an end.

@@ -77,7 +77,7 @@ CallSetup TransferSet::SetUp(Transfer* t) {
   if (t->handle != nullptr) {
     return CallSetup(client_.get(), HandleAccess::Settings(*t->handle),
                      HandleAccess::Easy(*t->handle), t->options(), t->started,
-                     HandleAccess::Memory(*t->handle));
+                     HandleAccess::Memory(*t->handle, client_.get()));
   }
   t->life = NewLife(t);
   t->request.PutOn(nullptr, &t->life->own, &t->life->lists);
@@ -208,8 +208,8 @@ void TransferSet::Sort(Host* host) {
 }
 
 void TransferSet::MakeReady(Transfer* t, State state) {
-  if (!t->lives())
-    t->life.reset();  // it is made anew: most of those that wait are many
+  // What a request is set up with is made again when its turn has come.
+  if (!t->lives()) t->life.reset();
   t->state = state;
   t->host->ready.push(t->id);
   Sort(t->host);
