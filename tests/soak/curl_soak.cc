@@ -394,7 +394,7 @@ void Canceller(World* world, std::array<Target, 2>* targets) {
 
 // A transfer that is none of Forbear's.
 struct Stranger {
-  CURL* easy;
+  CURL* easy = nullptr;
   std::string body;
   static size_t OnBody(char* data, size_t size, size_t n, void* self) {
     static_cast<Stranger*>(self)->body.append(data, size * n);
@@ -406,7 +406,6 @@ class MultiLoop {
  public:
   MultiLoop(World* world, Dice* dice)
       : world_(world), dice_(dice), client_(world->AClient(dice)) {
-    multi_ = curl_multi_init();
     auto made = Multi::Create(multi_, client_, RandomEngine(dice));
     if (made.ok()) {
       forbear_ = std::move(*made);
@@ -536,7 +535,7 @@ class MultiLoop {
   World* const world_;
   Dice* const dice_;
   const std::shared_ptr<Client> client_;
-  CURLM* multi_;
+  CURLM* const multi_ = curl_multi_init();
   std::unique_ptr<Multi> forbear_;
   std::map<CURL*, std::unique_ptr<Stranger>> strangers_;
   std::deque<uint64_t> ids_;

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/call_record.h"
 #include "core/replay.h"
@@ -335,8 +336,7 @@ void Transfer::CheckBody(const curl::CallResult& result,
   absl::string_view wanted;
   if (result.http_status == 200) {
     wanted = KnownBytes(id_, size_);
-  } else if (flags_.find('z') == std::string::npos ||
-             result.http_status < 400) {
+  } else if (!absl::StrContains(flags_, 'z') || result.http_status < 400) {
     wanted = ErrorBody(id_, static_cast<int>(result.http_status));
   }
   if (method_[0] == 'H') wanted = "";
@@ -371,7 +371,7 @@ void Transfer::Check(const curl::CallResult& result, const std::string* body) {
   // What libcurl follows by itself is no attempt. What it sent again by itself is not
   // told of an attempt that was cancelled; what may be acted upon once is not.
   const bool counted =
-      !plain_ && flags_.find('r') == std::string::npos &&
+      !plain_ && !absl::StrContains(flags_, 'r') &&
       (result.stop_reason != StopReason::kCancelled ||
        (flags_[0] == 's' && !options.idempotent.value_or(false) &&
         !record.idempotent));

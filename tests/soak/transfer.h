@@ -53,7 +53,7 @@ class Transfer {
   Transfer& operator=(const Transfer&) = delete;
 
   void Dress(curl::Request* request);
-  void Dress(curl::Handle* handle);
+  void Dress(curl::Handle* to);
   void Dress(CURL* easy);
 
   // The end. `body`: null, if the sink has it.
