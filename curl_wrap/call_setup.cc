@@ -96,10 +96,10 @@ bool WantsKey(const EasyOptions& settings, const Policy& policy) {
 
 CallSetup::CallSetup(Client* client, const EasyOptions& settings, CURL* easy,
                      const CallOptions& options, MonotonicTime now,
-                     CallMemory* memory) {
+                     CallMemory* memory)
+    : passes_through(!client->enabled() || !options.enabled) {
   const uint64_t credential = ReadLines(settings.headers);
   request.protocol = Protocol::kHttp;
-  passes_through = !client->enabled() || !options.enabled;
   if (memory != nullptr && !passes_through &&
       Recall(*client, settings, options, credential, *memory)) {
     Fill(*client, settings, options, *handle->policy, memory->profile, now);

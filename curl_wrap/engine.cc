@@ -151,12 +151,8 @@ uint64_t Engine::Loop::Start(Request request, Handle* handle,
   if (transfers_.fetch_add(1) < max_transfers_) {
     request.Pack(&headers_);
     auto transfer =
-        handle == nullptr
-            ? std::make_shared<Transfer>(id, inbox_, std::move(request),
-                                         std::move(options), done,
-                                         MonotonicNow())
-            : std::make_shared<Transfer>(id, inbox_, handle, std::move(options),
-                                         done, MonotonicNow());
+        std::make_shared<Transfer>(id, inbox_, std::move(request), handle,
+                                   std::move(options), done, MonotonicNow());
     if (inbox_->Post({Inbox::What::kStart, id, std::move(transfer)})) return id;
     refused = StopReason::kCancelled;
   }

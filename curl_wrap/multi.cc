@@ -25,6 +25,14 @@ struct Multi::Impl {
                  : [multi_of] { curl_multi_wakeup(multi_of); })),
         set(multi_of, std::move(client), TransferSet::LimitsOf(options), {}) {}
 
+  void Start(uint64_t id, Request request, Handle* handle, CallOptions options,
+             const Done& done) {
+    inbox->Post(
+        {Inbox::What::kStart, id,
+         std::make_shared<Transfer>(id, inbox, std::move(request), handle,
+                                    std::move(options), done, MonotonicNow())});
+  }
+
   void Take() {
     for (Inbox::Item& item : inbox->TakeAll()) set.Post(std::move(item));
   }
@@ -102,20 +110,14 @@ uint64_t Multi::Add(Handle* handle, CallOptions options, const Done& done) {
     if (done) done(std::move(response));
     return id;
   }
-  impl_->inbox->Post(
-      {Inbox::What::kStart, id,
-       std::make_shared<Transfer>(id, impl_->inbox, handle, std::move(options),
-                                  done, MonotonicNow())});
+  impl_->Start(id, Request(), handle, std::move(options), done);
   return id;
 }
 
 uint64_t Multi::Add(Request request, CallOptions options, const Done& done) {
   const uint64_t id = impl_->next_id++;
   request.Pack(&impl_->headers);
-  impl_->inbox->Post(
-      {Inbox::What::kStart, id,
-       std::make_shared<Transfer>(id, impl_->inbox, std::move(request),
-                                  std::move(options), done, MonotonicNow())});
+  impl_->Start(id, std::move(request), nullptr, std::move(options), done);
   return id;
 }
 

@@ -40,20 +40,17 @@ class TransferSet;
 
 class Transfer final : public Waiter {
  public:
+  // Of a request, or of a handle.
   Transfer(uint64_t id_of, std::shared_ptr<Inbox> inbox, Request request_of,
-           CallOptions options_of, Done done_of, MonotonicTime now)
+           Handle* handle_of, CallOptions options_of, Done done_of,
+           MonotonicTime now)
       : id(id_of),
         started(now),
         request(std::move(request_of)),
+        handle(handle_of),
         done(std::move(done_of)),
         inbox_(std::move(inbox)),
         stage_(std::in_place_type<CallOptions>, std::move(options_of)) {}
-  Transfer(uint64_t id_of, std::shared_ptr<Inbox> inbox, Handle* handle_of,
-           CallOptions options_of, Done done_of, MonotonicTime now)
-      : Transfer(id_of, std::move(inbox), Request(), std::move(options_of),
-                 std::move(done_of), now) {
-    handle = handle_of;
-  }
 
   void Wake() override {
     if (!woken.exchange(true)) {
@@ -100,8 +97,7 @@ class Transfer final : public Waiter {
     Begun(Client* client, CallSetup* setup, const CallMemory* memory,
           const CallOptions& options, std::shared_ptr<Waiter> waiter)
         : self(std::move(waiter)),
-          profile(setup->handle == nullptr ? std::move(setup->profile)
-                                           : memory->profile),
+          profile(TakeProfile(setup, memory)),
           at_most_once(setup->limits.at_most_once),
           max_held_bytes(AtMost32Bits(options.max_held_bytes)),
           max_buffered_body(AtMost32Bits(options.max_buffered_body)),
@@ -111,6 +107,10 @@ class Transfer final : public Waiter {
         key_line =
             std::make_unique<const std::string>(std::move(setup->key_line));
       }
+    }
+    static ProfileRef TakeProfile(CallSetup* setup, const CallMemory* memory) {
+      if (setup->handle == nullptr) return std::move(setup->profile);
+      return memory->profile;
     }
     static Call MakeCall(Client* client, const CallSetup& setup,
                          const std::shared_ptr<Waiter>* waiter) {
@@ -158,7 +158,7 @@ class Transfer final : public Waiter {
   const uint64_t id;  // in the order in which they were started
   const MonotonicTime started;
   Request request;
-  Handle* handle = nullptr;  // instead of a request
+  Handle* const handle;  // null: it is of `request`
   Done done;
   // Set while a wake is in the inbox.
   std::atomic<bool> woken{false};
