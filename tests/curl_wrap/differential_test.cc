@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -67,7 +66,7 @@ struct Application {
   static size_t Read(char* to, size_t size, size_t n, void* self) {
     auto* const c = static_cast<Application*>(self);
     const size_t take = std::min(size * n, c->upload.size() - c->at);
-    std::memcpy(to, c->upload.data() + c->at, take);
+    std::copy_n(c->upload.data() + c->at, take, to);
     c->at += take;
     return take;
   }
@@ -77,6 +76,7 @@ struct Application {
     c->at = std::min(static_cast<size_t>(offset), c->upload.size());
     return CURL_SEEKFUNC_OK;
   }
+  // NOLINTNEXTLINE(readability-non-const-parameter): curl_prereq_callback
   static int Prereq(void* self, char* remote, char*, int port, int) {
     static_cast<Application*>(self)->seen->events.push_back(
         absl::StrCat("prereq ", remote, ":", port));
@@ -192,7 +192,7 @@ class Draw {
  private:
   uint32_t Below(size_t n) { return static_cast<uint32_t>(random_() % n); }
   bool Chance(const char* name, double p) {
-    const bool yes = random_() < p * 4294967296.0;
+    const bool yes = static_cast<double>(random_()) < p * 2147483647.0;
     if (yes) Drawn().insert(name);
     return yes;
   }

@@ -9,7 +9,6 @@
 #include <curl/curl.h>
 
 #include <algorithm>
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -196,8 +195,8 @@ Expected Expect(Kind kind, Trouble trouble) {
 // ---- The server.
 
 void Prepare(HttpServer* server, Trouble trouble) {
-  const Reply good = Reply::Of(200, Good());
-  const Reply refusal = Reply::Of(429, "slow down").With("Retry-After", "1");
+  Reply good = Reply::Of(200, Good());
+  Reply refusal = Reply::Of(429, "slow down").With("Retry-After", "1");
   switch (trouble) {
     case Trouble::kThrottled:
       return server->Script({refusal, good});
@@ -252,7 +251,7 @@ struct Source {
   static size_t Read(char* to, size_t size, size_t n, void* self) {
     auto* const s = static_cast<Source*>(self);
     const size_t take = std::min(size * n, Payload().size() - s->at);
-    std::memcpy(to, Payload().data() + s->at, take);
+    std::copy_n(Payload().data() + s->at, take, to);
     s->at += take;
     return take;
   }
@@ -342,7 +341,7 @@ CallOptions OptionsOf(Trouble trouble) {
   options.deadline = absl::Seconds(30);
   options.max_hold_time = absl::Milliseconds(200);
   if (trouble == Trouble::kHang) {
-    options.attempt_timeout = absl::Milliseconds(500);
+    options.attempt_timeout = absl::Seconds(2);
   }
   return options;
 }
@@ -364,7 +363,7 @@ CallResult MakeRawCall(const Plan& plan, Application* app,
   app->SetUp(plan, easy, [easy](CURLoption option, auto value) {
     EXPECT_EQ(curl_easy_setopt(easy, option, value), CURLE_OK);
   });
-  const CallResult result = Perform(easy, options, std::move(client));
+  CallResult result = Perform(easy, options, std::move(client));
   curl_easy_cleanup(easy);
   return result;
 }

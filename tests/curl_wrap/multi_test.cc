@@ -26,9 +26,6 @@ CallOptions Within(absl::Duration deadline) {
 
 class MultiTest : public ::testing::Test {
  protected:
-  MultiTest() : curlm_(curl_multi_init()) {}
-  ~MultiTest() override { curl_multi_cleanup(curlm_); }
-
   Done Report() {
     return [this](Response response) {
       response.easy = nullptr;
@@ -53,7 +50,9 @@ class MultiTest : public ::testing::Test {
   }
   int64_t Sends() const { return server_->log().Count(); }
 
-  CURLM* const curlm_;
+  const std::unique_ptr<CURLM, CURLMcode (*)(CURLM*)> owner_{
+      curl_multi_init(), &curl_multi_cleanup};
+  CURLM* const curlm_ = owner_.get();
   std::unique_ptr<HttpServer> server_ = StartServer();
   std::shared_ptr<Client> client_ = NewClient();
   std::vector<Response> reports_;
@@ -168,7 +167,7 @@ class EpollLoop {
     const Stopwatch watch;
     multi->SocketAction(CURL_SOCKET_TIMEOUT, 0, &running);
     while (running != 0 && watch.Elapsed() < absl::Seconds(30)) {
-      epoll_event event;
+      epoll_event event = {};
       if (epoll_wait(epoll_, &event, 1, static_cast<int>(multi->TimeoutMs())) >
           0) {
         int mask = 0;

@@ -310,7 +310,7 @@ TEST_F(SharingTest, AnAttemptThatIsGivenUpTakesItsSharedConnectionAlong) {
   EXPECT_EQ(first.Perform(kLong).stop_reason, StopReason::kSuccess);
   server_->Script({Reply::Hang(), Reply::Of(200, "ok")});
   CallOptions options;
-  options.attempt_timeout = absl::Milliseconds(50);
+  options.attempt_timeout = absl::Milliseconds(500);
   EXPECT_EQ(first.curl.Perform(options).stop_reason, StopReason::kSuccess);
   App second(client_, server_->Url());
   second.curl.SetOpt(CURLOPT_SHARE, share.get());
