@@ -53,7 +53,8 @@ struct Handle::Impl {
   EasyOptions settings;
   CallMemory memory;
   HttpTransport::Room room;
-  bool performing = false;
+  // Who finds it out need not be who runs the call (HandleAccess::Begin).
+  std::atomic<bool> performing{false};
   bool plain = false;  // … with the handle's own callbacks
   bool keyed = false;  // … with a line of ours in its HTTPHEADER
   std::vector<std::pair<CURLoption, OptionValue>> deferred;
@@ -109,7 +110,7 @@ CallResult Handle::Perform(const CallOptions& options) {
               &result);
     return result;
   }
-  impl_->performing = true;
+  impl_->performing.store(true, std::memory_order_relaxed);
   const bool is_bounded = options.deadline != absl::InfiniteDuration();
   CallSetup setup(impl_->client.get(), impl_->settings, impl_->easy, options,
                   is_bounded ? MonotonicNow() : MonotonicTime(),
@@ -129,7 +130,7 @@ CallResult Handle::Perform(const CallOptions& options) {
     impl_->PerformCall(&setup, &result);
     FillResult(impl_->easy, &result);
   }
-  impl_->performing = false;
+  impl_->performing.store(false, std::memory_order_release);
   return result;
 }
 
@@ -182,9 +183,7 @@ void Handle::Impl::PerformCall(CallSetup* setup, CallResult* result) {
 CURLcode HandleAccess::Begin(Handle* handle) {
   Handle::Impl& impl = *handle->impl_;
   if (!impl.ok()) return CURLE_FAILED_INIT;
-  if (impl.performing) return CURLE_RECURSIVE_API_CALL;
-  impl.performing = true;
-  return CURLE_OK;
+  return impl.performing.exchange(true) ? CURLE_RECURSIVE_API_CALL : CURLE_OK;
 }
 
 void HandleAccess::SetRun(Handle* handle, bool plain, bool keyed) {

@@ -1,7 +1,6 @@
 // Keys that Forbear makes for calls whose server knows a repeated request by them: as
 // the server sees them.
 #include <memory>
-#include <regex>
 #include <set>
 #include <string>
 #include <utility>
@@ -41,14 +40,25 @@ class IdempotencyTest : public ::testing::Test {
   std::shared_ptr<Client> client_ = ClientWith("Idempotency-Key");
 };
 
+// Version 4, as RFC 9562 §5.4 has it: x is any digit, v is 8, 9, a or b.
+bool IsUuid(const std::string& text) {
+  constexpr char kForm[] = "xxxxxxxx-xxxx-4xxx-vxxx-xxxxxxxxxxxx";
+  if (text.size() != sizeof(kForm) - 1) return false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const std::string allowed = kForm[i] == 'x'   ? "0123456789abcdef"
+                                : kForm[i] == 'v' ? "89ab"
+                                                  : std::string(1, kForm[i]);
+    if (allowed.find(text[i]) == std::string::npos) return false;
+  }
+  return true;
+}
+
 TEST(IdempotencyKeyTest, AUuidThatNobodyElseHas) {
-  const std::regex form(
-      "X-Key: [0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-"
-      "[0-9a-f]{12}");
   std::set<std::string> seen;
   for (int i = 0; i < 1000; ++i) {
     const std::string line = NewIdempotencyLine("X-Key");
-    EXPECT_TRUE(std::regex_match(line, form)) << line;
+    EXPECT_EQ(line.substr(0, 7), "X-Key: ");
+    EXPECT_TRUE(IsUuid(line.substr(7))) << line;
     EXPECT_TRUE(seen.insert(line).second) << line;
   }
 }
