@@ -134,8 +134,8 @@ TEST_F(EngineTest, AGateStopsEverybody) {
   const Stopwatch watch;
   std::vector<std::future<Response>> futures;
   futures.push_back(engine->Send(Request(server_->Url()), long_));
-  while (Sends() < 1) std::this_thread::yield();
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  // Until its refusal was read.
+  while (engine->counts().waiting < 1) std::this_thread::yield();
   for (int i = 0; i < 20; ++i) {
     futures.push_back(engine->Send(Request(server_->Url()), long_));
   }

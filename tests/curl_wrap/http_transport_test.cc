@@ -11,14 +11,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -73,6 +74,29 @@ extern "C" CURLcode curl_easy_setopt(CURL* curl, CURLoption option, ...) {
   return code;
 }
 
+// Who looks up the name below waits for this, and not for ever.
+struct SlowName {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool is_known = false;
+
+  void Wait() {
+    std::unique_lock<std::mutex> lock(mutex);
+    changed.wait_for(lock, std::chrono::seconds(20),
+                     [this] { return is_known; });
+  }
+  void Tell() {
+    const std::lock_guard<std::mutex> lock(mutex);
+    is_known = true;
+    changed.notify_all();
+  }
+  // libcurl leaves its thread behind: never destroyed.
+  static SlowName& Get() {
+    static auto* const name = new SlowName();
+    return *name;
+  }
+};
+
 // A name that is looked up slowly, and in vain.
 extern "C" int getaddrinfo(const char* name, const char* service,
                            const addrinfo* req, addrinfo** pai) {
@@ -81,7 +105,7 @@ extern "C" int getaddrinfo(const char* name, const char* service,
   static const auto next =
       reinterpret_cast<Function>(dlsym(RTLD_NEXT, "getaddrinfo"));
   if (name != nullptr && std::strcmp(name, "slow.invalid") == 0) {
-    std::this_thread::sleep_for(std::chrono::seconds(3));
+    SlowName::Get().Wait();
     return EAI_NONAME;
   }
   return next(name, service, req, pai);
@@ -295,6 +319,7 @@ TEST_F(ShadowTest, QuickExit) {
   app.curl.SetOpt(CURLOPT_QUICK_EXIT, 1L);
   app.Perform(absl::Milliseconds(10));
   EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_QUICK_EXIT), 1u);
+  SlowName::Get().Tell();
 }
 
 TEST_F(ShadowTest, PrereqFunctionAndPrereqData) {
@@ -609,10 +634,11 @@ TEST_F(ShadowTest, ARedirectOfABodyThatCannotBeReadAgain) {
 TEST_F(ShadowTest, ABodyIsSetBackWhenItIsNoLongerSent) {
   struct Slow : Source {
     using Source::Source;
+    const RawServer* server = nullptr;
     static size_t Read(char* to, size_t, size_t, void* self) {
-      if (static_cast<Slow*>(self)->at > 0) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(50));
-      }
+      const auto* const slow = static_cast<Slow*>(self);
+      // The rest of it, when the refusal's head is on its way.
+      if (slow->at > 0) slow->server->WaitForAnswers(1);
       return Source::Read(to, 1, 4, self);
     }
   };
@@ -623,6 +649,7 @@ TEST_F(ShadowTest, ABodyIsSetBackWhenItIsNoLongerSent) {
         {"uvwx", "no"}},
        {{"uvwx", "HTTP/1.1 200 OK\r\nContent-Length: 2" + end + "ok"}}});
   Slow source("abcdefghijklmnopqrstuvwx");
+  source.server = &server;
   App app(client_, absl::StrCat("http://127.0.0.1:", server.port(), "/"));
   app.Header("Expect:");
   app.curl.SetOpt(CURLOPT_UPLOAD, 1L);

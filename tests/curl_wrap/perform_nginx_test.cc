@@ -1,48 +1,23 @@
 // Perform(CURL*) against nginx, which was not written by us; over TLS and HTTP/2, too.
 #include <curl/curl.h>
 
-#include <cstdlib>
-#include <fstream>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "core/call_record.h"
 #include "core/stop_reason.h"
 #include "curl_wrap/perform.h"
 #include "gtest/gtest.h"
 #include "tests/curl_wrap/raw_app.h"
-#include "tests/testing/loopback_port.h"
 #include "tests/testing/nginx.h"
 
 namespace forbear::curl {
 namespace {
 
-using testing::LoopbackPort;
 using testing::Nginx;
-
-// Of 127.0.0.1, for this test only.
-constexpr char kKeyAndCertificate[] = R"(-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg+Ox2kDbHud+vcLPa
-WceBqzwncXyChxEEV/8m0Rw8sKChRANCAATlZDiv5y1E1nlsMKjUv8KfuSlT3hYi
-G6rj/9G7HFAyjXdejr+c9S9Ht4UD5hTEEgtf+KM2R0DfIE5iq9alzk9C
------END PRIVATE KEY-----
------BEGIN CERTIFICATE-----
-MIIBkDCCATagAwIBAgIUeX30nYt5ciKwPxJRm6SV7HFiOPowCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEzMDE0MzQ1MFoYDzIxMjYxMTA2
-MTQzNDUwWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAATlZDiv5y1E1nlsMKjUv8KfuSlT3hYiG6rj/9G7HFAyjXdejr+c9S9H
-t4UD5hTEEgtf+KM2R0DfIE5iq9alzk9Co2QwYjAdBgNVHQ4EFgQUvOGKD8B0Fqul
-L83tHU1bTUOvT+MwHwYDVR0jBBgwFoAUvOGKD8B0FqulL83tHU1bTUOvT+MwDwYD
-VR0TAQH/BAUwAwEB/zAPBgNVHREECDAGhwR/AAABMAoGCCqGSM49BAMCA0gAMEUC
-IQD0Wj/RlNNLYymRz1H8T+UZ/JkyA68Av0MPzTVpk0gPVgIgJluqrl1dpZYERRAB
-lVtjfk8TKU92zCxV93L37X0D5NI=
------END CERTIFICATE-----
-)";
 
 constexpr char kHttp[] = "limit_req_zone $server_port zone=one:1m rate=1r/s;";
 constexpr char kServer[] = R"(
@@ -66,28 +41,19 @@ constexpr char kServer[] = R"(
 
 class PerformNginxTest : public ::testing::Test {
  protected:
+  explicit PerformNginxTest(bool tls = false) : tls_(tls) {}
+
   void SetUp() override {
-    auto port = LoopbackPort::Reserve(0);
-    ASSERT_TRUE(port.ok()) << port.status();
-    tls_.emplace(*std::move(port));
-    const std::string pem =
-        absl::StrCat(std::getenv("TEST_TMPDIR"), "/localhost.pem");
-    std::ofstream(pem) << kKeyAndCertificate;
     Nginx::Options options;
     options.http = kHttp;
-    options.server = absl::StrCat(
-        "listen 127.0.0.1:", tls_->number(), " ssl http2;\nssl_certificate ",
-        pem, ";\nssl_certificate_key ", pem, ";\n", kServer);
+    options.server = kServer;
+    options.tls = tls_;
     auto nginx = Nginx::Start(options);
     ASSERT_TRUE(nginx.ok()) << nginx.status();
     nginx_ = std::move(*nginx);
   }
 
-  std::string TlsUrl(const std::string& path) const {
-    return absl::StrCat("https://127.0.0.1:", tls_->number(), path);
-  }
-
-  std::optional<LoopbackPort> tls_;
+  const bool tls_;
   std::unique_ptr<Nginx> nginx_;
   std::shared_ptr<Client> client_ = NewClient();
 };
@@ -123,17 +89,18 @@ TEST_F(PerformNginxTest, Down) {
 
 // One request per second: the second call is refused, and waits.
 class PerformTlsTest : public PerformNginxTest,
-                       public ::testing::WithParamInterface<bool> {};
+                       public ::testing::WithParamInterface<bool> {
+ protected:
+  PerformTlsTest() : PerformNginxTest(/*tls=*/true) {}
+};
 
 TEST_P(PerformTlsTest, ALimitOfOnePerSecond) {
   const bool http2 = GetParam();
-  if (http2 && (curl_version_info(CURLVERSION_NOW)->features &
-                CURL_VERSION_HTTP2) == 0) {
-    GTEST_SKIP() << "libcurl without HTTP/2";
-  }
-  RawApp app(client_, TlsUrl("/one"));
-  app.Set(CURLOPT_SSL_VERIFYPEER, 0L);
-  app.Set(CURLOPT_SSL_VERIFYHOST, 0L);
+  ASSERT_NE(curl_version_info(CURLVERSION_NOW)->features & CURL_VERSION_HTTP2,
+            0)
+      << "this libcurl has no HTTP/2; Debian's has";
+  RawApp app(client_, nginx_->Url("/one"));
+  app.Set(CURLOPT_CAINFO, nginx_->CertificateFile().c_str());
   app.Set(CURLOPT_HTTP_VERSION,
           static_cast<long>(http2 ? CURL_HTTP_VERSION_2TLS
                                   : CURL_HTTP_VERSION_1_1));

@@ -8,6 +8,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -15,7 +18,8 @@
 
 namespace forbear::curl {
 
-// Thread rule: Received() ends the server; the rest from one thread.
+// Thread rule: Received() ends the server; WaitForAnswers from any thread, the rest from
+// one.
 class RawServer {
  public:
   // Reads until what was read since the last answer ends with `until`, or the
@@ -50,6 +54,13 @@ class RawServer {
 
   int port() const { return port_; }
 
+  // Until it has sent so many answers, and not for ever.
+  void WaitForAnswers(int n) const {
+    std::unique_lock<std::mutex> lock(mutex_);
+    answered_.wait_for(lock, std::chrono::seconds(20),
+                       [&] { return answers_ >= n; });
+  }
+
   // What came on each connection. Waits until all were served.
   std::vector<std::string> Received() {
     shutdown(fd_, SHUT_RDWR);  // no further connection comes
@@ -73,6 +84,9 @@ class RawServer {
       }
       all += in;
       send(fd, step.answer.data(), step.answer.size(), MSG_NOSIGNAL);
+      const std::lock_guard<std::mutex> lock(mutex_);
+      ++answers_;
+      answered_.notify_all();
     }
     received_.push_back(all);
     close(fd);
@@ -81,6 +95,9 @@ class RawServer {
   const int fd_;
   int port_ = 0;
   std::vector<std::string> received_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable answered_;
+  int answers_ = 0;  // guarded by mutex_
   std::thread thread_;
 };
 
