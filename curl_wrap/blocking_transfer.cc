@@ -1,33 +1,12 @@
 #include "curl_wrap/blocking_transfer.h"
 
-#include <algorithm>
+#include <optional>
 
-#include "absl/time/time.h"
 #include "curl_wrap/sigpipe_block.h"
+#include "curl_wrap/transfer_loop.h"
 #include "runtime/clock.h"
 
 namespace forbear::curl {
-namespace {
-
-// curl_easy_perform's own step, which progress callbacks are used to.
-constexpr int kStep = 1000;  // ms
-
-// Rounded up; at most a step.
-int Millis(absl::Duration wait) {
-  return static_cast<int>(absl::ToInt64Milliseconds(std::min(
-      absl::Ceil(wait, absl::Milliseconds(1)), absl::Milliseconds(kStep))));
-}
-
-}  // namespace
-
-void RemoveHandle(CURLM* multi, CURL* easy, const EasyOptions& settings,
-                  bool in_mid_air) {
-  if (in_mid_air) curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-  curl_multi_remove_handle(multi, easy);
-  if (in_mid_air) {
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, settings.quick_exit ? 1L : 0L);
-  }
-}
 
 void BlockingTransfer::Attempt(Call* call, int n, MonotonicTime deadline) {
   if (!transport_.Begin(call, n)) return;
@@ -49,42 +28,18 @@ CURLcode BlockingTransfer::Run(MonotonicTime deadline) {
         "forbear: the handle belongs to a multi handle of others");
     return CURLE_FAILED_INIT;
   }
-  CURLcode code = CURLE_OK;
-  bool done = false;
-  while (!done) {
-    int running = 0;
-    curl_multi_perform(multi_, &running);
-    int left = 0;
-    while (const CURLMsg* message = curl_multi_info_read(multi_, &left)) {
-      if (message->msg != CURLMSG_DONE) continue;
-      code = message->data.result;
-      done = true;
-    }
-    if (done) break;
-    if (parker_->cancelled()) {
-      code = CURLE_ABORTED_BY_CALLBACK;
-      break;
-    }
-    int wait = kStep;
-    const MonotonicTime until = Earlier(deadline, transport_.hold_until());
-    if (!until.is_infinite()) {
-      const MonotonicTime now = MonotonicNow();
-      if (now >= deadline) {
-        code = CURLE_OPERATION_TIMEDOUT;
-        break;
-      }
-      if (now >= until) {
-        if (!transport_.OnHoldOver()) {
-          code = CURLE_WRITE_ERROR;
-          break;
-        }
-        continue;
-      }
-      wait = Millis(until - now);
-    }
-    curl_multi_poll(multi_, nullptr, 0, wait, nullptr);
-  }
-  RemoveHandle(multi_, easy_, settings_, /*in_mid_air=*/!done);
+  const auto look = [&](MonotonicTime* until) -> std::optional<CURLcode> {
+    if (parker_->cancelled()) return CURLE_ABORTED_BY_CALLBACK;
+    *until = Earlier(deadline, transport_.hold_until());
+    if (until->is_infinite()) return std::nullopt;
+    const MonotonicTime now = MonotonicNow();
+    if (now >= deadline) return CURLE_OPERATION_TIMEDOUT;
+    if (now >= *until && !transport_.OnHoldOver()) return CURLE_WRITE_ERROR;
+    return std::nullopt;
+  };
+  bool over = false;
+  const CURLcode code = RunTransfer(multi_, easy_, look, &over);
+  RemoveHandle(multi_, easy_, settings_, /*in_mid_air=*/!over);
   return code;
 }
 

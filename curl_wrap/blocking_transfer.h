@@ -54,11 +54,6 @@ class BlockingTransfer final : public BlockingTransport {
   HttpTransport transport_;
 };
 
-// Takes a handle out of a multi handle. With `in_mid_air`, because nobody wants the
-// rest; else libcurl would wait for a name server's thread.
-void RemoveHandle(CURLM* multi, CURL* easy, const EasyOptions& settings,
-                  bool in_mid_air);
-
 }  // namespace forbear::curl
 
 #endif  // FORBEAR_CURL_WRAP_BLOCKING_TRANSFER_H_

@@ -81,4 +81,12 @@ Outcome Classify(const AttemptFacts& facts) {
   return outcome;
 }
 
+Outcome NothingLeft(CURLcode code) {
+  AttemptFacts facts;
+  facts.code = CURLE_COULDNT_CONNECT;
+  Outcome outcome = Classify(facts);
+  outcome.transport_error = code;
+  return outcome;
+}
+
 }  // namespace forbear::curl

@@ -71,6 +71,10 @@ struct AttemptFacts {
 
 Outcome Classify(const AttemptFacts& facts);
 
+// Of an attempt of which nothing left this machine, because of something on this side
+// that `code` names: for the server it is as if no connection had been made.
+Outcome NothingLeft(CURLcode code);
+
 // The same of what nearly every attempt is: a whole answer, or its head, with a status
 // below 400. (0: HTTP/0.9, which has no head.)
 inline Outcome GoodAnswer(int status) {

@@ -191,11 +191,7 @@ bool HttpTransport::Begin(Call* call, int n) {
     code_ = CURLE_SEND_FAIL_REWIND;
     SetError("forbear: the request body cannot be read again");
     call->SetNotReplayable();
-    AttemptFacts facts;
-    facts.code = CURLE_COULDNT_CONNECT;  // as far as the server is concerned
-    Outcome outcome = Classify(facts);
-    outcome.transport_error = code_;
-    ReportDone(outcome);
+    ReportDone(NothingLeft(code_));
     return false;
   }
   if (settings_.error_buffer != nullptr) started_ = MonotonicNow();

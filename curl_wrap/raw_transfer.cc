@@ -1,6 +1,7 @@
 #include "curl_wrap/raw_transfer.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
@@ -9,10 +10,10 @@
 #include "absl/strings/strip.h"
 #include "core/execution.h"
 #include "core/stop_reason.h"
-#include "curl_wrap/blocking_transfer.h"
 #include "curl_wrap/easy_options.h"
 #include "curl_wrap/head_facts.h"
 #include "curl_wrap/sigpipe_block.h"
+#include "curl_wrap/transfer_loop.h"
 #include "runtime/classifier.h"
 #include "runtime/clock.h"
 #include "runtime/nesting.h"
@@ -142,11 +143,7 @@ bool RawTransfer::Begin(Call* call, int n) {
     // What was refused before is gone, and nothing can be sent.
     code_ = CURLE_SEND_FAIL_REWIND;
     call->SetNotReplayable();
-    AttemptFacts facts;
-    facts.code = CURLE_COULDNT_CONNECT;  // as far as the server is concerned
-    Outcome outcome = Classify(facts);
-    outcome.transport_error = code_;
-    ReportDone(outcome);
+    ReportDone(NothingLeft(code_));
     return false;
   }
   return true;
@@ -175,37 +172,19 @@ CURLcode RawTransfer::RunOn(CURLM* multi, MonotonicTime deadline) {
   }
   SetFailOnError(false);
   running_ = true;
-  CURLcode code = CURLE_OK;
-  bool in_mid_air = false;
-  bool done = false;
-  while (true) {
-    int running = 0;
-    curl_multi_perform(multi, &running);
-    int left = 0;
-    while (const CURLMsg* message = curl_multi_info_read(multi, &left)) {
-      if (message->msg != CURLMSG_DONE || message->easy_handle != easy_) {
-        continue;
-      }
-      code = message->data.result;
-      done = true;
-    }
-    if (done || stopped_) break;
-    const MonotonicTime now = MonotonicNow();
-    if (now >= deadline) {
-      code = CURLE_OPERATION_TIMEDOUT;
-      in_mid_air = true;
-      break;
-    }
-    // At most a second: curl_easy_perform's own step, which progress callbacks
-    // are used to.
-    const absl::Duration wait = std::min(deadline - now, absl::Seconds(1));
-    curl_multi_poll(multi, nullptr, 0,
-                    static_cast<int>(absl::ToInt64Milliseconds(
-                        absl::Ceil(wait, absl::Milliseconds(1)))),
-                    nullptr);
-  }
+  const auto look = [&](MonotonicTime* until) -> std::optional<CURLcode> {
+    if (stopped_) return CURLE_OK;
+    *until = deadline;
+    if (deadline.is_infinite() || MonotonicNow() < deadline)
+      return std::nullopt;
+    return CURLE_OPERATION_TIMEDOUT;
+  };
+  bool over = false;
+  const CURLcode code = RunTransfer(multi, easy_, look, &over);
   running_ = false;
-  RemoveHandle(multi, easy_, EasyOptions(/*fresh=*/false), in_mid_air);
+  // One that was stopped has its answer's head: no name is being looked up.
+  RemoveHandle(multi, easy_, EasyOptions(/*fresh=*/false),
+               /*in_mid_air=*/!over && !stopped_);
   return code;
 }
 

@@ -9,9 +9,9 @@
 #include "core/call_record.h"
 #include "core/outcome.h"
 #include "core/stop_reason.h"
-#include "curl_wrap/blocking_transfer.h"
 #include "curl_wrap/classify.h"
 #include "curl_wrap/handle.h"
+#include "curl_wrap/transfer_loop.h"
 #include "runtime/clock.h"
 
 namespace forbear::curl {
