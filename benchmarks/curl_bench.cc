@@ -6,7 +6,6 @@
 // curl_cases.h for the requests; docs/benchmarks.md says how far the numbers reach.
 // Each comparison has a control: the baseline once more. What that differs from 1.00
 // by is noise. Exit status 0 unless something did not run: speed is no test.
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,6 +27,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "benchmarks/callgrind.h"
+#include "benchmarks/cpu_time.h"
 #include "benchmarks/curl_cases.h"
 #include "benchmarks/curl_waiting.h"
 #include "benchmarks/goals.h"
@@ -97,16 +97,6 @@ Loop MakeLoopOf(const std::string& name) {
       MakeCurlCase(name.substr(0, at), name.substr(at + 1));
   if (one == nullptr) return Loop();
   return [one](int64_t n) { one->Run(n); };
-}
-
-// Of this process, user's and system's.
-double CpuMicros() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto micros = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) * 1e6 + static_cast<double>(t.tv_usec);
-  };
-  return micros(usage.ru_utime) + micros(usage.ru_stime);
 }
 
 struct Spread {

@@ -1,7 +1,6 @@
 #include "benchmarks/curl_waiting.h"
 
 #include <malloc.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "benchmarks/cpu_time.h"
 #include "core/backoff.h"
 #include "core/call_record.h"
 #include "core/random.h"
@@ -36,15 +36,6 @@ double ResidentMegabytes() {
   double resident = 0;
   statm >> all >> resident;
   return resident * static_cast<double>(sysconf(_SC_PAGESIZE)) / 1e6;
-}
-
-double CpuMicros() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto micros = [](const timeval& t) {
-    return static_cast<double>(t.tv_sec) * 1e6 + static_cast<double>(t.tv_usec);
-  };
-  return micros(usage.ru_utime) + micros(usage.ru_stime);
 }
 
 // Two attempts and one wait, whatever the others do: what is measured is the wait, not

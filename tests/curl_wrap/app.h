@@ -6,6 +6,7 @@
 #include <curl/curl.h>
 
 #include <chrono>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <string>
@@ -17,6 +18,8 @@
 #include "absl/time/time.h"
 #include "core/call_record.h"
 #include "core/replay.h"
+#include "core/retry_policy.h"
+#include "curl_wrap/call_options.h"
 #include "curl_wrap/handle.h"
 #include "gtest/gtest.h"
 #include "runtime/client.h"
@@ -49,12 +52,57 @@ inline std::shared_ptr<Client> NewClient(ClientOptions options = {}) {
   return *Client::Create(std::move(options));
 }
 
+inline CallOptions Within(absl::Duration deadline) {
+  CallOptions options;
+  options.deadline = deadline;
+  return options;
+}
+
+// Every call that a test makes is made again from its record.
+inline void ExpectReplays(const CallRecord& record, const RetryOptions& retry) {
+  const absl::StatusOr<CallRecord> again = Replay(record, retry);
+  if (absl::IsFailedPrecondition(again.status())) return;
+  EXPECT_TRUE(again.ok()) << again.status();
+  if (again.ok()) {
+    EXPECT_TRUE(*again == record);
+  }
+}
+
+// A body that is read through callbacks.
+struct Source {
+  std::string body;
+  size_t at = 0;
+  int seeks = 0;
+
+  static size_t Read(char* to, size_t size, size_t n, void* self) {
+    auto* source = static_cast<Source*>(self);
+    const size_t length = source->body.copy(to, size * n, source->at);
+    source->at += length;
+    return length;
+  }
+  static int Seek(void* self, curl_off_t offset, int origin) {
+    auto* source = static_cast<Source*>(self);
+    ++source->seeks;
+    if (origin != SEEK_SET) return CURL_SEEKFUNC_CANTSEEK;
+    source->at = static_cast<size_t>(offset);
+    return CURL_SEEKFUNC_OK;
+  }
+};
+
 // Its callbacks, in the order in which they came: "H:…" for a line of a head,
 // "B:…" for a piece of a body (pieces one after the other are joined).
 struct Sink {
   std::vector<std::string> events;
   std::string head;
   std::string body;
+
+  // The value of a field; empty: there is none.
+  std::string Head(const std::string& name) const {
+    const size_t at = head.find("\r\n" + name + ": ");
+    if (at == std::string::npos) return "";
+    const size_t from = at + name.size() + 4;
+    return head.substr(from, head.find('\r', from) - from);
+  }
 
   static size_t OnHeader(char* data, size_t size, size_t n, void* self) {
     auto* sink = static_cast<Sink*>(self);
@@ -100,26 +148,11 @@ class App {
     curl.SetOpt(CURLOPT_COPYPOSTFIELDS, fields.data());
   }
   CallResult Perform(absl::Duration deadline = absl::InfiniteDuration()) {
-    CallOptions options;
-    options.deadline = deadline;
-    CallResult result = curl.Perform(options);
-    // Every call that a test makes is made again from its record.
-    const absl::StatusOr<CallRecord> again =
-        Replay(result.record, client_->options().retry);
-    if (!absl::IsFailedPrecondition(again.status())) {
-      EXPECT_TRUE(again.ok()) << again.status();
-      if (again.ok()) {
-        EXPECT_TRUE(*again == result.record);
-      }
-    }
+    CallResult result = curl.Perform(Within(deadline));
+    ExpectReplays(result.record, client_->options().retry);
     return result;
   }
-  std::string Head(const std::string& name) const {
-    const size_t at = sink.head.find("\r\n" + name + ": ");
-    if (at == std::string::npos) return "";
-    const size_t from = at + name.size() + 4;
-    return sink.head.substr(from, sink.head.find('\r', from) - from);
-  }
+  std::string Head(const std::string& name) const { return sink.Head(name); }
 
   char error[CURL_ERROR_SIZE] = {};
   Sink sink;

@@ -22,28 +22,6 @@ using testing::ArrivalLog;
 
 constexpr absl::Duration kLong = absl::Seconds(20);
 
-// A body that is read through callbacks.
-struct Source {
-  std::string body;
-  size_t at = 0;
-  int seeks = 0;
-
-  static size_t Read(char* to, size_t size, size_t n, void* self) {
-    auto* source = static_cast<Source*>(self);
-    const size_t length = std::min(size * n, source->body.size() - source->at);
-    std::copy_n(source->body.data() + source->at, length, to);
-    source->at += length;
-    return length;
-  }
-  static int Seek(void* self, curl_off_t offset, int origin) {
-    auto* source = static_cast<Source*>(self);
-    ++source->seeks;
-    if (origin != SEEK_SET) return CURL_SEEKFUNC_CANTSEEK;
-    source->at = static_cast<size_t>(offset);
-    return CURL_SEEKFUNC_OK;
-  }
-};
-
 std::string LargeBody() {
   std::string body;
   for (int i = 0; body.size() < (1 << 20); ++i) absl::StrAppend(&body, i, ",");

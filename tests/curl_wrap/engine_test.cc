@@ -29,12 +29,6 @@
 namespace forbear::curl {
 namespace {
 
-CallOptions Within(absl::Duration deadline) {
-  CallOptions options;
-  options.deadline = deadline;
-  return options;
-}
-
 std::unique_ptr<Engine> NewEngine(std::shared_ptr<Client> client,
                                   const EngineOptions& options = {}) {
   return *Engine::Create(std::move(client), options);

@@ -127,20 +127,22 @@ uintptr_t ToldOf(CURL* easy, CURLoption option) {
 }
 
 // A body that is read through callbacks, which only know their own data.
-struct Source {
+struct OwnSource {
   std::string body;
   size_t at = 0;
   int seeks = 0;
 
-  static Source*& Only() {
-    static Source* only = nullptr;
+  static OwnSource*& Only() {
+    static OwnSource* only = nullptr;
     return only;
   }
-  explicit Source(std::string text) : body(std::move(text)) { Only() = this; }
+  explicit OwnSource(std::string text) : body(std::move(text)) {
+    Only() = this;
+  }
 
   static size_t Read(char* to, size_t size, size_t n, void* self) {
     if (self == nullptr || self != Only()) return CURL_READFUNC_ABORT;
-    auto* source = static_cast<Source*>(self);
+    auto* source = static_cast<OwnSource*>(self);
     const size_t length = std::min(size * n, source->body.size() - source->at);
     std::copy_n(source->body.data() + source->at, length, to);
     source->at += length;
@@ -148,7 +150,7 @@ struct Source {
   }
   static int Seek(void* self, curl_off_t offset, int) {
     if (self == nullptr || self != Only()) return CURL_SEEKFUNC_FAIL;
-    auto* source = static_cast<Source*>(self);
+    auto* source = static_cast<OwnSource*>(self);
     ++source->seeks;
     source->at = static_cast<size_t>(offset);
     return CURL_SEEKFUNC_OK;
@@ -380,13 +382,13 @@ TEST_F(ShadowTest, MaxAge) {
 TEST_F(ShadowTest, ReadAndSeek) {
   server_->Script("/a", {Reply::Of(307).With("Location", "/b")});
   server_->Script("/b", {Reply::Of(503, "no"), Reply::Of(200, "taken")});
-  Source source("some body");
+  OwnSource source("some body");
   App app(client_, server_->Url("/a"));
   app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
   app.curl.SetOpt(CURLOPT_FOLLOWLOCATION, 1L);
-  app.curl.SetOpt(CURLOPT_READFUNCTION, &Source::Read);
+  app.curl.SetOpt(CURLOPT_READFUNCTION, &OwnSource::Read);
   app.curl.SetOpt(CURLOPT_READDATA, &source);
-  app.curl.SetOpt(CURLOPT_SEEKFUNCTION, &Source::Seek);
+  app.curl.SetOpt(CURLOPT_SEEKFUNCTION, &OwnSource::Seek);
   app.curl.SetOpt(CURLOPT_SEEKDATA, &source);
   EXPECT_EQ(app.Perform(kLong).stop_reason, StopReason::kSuccess);
   // By libcurl before each second hop, by Forbear before the second attempt.
@@ -617,11 +619,11 @@ TEST_F(ShadowTest, FailOnErrorOfAResumedAnswer) {
 // Whoever cannot go back in his body cannot be redirected with it: that is permanent.
 TEST_F(ShadowTest, ARedirectOfABodyThatCannotBeReadAgain) {
   server_->Script({Reply::Of(307).With("Location", "/b")});
-  Source source("some body");
+  OwnSource source("some body");
   App app(client_, server_->Url("/a"));
   app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
   app.curl.SetOpt(CURLOPT_FOLLOWLOCATION, 1L);
-  app.curl.SetOpt(CURLOPT_READFUNCTION, &Source::Read);
+  app.curl.SetOpt(CURLOPT_READFUNCTION, &OwnSource::Read);
   app.curl.SetOpt(CURLOPT_READDATA, &source);
   const CallResult result = app.Perform(kLong);
   EXPECT_EQ(result.code, CURLE_SEND_FAIL_REWIND);
@@ -632,14 +634,14 @@ TEST_F(ShadowTest, ARedirectOfABodyThatCannotBeReadAgain) {
 
 // A body that is still being sent when it is refused is not set back under way.
 TEST_F(ShadowTest, ABodyIsSetBackWhenItIsNoLongerSent) {
-  struct Slow : Source {
-    using Source::Source;
+  struct Slow : OwnSource {
+    using OwnSource::OwnSource;
     const RawServer* server = nullptr;
     static size_t Read(char* to, size_t, size_t, void* self) {
       const auto* const slow = static_cast<Slow*>(self);
       // The rest of it, when the refusal's head is on its way.
       if (slow->at > 0) slow->server->WaitForAnswers(1);
-      return Source::Read(to, 1, 4, self);
+      return OwnSource::Read(to, 1, 4, self);
     }
   };
   const std::string end = "\r\n\r\n";
@@ -656,9 +658,9 @@ TEST_F(ShadowTest, ABodyIsSetBackWhenItIsNoLongerSent) {
   app.curl.SetOpt(CURLOPT_KEEP_SENDING_ON_ERROR, 1L);
   app.curl.SetOpt(CURLOPT_INFILESIZE, 24L);
   app.curl.SetOpt(CURLOPT_READFUNCTION, &Slow::Read);
-  app.curl.SetOpt(CURLOPT_READDATA, static_cast<Source*>(&source));
-  app.curl.SetOpt(CURLOPT_SEEKFUNCTION, &Source::Seek);
-  app.curl.SetOpt(CURLOPT_SEEKDATA, static_cast<Source*>(&source));
+  app.curl.SetOpt(CURLOPT_READDATA, static_cast<OwnSource*>(&source));
+  app.curl.SetOpt(CURLOPT_SEEKFUNCTION, &OwnSource::Seek);
+  app.curl.SetOpt(CURLOPT_SEEKDATA, static_cast<OwnSource*>(&source));
   EXPECT_EQ(app.Perform(absl::Seconds(5)).stop_reason, StopReason::kSuccess);
   for (const std::string& received : server.Received()) {
     EXPECT_TRUE(absl::EndsWith(received, end + source.body)) << received;
@@ -668,12 +670,12 @@ TEST_F(ShadowTest, ABodyIsSetBackWhenItIsNoLongerSent) {
 // Who can go back needs no copy of his body, whatever he allows.
 TEST_F(ShadowTest, ABodyThatCanBeReadAgainIsNotKept) {
   server_->Script({Reply::Of(503, "no"), Reply::Of(200, "taken")});
-  Source source("some body");
+  OwnSource source("some body");
   App app(client_, server_->Url());
   app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
-  app.curl.SetOpt(CURLOPT_READFUNCTION, &Source::Read);
+  app.curl.SetOpt(CURLOPT_READFUNCTION, &OwnSource::Read);
   app.curl.SetOpt(CURLOPT_READDATA, &source);
-  app.curl.SetOpt(CURLOPT_SEEKFUNCTION, &Source::Seek);
+  app.curl.SetOpt(CURLOPT_SEEKFUNCTION, &OwnSource::Seek);
   app.curl.SetOpt(CURLOPT_SEEKDATA, &source);
   CallOptions options;
   options.max_buffered_body = 1000;
@@ -806,14 +808,14 @@ TEST_F(ShadowTest, WhatWasReplacedIsTheApplicationsAgain) {
                                     own, " ", i));
           server_->Script(scripts[i]);
           Told().clear();
-          Source source("body");
+          OwnSource source("body");
           options.idempotency_header = keyed ? "X-Key" : "";
           App app(NewClient(options), server_->Url());
           MakeKind(kind, &app);
           app.Header("X-Own: 1");
-          app.curl.SetOpt(CURLOPT_READFUNCTION, &Source::Read);
+          app.curl.SetOpt(CURLOPT_READFUNCTION, &OwnSource::Read);
           app.curl.SetOpt(CURLOPT_READDATA, &source);
-          app.curl.SetOpt(CURLOPT_SEEKFUNCTION, &Source::Seek);
+          app.curl.SetOpt(CURLOPT_SEEKFUNCTION, &OwnSource::Seek);
           app.curl.SetOpt(CURLOPT_SEEKDATA, &source);
           if (own >= 0) {
             app.curl.SetOpt(CURLOPT_HEADER, own);
@@ -862,8 +864,8 @@ TEST_F(ShadowTest, WhatACallbackSetsIsThereAfterTheCall) {
         value = Function(&CountCalls);
         code = app->curl.SetOpt(option, &CountCalls);
       } else {
-        value = Function(&Source::Read);
-        code = app->curl.SetOpt(option, &Source::Read);
+        value = Function(&OwnSource::Read);
+        code = app->curl.SetOpt(option, &OwnSource::Read);
       }
       EXPECT_EQ(code, CURLE_OK);
       EXPECT_EQ(ToldOf(app->curl.raw(), option), before) << "at once";
@@ -878,10 +880,10 @@ TEST_F(ShadowTest, WhatACallbackSetsIsThereAfterTheCall) {
     for (const CURLoption option : options) {
       SCOPED_TRACE(absl::StrCat(static_cast<int>(kind), " ",
                                 curl_easy_option_by_id(option)->name));
-      Source source("body");
+      OwnSource source("body");
       App app(client_, server_->Url());
       MakeKind(kind, &app);
-      app.curl.SetOpt(CURLOPT_READFUNCTION, &Source::Read);
+      app.curl.SetOpt(CURLOPT_READFUNCTION, &OwnSource::Read);
       app.curl.SetOpt(CURLOPT_READDATA, &source);
       Setter setter;
       setter.app = &app;

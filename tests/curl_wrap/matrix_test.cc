@@ -246,10 +246,10 @@ void Prepare(HttpServer* server, Trouble trouble) {
 // ---- The application.
 
 // A body that is read from a function.
-struct Source {
+struct PayloadSource {
   size_t at = 0;
   static size_t Read(char* to, size_t size, size_t n, void* self) {
-    auto* const s = static_cast<Source*>(self);
+    auto* const s = static_cast<PayloadSource*>(self);
     const size_t take = std::min(size * n, Payload().size() - s->at);
     std::copy_n(Payload().data() + s->at, take, to);
     s->at += take;
@@ -257,7 +257,7 @@ struct Source {
   }
   static int Seek(void* self, curl_off_t offset, int origin) {
     if (origin != SEEK_SET) return CURL_SEEKFUNC_FAIL;
-    static_cast<Source*>(self)->at = static_cast<size_t>(offset);
+    static_cast<PayloadSource*>(self)->at = static_cast<size_t>(offset);
     return CURL_SEEKFUNC_OK;
   }
 };
@@ -316,12 +316,12 @@ class Application {
         return;
       }
       case Kind::kPutSeek:
-        set(CURLOPT_SEEKFUNCTION, &Source::Seek);
+        set(CURLOPT_SEEKFUNCTION, &PayloadSource::Seek);
         set(CURLOPT_SEEKDATA, &source);
         [[fallthrough]];
       case Kind::kPutPipe:
         set(CURLOPT_UPLOAD, 1L);
-        set(CURLOPT_READFUNCTION, &Source::Read);
+        set(CURLOPT_READFUNCTION, &PayloadSource::Read);
         set(CURLOPT_READDATA, &source);
         set(CURLOPT_INFILESIZE_LARGE,
             static_cast<curl_off_t>(Payload().size()));
@@ -330,7 +330,7 @@ class Application {
   }
 
   Sink sink;
-  Source source;
+  PayloadSource source;
 
  private:
   curl_mime* mime_ = nullptr;

@@ -18,12 +18,6 @@
 namespace forbear::curl {
 namespace {
 
-CallOptions Within(absl::Duration deadline) {
-  CallOptions options;
-  options.deadline = deadline;
-  return options;
-}
-
 class MultiTest : public ::testing::Test {
  protected:
   Done Report() {

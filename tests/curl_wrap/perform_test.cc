@@ -31,7 +31,7 @@
 namespace forbear::curl {
 namespace {
 
-RawOptions Within(absl::Duration deadline) {
+RawOptions RawWithin(absl::Duration deadline) {
   RawOptions options;
   options.deadline = deadline;
   return options;
@@ -439,12 +439,13 @@ TEST_F(PerformTest, ClosedPort) {
   };
   RawApp app(NewClient(options), server_->Url());
   // Nobody has asked for a byte of it.
-  RawSource source{"once"};
+  RawSource source;
+  source.body = "once";
   app.Set(CURLOPT_POST, 1L);
   app.Set(CURLOPT_POSTFIELDSIZE, 4L);
   app.Set(CURLOPT_READFUNCTION, &RawSource::Read);
   app.Set(CURLOPT_READDATA, &source);
-  const CallResult result = app.Perform(Within(absl::Seconds(20)));
+  const CallResult result = app.Perform(RawWithin(absl::Seconds(20)));
   EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
   EXPECT_EQ(result.record.total_attempts, 3);
   EXPECT_EQ(result.record.attempts[0].outcome.processed, Processed::kNo);
@@ -454,7 +455,7 @@ TEST_F(PerformTest, ClosedPort) {
 
 TEST_F(PerformTest, NoSuchHost) {
   RawApp app(client_, "http://no-such-host.invalid/");
-  const CallResult result = app.Perform(Within(absl::Seconds(5)));
+  const CallResult result = app.Perform(RawWithin(absl::Seconds(5)));
   EXPECT_EQ(result.code, CURLE_COULDNT_RESOLVE_HOST);
   EXPECT_EQ(result.record.attempts[0].outcome.processed, Processed::kNo);
   EXPECT_STRNE(app.error, "");
@@ -816,7 +817,7 @@ TEST_F(PerformTest, TheDeadlineEndsWhatHangs) {
   server_->Script({Reply::Hang()});
   RawApp app(client_, server_->Url());
   const Stopwatch watch;
-  const CallResult result = app.Perform(Within(absl::Milliseconds(200)));
+  const CallResult result = app.Perform(RawWithin(absl::Milliseconds(200)));
   EXPECT_GE(watch.Elapsed(), absl::Milliseconds(199));
   EXPECT_LT(watch.Elapsed(), absl::Seconds(2));
   EXPECT_EQ(result.code, CURLE_OPERATION_TIMEDOUT);
@@ -830,7 +831,7 @@ TEST_F(PerformTest, AnAttemptTimeoutIsAFailure) {
                    Reply::Of(503, "slow").BodyAfter(absl::Seconds(10)),
                    Reply::Of(200, "ok")});
   RawApp app(client_, server_->Url());
-  RawOptions options = Within(absl::Seconds(20));
+  RawOptions options = RawWithin(absl::Seconds(20));
   options.attempt_timeout = absl::Milliseconds(200);
   const Stopwatch watch;
   const CallResult result = app.Perform(options);
@@ -859,7 +860,7 @@ TEST_F(PerformTest, AWaitBeyondTheDeadlineIsRefused) {
       {Reply::Of(429, "come back tomorrow").With("Retry-After", "3600")});
   RawApp app(client_, server_->Url());
   const Stopwatch watch;
-  CallResult result = app.Perform(Within(absl::Seconds(5)));
+  CallResult result = app.Perform(RawWithin(absl::Seconds(5)));
   EXPECT_EQ(result.code, CURLE_OK);
   EXPECT_EQ(result.http_status, 429);
   EXPECT_EQ(result.stop_reason, StopReason::kWaitExceedsDeadline);
@@ -867,7 +868,7 @@ TEST_F(PerformTest, AWaitBeyondTheDeadlineIsRefused) {
   EXPECT_GT(*result.retry_at, absl::Seconds(3590));
   EXPECT_EQ(app.sink.body, "come back tomorrow");
   // The gate is shut for the next call, which sends nothing.
-  result = app.Perform(Within(absl::Seconds(5)));
+  result = app.Perform(RawWithin(absl::Seconds(5)));
   EXPECT_EQ(result.code, CURLE_COULDNT_CONNECT);
   EXPECT_EQ(result.http_status, 0);
   EXPECT_EQ(result.record.total_attempts, 0);
@@ -878,7 +879,7 @@ TEST_F(PerformTest, AWaitBeyondTheDeadlineIsRefused) {
 
 TEST_F(PerformTest, NoTimeLeftIsNoSend) {
   RawApp app(client_, server_->Url());
-  const CallResult result = app.Perform(Within(absl::ZeroDuration()));
+  const CallResult result = app.Perform(RawWithin(absl::ZeroDuration()));
   EXPECT_EQ(result.code, CURLE_OPERATION_TIMEDOUT);
   EXPECT_EQ(result.stop_reason, StopReason::kDeadlineExceeded);
   EXPECT_EQ(Sends(), 0);
@@ -891,7 +892,7 @@ TEST_F(PerformTest, LimitsThatGoodAnswersTellAreKept) {
                        .With("x-ratelimit-remaining-requests", "0")
                        .With("x-ratelimit-reset-requests", "60s")});
   RawApp app(client_, server_->Url());
-  RawOptions options = Within(absl::Milliseconds(200));
+  RawOptions options = RawWithin(absl::Milliseconds(200));
   options.profile = "openai";
   EXPECT_EQ(app.Perform(options).stop_reason, StopReason::kSuccess);
   const CallResult result = app.Perform(options);
@@ -1248,7 +1249,7 @@ TEST_F(PerformTest, SecretsStayWhereTheyAre) {
   app.Header("x-api-key: CANARY");
   app.Header("Idempotency-Key: CANARY");
   app.Post("CANARY");
-  RawOptions call = Within(absl::Seconds(5));
+  RawOptions call = RawWithin(absl::Seconds(5));
   call.body_replays = true;
   CallResult result = app.Perform(call);
   EXPECT_EQ(result.stop_reason, StopReason::kWaitExceedsDeadline);

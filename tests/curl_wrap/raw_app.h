@@ -9,10 +9,7 @@
 #include <string>
 #include <utility>
 
-#include "absl/status/status.h"
-#include "absl/status/statusor.h"
-#include "core/call_record.h"
-#include "core/replay.h"
+#include "core/retry_policy.h"
 #include "curl_wrap/perform.h"
 #include "gtest/gtest.h"
 #include "runtime/client.h"
@@ -53,26 +50,14 @@ class RawApp {
   CallResult Perform(const RawOptions& options = {}) {
     CallResult result = curl::Perform(easy, options, client_);
     if (result.record.call_id == 0) return result;  // nothing was begun
-    // Every call that a test makes is made again from its record.
     RetryOptions retry = options.retry.value_or(client_->options().retry);
     if (options.attempt_timeout) {
       retry.attempt_timeout = *options.attempt_timeout;
     }
-    const absl::StatusOr<CallRecord> again = Replay(result.record, retry);
-    if (!absl::IsFailedPrecondition(again.status())) {
-      EXPECT_TRUE(again.ok()) << again.status();
-      if (again.ok()) {
-        EXPECT_TRUE(*again == result.record);
-      }
-    }
+    ExpectReplays(result.record, retry);
     return result;
   }
-  std::string Head(const std::string& name) const {
-    const size_t at = sink.head.find("\r\n" + name + ": ");
-    if (at == std::string::npos) return "";
-    const size_t from = at + name.size() + 4;
-    return sink.head.substr(from, sink.head.find('\r', from) - from);
-  }
+  std::string Head(const std::string& name) const { return sink.Head(name); }
 
   char error[CURL_ERROR_SIZE] = {};
   Sink sink;
@@ -83,18 +68,10 @@ class RawApp {
   curl_slist* headers_ = nullptr;
 };
 
-// A body that is read through callbacks.
-struct RawSource {
-  std::string body;
-  size_t at = 0;
+// A body that is read through callbacks, and set back by the application.
+struct RawSource : Source {
   int rewinds = 0;
 
-  static size_t Read(char* to, size_t size, size_t n, void* self) {
-    auto* source = static_cast<RawSource*>(self);
-    const size_t length = source->body.copy(to, size * n, source->at);
-    source->at += length;
-    return length;
-  }
   bool Rewind() {
     at = 0;
     ++rewinds;

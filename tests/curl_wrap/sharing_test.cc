@@ -38,24 +38,6 @@ using testing::Nginx;
 
 constexpr absl::Duration kLong = absl::Seconds(20);
 
-// A body that is read by a callback, and cannot be set back.
-struct Source {
-  std::string body;
-  size_t at = 0;
-
-  static size_t Read(char* to, size_t size, size_t n, void* self) {
-    auto* source = static_cast<Source*>(self);
-    const size_t length = std::min(size * n, source->body.size() - source->at);
-    std::copy_n(source->body.data() + source->at, length, to);
-    source->at += length;
-    return length;
-  }
-  static int Seek(void* self, curl_off_t offset, int) {
-    static_cast<Source*>(self)->at = static_cast<size_t>(offset);
-    return CURL_SEEKFUNC_OK;
-  }
-};
-
 class SharingTest : public ::testing::Test {
  protected:
   int64_t Sends() const { return server_->log().Count(); }
