@@ -303,13 +303,17 @@ TEST_F(EngineTest, InTheOrderInWhichTheyWereStarted) {
 
 // A host that hangs has its own places, and no more.
 TEST_F(EngineTest, PlacesOfAHost) {
+  // Or that alone would let three out.
+  ClientOptions client;
+  client.quota.pacing_parts.slow_start = false;
+  client.endpoint.pacing_parts.slow_start = false;
   const auto other = StartServer();
   server_->SetHandler(
       [](const testing::HttpRequest&) { return Reply::Hang(); });
   EngineOptions options;
   options.max_in_flight = 4;
   options.max_per_host = 3;
-  const auto engine = NewEngine(client_, options);
+  const auto engine = NewEngine(NewClient(client), options);
   Reports hung;
   for (int i = 0; i < 10; ++i) {
     engine->Start(Request(server_->Url()), long_, hung.Take());
@@ -318,8 +322,8 @@ TEST_F(EngineTest, PlacesOfAHost) {
     EXPECT_EQ(engine->Send(Request(other->Url()), long_).get().stop_reason,
               StopReason::kSuccess);
   }
-  EXPECT_LE(server_->connections(), 3);
-  EXPECT_LE(Sends(), 3);
+  EXPECT_EQ(server_->connections(), 3);
+  EXPECT_EQ(Sends(), 3);
   EXPECT_GE(engine->counts().in_flight, 1u);
   engine->Shutdown(absl::ZeroDuration());
   EXPECT_EQ(hung.WaitFor(10).size(), 10u);
@@ -349,6 +353,25 @@ TEST_F(EngineTest, DeadlinesOfAllStages) {
   }
   EXPECT_EQ(attempts, 1);
   EXPECT_EQ(Sends(), 1);
+}
+
+// Who waits for a place, waits no longer than his deadline, though there is none.
+TEST_F(EngineTest, ADeadlineComesBeforeAPlace) {
+  server_->SetHandler(
+      [](const testing::HttpRequest&) { return Reply::Hang(); });
+  EngineOptions options;
+  options.max_in_flight = 1;
+  const auto engine = NewEngine(client_, options);
+  Reports reports;
+  engine->Start(Request(server_->Url()), long_, Done());
+  while (Sends() < 1) std::this_thread::yield();
+  engine->Start(Request(server_->Url()), Within(absl::Milliseconds(100)),
+                reports.Take());
+  const Response response = reports.WaitFor(1).at(0);
+  EXPECT_EQ(response.stop_reason, StopReason::kDeadlineExceeded);
+  EXPECT_EQ(response.record.total_attempts, 0);
+  EXPECT_GE(response.queued, absl::Milliseconds(100));
+  EXPECT_EQ(engine->counts().in_flight, 1u) << "the place came first";
 }
 
 TEST_F(EngineTest, AttemptTimeouts) {
