@@ -276,9 +276,14 @@ void HttpTransport::End(CURLcode code) {
   AttemptFacts facts = Facts(/*with_body=*/undecided);
   facts.code = code_;
   facts.timed_out = timed_out;
-  // An upload that is complete already ends with 18 before a byte of it leaves.
-  const bool was_complete = code_ == CURLE_PARTIAL_FILE && !answered_;
-  facts.sent = status_ != 0 || (WasSent() && !was_complete);
+  facts.sent = status_ != 0 || WasSent();
+  if (code_ == CURLE_PARTIAL_FILE && !answered_) {
+    // An upload that is complete already, if libcurl has made no request of it. Over
+    // HTTP/2 a connection that ends without an answer is 18, too.
+    long request = 0;
+    curl_easy_getinfo(easy_, CURLINFO_REQUEST_SIZE, &request);
+    if (request == 0) facts.sent = false;
+  }
   facts.delivered = delivered_;
   if (code_ == CURLE_SEND_FAIL_REWIND && attempts_ > 1) {
     // A MIME part whose callbacks cannot seek: nothing left this machine.
