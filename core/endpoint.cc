@@ -116,6 +116,30 @@ Endpoint::Answer Endpoint::Ask(const Ticket& ticket,
   return answer;
 }
 
+Endpoint::Answer Endpoint::SendOn(bool must_go, MonotonicTime now) {
+  now = Forward(now);
+  Answer answer;
+  answer.until = Later(NotBefore(now), pacer_.NotBefore(now));
+  if (queue_.empty() && !pacer_.confirming() && answer.until <= now &&
+      out_ < max_out_ && breaker_.Acquire(now, &answer.permit.breaker)) {
+    answer.permit.pacer = pacer_.OnSend(now);
+    ++out_;
+    return answer;
+  }
+  if (must_go) {
+    answer.permit.pacer.sent = now;
+    ++out_;
+    return answer;
+  }
+  answer.verdict = Verdict::kRefuse;
+  answer.reason = StopReason::kWaitExceedsDeadline;
+  const bool open = breaker_.state() != CircuitBreaker::State::kClosed;
+  answer.source = pacer_.IsGated(now) ? DelaySource::kGate
+                  : open              ? DelaySource::kBreaker
+                                      : DelaySource::kQueue;
+  return answer;
+}
+
 void Endpoint::Leave(const Ticket& ticket, WakeList* wakes) {
   const bool was_head = queue_.IsFirst(ticket);
   if (queue_.Remove(ticket) && was_head) queue_.CollectHead(wakes);

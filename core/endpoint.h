@@ -109,6 +109,9 @@ class Endpoint {
              MonotonicTime now, MonotonicTime limit, WhenOpen when_open,
              WakeList* wakes);
 
+  // As Quota::SendOn; of the breaker, too.
+  Answer SendOn(bool must_go, MonotonicTime now);
+
   // The caller no longer waits. Nothing if it did not.
   void Leave(const Ticket& ticket, WakeList* wakes);
 

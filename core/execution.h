@@ -173,6 +173,10 @@ class Execution {
   // The call's own limit for waiting.
   MonotonicTime limit() const { return limit_; }
 
+  // From now on the call shares these states, which know of those that it had: a
+  // core/redirect_chain.h of them. Must outlive it.
+  void ShareWith(SharedState* shared) { shared_ = shared; }
+
   // The driver found out that the request cannot be sent again.
   void SetNotReplayable() { replayable_ = false; }
 
@@ -235,7 +239,7 @@ class Execution {
   // What the spec says is in the record, if it has a place there. There may be very
   // many calls that wait: nothing is held twice, and what is small stands together.
   const RetryOptions& options_;
-  SharedState* const shared_;
+  SharedState* shared_;
   const std::shared_ptr<Waiter> waiter_;
 
   MonotonicTime limit_ = MonotonicTime::Infinite();

@@ -194,6 +194,7 @@ class LightExecution {
     return stage_ == Stage::kUnfolded ? whole_.holder()
                                       : WaitPlace::Where::kNowhere;
   }
+  void ShareWith(SharedState* shared) { Whole()->ShareWith(shared); }
   MonotonicTime limit() const { return Whole()->limit(); }
   void SetNotReplayable() {
     if (stage_ == Stage::kUnfolded) {

@@ -115,6 +115,37 @@ Quota::Answer Quota::Ask(const Ticket& ticket,
   return answer;
 }
 
+Quota::Answer Quota::SendOn(bool must_go, MonotonicTime now) {
+  now = Forward(now);
+  Answer answer;
+  const Cost cost;
+  answer.until = pacer_.NotBefore(now);
+  const bool free =
+      queue_.empty() && !pacer_.confirming() && answer.until <= now;
+  if (free && (limits_ == nullptr ||
+               limits_->limiter.Acquire(cost, now, &answer.permit.limiter))) {
+    answer.permit.pacer = pacer_.OnSend(now);
+    ++out_;
+    return answer;
+  }
+  if (must_go) {
+    answer.permit.pacer.sent = now;
+    ++out_;
+    return answer;
+  }
+  answer.verdict = Verdict::kRefuse;
+  answer.reason = StopReason::kWaitExceedsDeadline;
+  answer.source =
+      pacer_.IsGated(now) ? DelaySource::kGate : DelaySource::kQueue;
+  const MonotonicTime limited =
+      limits_ == nullptr ? now : limits_->limiter.Earliest(cost, now);
+  if (limited > answer.until) {
+    answer.until = limited;
+    answer.source = DelaySource::kLimiter;
+  }
+  return answer;
+}
+
 MonotonicTime Quota::TurnOf(const Ticket& head, MonotonicTime now) const {
   return pacer_.Earliest(now, queue_.Since(head, now), out_);
 }

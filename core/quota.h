@@ -99,6 +99,12 @@ class Quota {
     return Ask(ticket, waiter, Cost(), now, limit, wakes);
   }
 
+  // May a request that is on its way be sent on here by a redirect? It has not waited,
+  // and does not: kRefuse if there is word against it (the gate, the pace, a limit of
+  // ours), or others wait. Slow start does not hold it. `must_go`: it goes whatever
+  // they say, and teaches no more than what left before a gate was shut.
+  Answer SendOn(bool must_go, MonotonicTime now);
+
   // The caller no longer waits. Nothing if it did not.
   void Leave(const Ticket& ticket, WakeList* wakes);
 

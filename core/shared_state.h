@@ -138,6 +138,17 @@ class SharedState {
                                        WakeList* wakes) = 0;
   virtual void ReturnHedge() = 0;
 
+  // May a request that is on its way be sent on to here by a redirect (Quota::SendOn)?
+  // kGo or kRefuse: who comes so never waits. `must_go`: always kGo. For states that are
+  // part of a core/redirect_chain.h.
+  virtual DispatchAnswer SendOn(bool /*must_go*/, MonotonicTime /*now*/,
+                                WakeList* /*wakes*/) {
+    return {};
+  }
+
+  // No server of theirs wants to be asked before that.
+  virtual MonotonicTime GateUntil() { return MonotonicTime::InfinitePast(); }
+
   // The call no longer waits.
   virtual void Leave(WaitPlace* place, WakeList* wakes) = 0;
 
@@ -304,6 +315,33 @@ class BasicSharedState final : public SharedState {
       (*quota_)->Return(answer.permit.quota, wakes);
     }
     return answer;
+  }
+
+  DispatchAnswer SendOn(bool must_go, MonotonicTime now,
+                        WakeList* wakes) override {
+    DispatchAnswer answer;
+    {
+      const Quota::Answer a = (*quota_)->SendOn(must_go, now);
+      Copy(a, &answer);
+      answer.permit.quota = a.permit;
+    }
+    if (answer.verdict != Verdict::kGo) {
+      answer.holder = WaitPlace::Where::kQuota;
+      return answer;
+    }
+    const Endpoint::Answer a = (*endpoint_)->SendOn(must_go, now);
+    Copy(a, &answer);
+    answer.permit.endpoint = a.permit;
+    if (answer.verdict != Verdict::kGo) {
+      answer.holder = WaitPlace::Where::kEndpoint;
+      (*quota_)->Return(answer.permit.quota, wakes);
+    }
+    return answer;
+  }
+
+  MonotonicTime GateUntil() override {
+    const MonotonicTime of_quota = (*quota_)->pacer().gate_until();
+    return Later(of_quota, (*endpoint_)->pacer().gate_until());
   }
 
   void CountForHedges(MonotonicTime now) override {

@@ -7,13 +7,13 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "core/call_match.h"
 #include "core/outcome.h"
 #include "core/policy_table.h"
 #include "core/retry_policy.h"
 #include "core/stop_reason.h"
 #include "core/wait_queue.h"
 #include "curl_wrap/byte_count.h"
+#include "curl_wrap/call_place.h"
 #include "curl_wrap/classify.h"
 #include "curl_wrap/idempotency_key.h"
 #include "curl_wrap/target.h"
@@ -37,19 +37,6 @@ std::optional<Target> FindTarget(const EasyOptions& settings, CURL* easy,
     curl_easy_getinfo(easy, CURLINFO_EFFECTIVE_URL, &url);
   }
   return TargetOf(url, settings.default_protocol, settings.port, with_path);
-}
-
-// The one of the same table that is for this call.
-void FindPolicy(const Target& target, const std::string& method,
-                PolicyRef* policy) {
-  if (!policy->table->has_targets()) return;
-  const HostAndPort split = SplitHostPort(target.host_port);
-  CallRoute route;
-  route.host = split.host;
-  route.port = split.port;
-  route.method = method;
-  route.path = target.path;
-  policy->policy = &policy->table->Find(route);
 }
 
 // Whether a line of HTTPHEADER may be a credential or a retry marker, by its first two
@@ -102,11 +89,11 @@ CallSetup::CallSetup(Client* client, const EasyOptions& settings, CURL* easy,
   request.protocol = Protocol::kHttp;
   if (memory != nullptr && !passes_through &&
       Recall(*client, settings, options, credential, *memory)) {
-    Fill(*client, settings, options, *handle->policy, memory->profile, now);
+    Fill(client, settings, options, *handle->policy, memory->profile, now);
     return;
   }
   LookUp(client, settings, easy, options, credential);
-  Fill(*client, settings, options, *request.policy, profile, now);
+  Fill(client, settings, options, *request.policy, profile, now);
   if (memory != nullptr && !passes_through && fault == CURLE_OK) {
     Remember(client, settings, options, credential, memory);
   }
@@ -125,25 +112,13 @@ uint64_t CallSetup::ReadLines(const curl_slist* line) {
 void CallSetup::LookUp(Client* client, const EasyOptions& settings, CURL* easy,
                        const CallOptions& options, uint64_t credential) {
   request.policy = client->TopPolicy();
-  PolicyRef& policy = request.policy;
   const std::optional<Target> target =
-      FindTarget(settings, easy, /*with_path=*/policy.table->has_targets());
+      FindTarget(settings, easy,
+                 /*with_path=*/request.policy.table->has_targets());
   is_http_ = target && target->is_http();
-  request.method = settings.Method();
   repeatable_ = settings.MethodIsIdempotent();
-  if (target) request.target = target->host_port;
-  if (is_http_) FindPolicy(*target, request.method, &policy);
-  profile = client->ProfileOf(options.profile, *policy, request.target);
-  if (!is_http_) return;
-  for (const uint64_t other : {settings.credential(), target->credential}) {
-    if (other != 0) {
-      credential = AddCredential(
-          credential, absl::string_view(reinterpret_cast<const char*>(&other),
-                                        sizeof(other)));
-    }
-  }
-  request.endpoint_key = target->host_port;
-  request.quota_key = QuotaKey(target->host_port, options.quota_id, credential);
+  FindPlace(client, target, settings, credential,
+            {options.quota_id, options.profile}, &request, &profile);
 }
 
 bool CallSetup::Recall(const Client& client, const EasyOptions& settings,
@@ -179,7 +154,7 @@ void CallSetup::Remember(Client* client, const EasyOptions& settings,
   for (const std::shared_ptr<Waiter>& waiter : wakes) waiter->Wake();
 }
 
-void CallSetup::Fill(const Client& client, const EasyOptions& settings,
+void CallSetup::Fill(Client* client, const EasyOptions& settings,
                      const CallOptions& options, const Policy& policy,
                      const ProfileRef& profile_of, MonotonicTime now) {
   request.idempotent = options.idempotent ? *options.idempotent
@@ -220,7 +195,9 @@ void CallSetup::Fill(const Client& client, const EasyOptions& settings,
   limits.at_most_once = !request.idempotent;
   readers.profile = profile_of.profile;
   readers.generic = &profile_of.set->generic();
-  readers.classifier = &client.options().classify_http;
+  readers.classifier = &client->options().classify_http;
+  readers.places =
+      RedirectPlaces(client, &settings, {options.quota_id, options.profile});
 }
 
 void CallSetup::RecordPlain(Client* client, const EasyOptions& settings,

@@ -85,8 +85,8 @@ struct CallSetup {
   void Remember(Client* client, const EasyOptions& settings,
                 const CallOptions& options, uint64_t credential,
                 CallMemory* memory);
-  // The rest, by these.
-  void Fill(const Client& client, const EasyOptions& settings,
+  // The rest, by these. What the options refer to must outlive the readers.
+  void Fill(Client* client, const EasyOptions& settings,
             const CallOptions& options, const Policy& policy,
             const ProfileRef& profile_of, MonotonicTime now);
 

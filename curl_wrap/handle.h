@@ -65,6 +65,14 @@
 // handle or in its CURLSH. Rounds of authentication and redirects are libcurl's, within
 // an attempt, and no attempts of their own; each attempt begins at the URL.
 //
+// Redirects to other servers. What is said there is about that server, and read by the
+// profile for it: its 429 shuts its gate, and not that of the one that was asked. The
+// call waits for each that its redirects have met before it begins again at the URL. A
+// server that may not be asked when a redirect leads to it is not: the attempt ends
+// there, and is made again when all of them may be, or the call ends
+// (CURLE_COULDNT_CONNECT, with retry_at). Only what must not begin again, because it may
+// have been acted upon, or has used up its body, goes on.
+//
 // At most once. A call that may not be repeated is not repeated by libcurl
 // either: plain libcurl silently sends a request again when a kept-alive
 // connection turns out to be dead. Here the call ends with CURLE_GOT_NOTHING

@@ -11,12 +11,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/execution.h"
+#include "core/redirect_chain.h"
 #include "core/stop_reason.h"
 #include "curl_wrap/byte_count.h"
 #include "curl_wrap/head_facts.h"
 #include "runtime/clock.h"
 #include "runtime/nesting.h"
-#include "runtime/server_clock.h"
 #include "signals/header_field.h"
 #include "signals/header_signals.h"
 #include "signals/http_classify.h"
@@ -55,6 +55,9 @@ bool SendsTrailersOnce() {
 }
 
 HttpTransport* Self(void* self) { return static_cast<HttpTransport*>(self); }
+
+// One that libcurl may follow.
+bool IsRedirect(int status) { return status >= 300 && status < 400; }
 
 bool IsFailure(const Outcome& outcome) { return MayChange(outcome); }
 
@@ -109,6 +112,7 @@ HttpTransport::HttpTransport(CURL* easy, const EasyOptions* settings,
     : easy_(easy),
       settings_(*settings),
       limits_(limits),
+      first_readers_(readers),
       readers_(readers),
       takes_body_(settings->body() == EasyOptions::Body::kStream),
       buffers_(takes_body_ && limits.max_buffered_body > 0),
@@ -211,6 +215,11 @@ void HttpTransport::Forget() {
   paused_in_head_ = giving_ = false;
   requested_ = answered_ = resend_refused_ = acted_ = false;
   resends_ = 0;
+  if (place_.handle != nullptr) {
+    place_ = RedirectPlaces::Place();
+    readers_ = first_readers_;
+  }
+  redirect_refused_ = false;
   code_ = CURLE_OK;
 }
 
@@ -238,6 +247,15 @@ void HttpTransport::End(CURLcode code) {
   if (resend_refused_) {
     code_ = CURLE_GOT_NOTHING;
     SetError("Empty reply from server");
+  }
+  if (redirect_refused_) {
+    code_ = CURLE_COULDNT_CONNECT;
+    SetError("forbear: the server of a redirect may not be asked now");
+    Outcome outcome = RedirectRefused(status_);
+    CountBytes(easy_, settings_, &outcome);
+    CheckReplay(/*rewind=*/true);
+    ReportDone(outcome);
+    return;
   }
   bool timed_out = code_ == CURLE_OPERATION_TIMEDOUT;
   if (application_failed_) code_ = CURLE_WRITE_ERROR;
@@ -509,7 +527,7 @@ bool HttpTransport::ReadDateOnly() {
       return false;
     }
   }
-  if (date) call_->server_clock()->OnDate(*date, head_time_);
+  if (date) Clock()->OnDate(*date, head_time_);
   return true;
 }
 
@@ -585,7 +603,7 @@ AttemptFacts HttpTransport::Facts(bool with_body) const {
 }
 
 AnswerFacts HttpTransport::HeadFacts(const HeaderFields& fields) const {
-  return FactsOfHead(status_, fields, head_time_, call_->server_clock());
+  return FactsOfHead(status_, fields, head_time_, Clock());
 }
 
 HeaderFields HttpTransport::Fields() const {
@@ -830,12 +848,35 @@ int HttpTransport::PrereqCallback(void* self, char* remote, char* local,
       return CURL_PREREQFUNC_ABORT;
     }
     ++t->resends_;
+  } else if (IsRedirect(t->status_) && !t->Follow()) {
+    return CURL_PREREQFUNC_ABORT;
   }
   t->requested_ = true;
   t->answered_ = false;
   if (t->settings_.prereq_function == nullptr) return CURL_PREREQFUNC_OK;
   return t->settings_.prereq_function(t->settings_.prereq_data, remote, local,
                                       remote_port, local_port);
+}
+
+bool HttpTransport::Follow() {
+  const char* url = nullptr;
+  curl_easy_getinfo(easy_, CURLINFO_EFFECTIVE_URL, &url);
+  if (url == nullptr) return true;
+  std::optional<RedirectPlaces::Place> place = readers_.places.Find(url);
+  if (!place) return true;
+  const bool must_go = (acted_ && limits_.at_most_once) ||
+                       (body_asked_ && takes_body_ && !CanRewind());
+  redirect_refused_ = !call_->OnRedirect(place->handle, must_go);
+  call_->TakeAftermath().Deliver();
+  place_ = *std::move(place);
+  readers_.profile = place_.profile.profile;
+  readers_.generic = &place_.profile.set->generic();
+  return !redirect_refused_;
+}
+
+ServerClock* HttpTransport::Clock() const {
+  return place_.handle != nullptr ? &place_.handle->endpoint->clock
+                                  : call_->server_clock();
 }
 
 bool HttpTransport::WasSent() const {

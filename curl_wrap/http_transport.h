@@ -35,6 +35,11 @@
 // 3xx, a 401, a 407 and a 417 libcurl may itself send the next request, and
 // only the first byte of a body, or the end, shows that it did not.
 //
+// A redirect to another server makes its limit, its gate and its profile those of the
+// answer (Call::OnRedirect), before the request is sent there; if that server may not be
+// asked now, the attempt ends there, and is made again when it may. What must not begin
+// again goes on.
+//
 // A request's body that cannot be read again is kept, up to a limit, while it is read,
 // and read from there the next time.
 //
@@ -71,11 +76,13 @@
 #include "core/outcome.h"
 #include "core/stop_reason.h"
 #include "core/time.h"
+#include "curl_wrap/call_place.h"
 #include "curl_wrap/classify.h"
 #include "curl_wrap/easy_options.h"
 #include "curl_wrap/head_reader.h"
 #include "runtime/call.h"
 #include "runtime/classifier.h"
+#include "runtime/server_clock.h"
 #include "signals/header_field.h"
 #include "signals/http_classify.h"
 #include "signals/vendor_profile.h"
@@ -103,6 +110,8 @@ class HttpTransport final {
     const VendorProfile* profile = nullptr;
     const VendorProfile* generic = nullptr;      // ProfileSet::generic()
     const HttpClassifier* classifier = nullptr;  // may be empty
+    // … of other servers, to which redirects lead.
+    RedirectPlaces places;
   };
 
   // Lines, each of which goes to the application by itself.
@@ -208,6 +217,11 @@ class HttpTransport final {
   static int PrereqCallback(void* self, char* remote, char* local,
                             int remote_port, int local_port);
 
+  // libcurl is about to send a request that a redirect has made. False: it must not.
+  bool Follow();
+  // The clock of the server that answers.
+  ServerClock* Clock() const;
+
   // The last attempt.
   void Forget();
   void TakeOver();
@@ -272,7 +286,8 @@ class HttpTransport final {
   CURL* const easy_;
   const EasyOptions& settings_;
   const Limits limits_;
-  const Readers readers_;
+  const Readers first_readers_;
+  Readers readers_;        // of the answer
   const bool takes_body_;  // the request body comes through ReadCallback
   bool buffers_;           // … and is kept, all of it so far, in buffer_
   std::string buffer_;
@@ -310,6 +325,8 @@ class HttpTransport final {
   bool requested_ = false;       // a request was written …
   bool answered_ = false;        // … and a byte of an answer has come since
   bool resend_refused_ = false;
+  bool redirect_refused_ = false;
+  RedirectPlaces::Place place_;  // where a redirect has led; no handle: nowhere
   uint8_t resends_ = 0;
   bool acted_ = false;       // an answer that was followed may mean that it was
   bool body_asked_ = false;  // the body was read, and not rewound since

@@ -70,6 +70,8 @@
 //     calls curl_easy_pause(CURLPAUSE_CONT) from its progress function ends that one,
 //     too, and gets the body of a failed attempt: it must do so only while its own write
 //     function has paused. A reset_sink takes such a pause back.
+//   A redirect to a server whose gate is shut is followed: that is told when the request
+//     has gone. What it says is about it, and is waited for, as with Handle.
 //   Where a redirect has led, and no URL was set since, the next call counts as one
 //     to there.
 //   Markers of other layers' retries are not seen; a policy's idempotency_header makes

@@ -97,6 +97,7 @@ RawTransfer::RawTransfer(CURL* easy, CURLM* multi, const RawOptions* options,
     : easy_(easy),
       multi_(multi),
       options_(*options),
+      first_readers_(readers),
       readers_(readers),
       key_headers_(std::move(key_headers)),
       brake_(brake) {}
@@ -133,6 +134,10 @@ bool RawTransfer::Begin(Call* call, int n) {
   head_lines_.clear();
   head_is_cut_ = false;
   status_ = 0;
+  if (place_.handle != nullptr) {
+    place_ = RedirectPlaces::Place();
+    readers_ = first_readers_;
+  }
   head_time_ = absl::InfinitePast();
   decided_ = reported_ = stopped_ = delivered_ = false;
   at_head_ = AnswerMeaning();
@@ -300,7 +305,11 @@ void RawTransfer::OnRequestHead(absl::string_view text) {
     if (method_.empty()) repeatable_ = false;
     return;
   }
-  if (std::exchange(unanswered_, true)) ++resends_;
+  if (std::exchange(unanswered_, true)) {
+    ++resends_;
+  } else if (status_ / 100 == 3) {
+    Follow();
+  }
   // What came before was the answer of a hop, which libcurl kept for itself.
   delivered_ = decided_ = false;
   status_ = 0;
@@ -316,6 +325,24 @@ void RawTransfer::OnRequestHead(absl::string_view text) {
   awaits_consent_ =
       absl::EqualsIgnoreCase(head.Value("Expect"), "100-continue");
   consented_ = false;
+}
+
+void RawTransfer::Follow() {
+  const char* url = nullptr;
+  curl_easy_getinfo(easy_, CURLINFO_EFFECTIVE_URL, &url);
+  if (url == nullptr) return;
+  std::optional<RedirectPlaces::Place> place = readers_.places.Find(url);
+  if (!place) return;
+  call_->OnRedirect(place->handle, /*must_go=*/true);  // it has gone
+  call_->TakeAftermath().Deliver();
+  place_ = *std::move(place);
+  readers_.profile = place_.profile.profile;
+  readers_.generic = &place_.profile.set->generic();
+}
+
+ServerClock* RawTransfer::Clock() const {
+  return place_.handle != nullptr ? &place_.handle->endpoint->clock
+                                  : call_->server_clock();
 }
 
 void RawTransfer::OnHeadLine(absl::string_view line) {
@@ -380,7 +407,7 @@ void RawTransfer::Decide() {
     if (status_ < 400) {
       const HeaderFields fields = Fields();
       const AnswerFacts answer =
-          FactsOfHead(status_, fields, head_time_, call_->server_clock());
+          FactsOfHead(status_, fields, head_time_, Clock());
       if (const auto stand = ReadStand(answer, *readers_.profile)) {
         call_->OnLimitTold(number_, *stand);
       }
@@ -433,9 +460,9 @@ AttemptFacts RawTransfer::Facts(int status) const {
     return facts;
   }
   const HeaderFields fields = Fields();
-  facts.answer = ClassifyAnswer(
-      FactsOfHead(status, fields, head_time_, call_->server_clock()),
-      *readers_.profile, *readers_.generic);
+  facts.answer =
+      ClassifyAnswer(FactsOfHead(status, fields, head_time_, Clock()),
+                     *readers_.profile, *readers_.generic);
   // Whoever cannot read all of it does not know for how long it is to stay away.
   if (head_is_cut_) facts.answer.retry_forbidden = true;
   return facts;

@@ -46,12 +46,14 @@
 #include "core/call_record.h"
 #include "core/outcome.h"
 #include "core/time.h"
+#include "curl_wrap/call_place.h"
 #include "curl_wrap/classify.h"
 #include "curl_wrap/head_reader.h"
 #include "curl_wrap/http_transport.h"
 #include "curl_wrap/raw_options.h"
 #include "runtime/blocking_driver.h"
 #include "runtime/call.h"
+#include "runtime/server_clock.h"
 
 namespace forbear::curl {
 
@@ -89,6 +91,11 @@ class RawTransfer final : public BlockingTransport {
   void OnHeadLine(absl::string_view line);
   void OnBody();
 
+  // A request that a redirect has made was sent.
+  void Follow();
+  // The clock of the server that answers.
+  ServerClock* Clock() const;
+
   bool Begin(Call* call, int n);
   CURLcode Run(MonotonicTime deadline);
   CURLcode RunOn(CURLM* multi, MonotonicTime deadline);
@@ -119,7 +126,8 @@ class RawTransfer final : public BlockingTransport {
   CURL* const easy_;
   CURLM* const multi_;
   const RawOptions& options_;
-  const HttpTransport::Readers readers_;
+  const HttpTransport::Readers first_readers_;
+  HttpTransport::Readers readers_;  // of the answer
   const std::vector<std::string> key_headers_;
   const Brake brake_;
 
@@ -151,9 +159,10 @@ class RawTransfer final : public BlockingTransport {
   bool head_is_cut_ = false;  // too long to be kept
   int status_ = 0;            // of the last head that is no interim one
   absl::Time head_time_ = absl::InfinitePast();
-  long redirects_ = 0;    // when that came
-  bool armed_ = false;    // FAILONERROR, by us
-  bool decided_ = false;  // about the last head
+  long redirects_ = 0;           // when that came
+  RedirectPlaces::Place place_;  // where one has led; no handle: nowhere
+  bool armed_ = false;           // FAILONERROR, by us
+  bool decided_ = false;         // about the last head
   bool reported_ = false;
   bool stopped_ = false;    // its body goes to nobody
   bool delivered_ = false;  // a byte of its body has gone to the application

@@ -23,6 +23,7 @@
 #include "core/time.h"
 #include "core/wait_queue.h"
 #include "curl_wrap/call_options.h"
+#include "curl_wrap/call_place.h"
 #include "curl_wrap/call_setup.h"
 #include "curl_wrap/easy_options.h"
 #include "curl_wrap/handle.h"
@@ -107,6 +108,10 @@ class Transfer final : public Waiter {
         key_line =
             std::make_unique<const std::string>(std::move(setup->key_line));
       }
+      if (!options.quota_id.empty() || !options.profile.empty()) {
+        names = std::make_unique<const Names>(
+            Names{options.quota_id, options.profile});
+      }
     }
     static ProfileRef TakeProfile(CallSetup* setup, const CallMemory* memory) {
       if (setup->handle == nullptr) return std::move(setup->profile);
@@ -121,6 +126,16 @@ class Transfer final : public Waiter {
     const std::shared_ptr<Waiter> self;
     const ProfileRef profile;
     std::unique_ptr<const std::string> key_line;  // null: it has none
+    // Of the options, for redirects.
+    struct Names {
+      std::string quota_id;
+      std::string profile;
+    };
+    std::unique_ptr<const Names> names;  // null: both are empty
+    PlaceNames place_names() const {
+      if (names == nullptr) return {};
+      return {names->quota_id, names->profile};
+    }
     // Small, for thousands wait.
     static uint32_t AtMost32Bits(size_t n) {
       return static_cast<uint32_t>(

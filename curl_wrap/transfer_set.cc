@@ -9,6 +9,7 @@
 #include "core/call_record.h"
 #include "core/outcome.h"
 #include "core/stop_reason.h"
+#include "curl_wrap/call_place.h"
 #include "curl_wrap/classify.h"
 #include "curl_wrap/handle.h"
 #include "curl_wrap/transfer_loop.h"
@@ -349,6 +350,8 @@ void TransferSet::StartAttempt(Transfer* t, int n, MonotonicTime deadline) {
     readers.profile = begun.profile.profile;
     readers.generic = &begun.profile.set->generic();
     readers.classifier = &client_->options().classify_http;
+    readers.places =
+        RedirectPlaces(client_.get(), life.settings, begun.place_names());
     life.transport.emplace(life.easy, life.settings, limits, readers);
     life.transport->WatchHold(&OnHold, &life);
   }

@@ -1,5 +1,6 @@
 #include "runtime/call.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -7,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/call_names.h"
 #include "core/random.h"
+#include "core/redirect_chain.h"
 #include "core/stop_reason.h"
 #include "runtime/clock.h"
 #include "runtime/nesting.h"
@@ -26,6 +28,17 @@ std::unique_ptr<const RetryOptions> OwnRetry(const CallFacts& facts) {
 }
 
 }  // namespace
+
+struct Call::Redirects {
+  explicit Redirects(SharedState* first) : chain(first) {}
+
+  std::vector<HandleRef> met;  // in the chain; they outlive it
+  RedirectChain chain;
+};
+
+void Call::FreeRedirects::operator()(Redirects* redirects) const {
+  delete redirects;
+}
 
 void Call::Aftermath::DeliverAll() {
   const std::unique_ptr<What> what = std::move(what_);
@@ -89,6 +102,45 @@ Execution::HeadDecision Call::OnAnswerHead(int n, const Outcome& outcome) {
 
 Execution::HeadDecision Call::PreviewHead(const Outcome& outcome) const {
   return execution_.PreviewHead(outcome, MonotonicNow());
+}
+
+bool Call::OnRedirect(HandleRef to, bool must_go) {
+  if (execution_.phase() != Execution::Phase::kInFlight) return true;
+  // Whose limit or server is one that was met is taken for that one.
+  const auto is_same = [&to](const CallHandle& known) {
+    return known.quota.get() == to->quota.get() ||
+           known.endpoint.get() == to->endpoint.get();
+  };
+  const CallHandle* place = nullptr;
+  if (is_same(*handle_)) {
+    if (redirects_ == nullptr) return true;
+    place = handle_;
+  } else {
+    if (redirects_ == nullptr) {
+      redirects_.reset(new Redirects(handle_->shared()));
+      execution_.ShareWith(&redirects_->chain);
+    }
+    std::vector<HandleRef>& met = redirects_->met;
+    const auto it =
+        std::find_if(met.begin(), met.end(),
+                     [&](const HandleRef& known) { return is_same(*known); });
+    if (it != met.end()) {
+      place = it->get();
+    } else {
+      place = to.get();
+      if (met.size() < RedirectChain::kMaxStates) met.push_back(std::move(to));
+    }
+  }
+  WakeList wakes;
+  const bool goes =
+      redirects_->chain.GoTo(place->shared(), must_go, MonotonicNow(), &wakes);
+  execution_.AddWakes(std::move(wakes));
+  if (logs_) {
+    Log(absl::StrCat("attempt ", record().total_attempts, " is redirected to ",
+                     place->names.target(),
+                     goes ? "" : ", which may not be asked now"));
+  }
+  return goes;
 }
 
 void Call::OnTimer() { execution_.OnTimer(MonotonicNow()); }

@@ -133,6 +133,11 @@ class Call final : private LightExecution::Source {
   void OnWake();
   void OnCancel();
   void SetNotReplayable() { execution_.SetNotReplayable(); }
+  // A redirect leads the request of the attempt that is out to the servers of `to`, a
+  // handle of the same client: what it comes to is theirs, and later attempts wait for
+  // them, too (core/redirect_chain.h). False: it should not be sent there now; the
+  // driver ends the attempt, with RedirectRefused(). Never false with `must_go`.
+  bool OnRedirect(HandleRef to, bool must_go);
 
   // Takes the next action; false if there is none now.
   ABSL_ATTRIBUTE_ALWAYS_INLINE bool NextAction(Action* action) {
@@ -163,6 +168,12 @@ class Call final : private LightExecution::Source {
        WakeList&& wakes);
   CallSpec Spec() const override;
 
+  // Where redirects have led.
+  struct Redirects;
+  struct FreeRedirects {
+    void operator()(Redirects* redirects) const;
+  };
+
   void TakeAll(Aftermath* aftermath);
   void LogAttemptDone(int n);
   void LogAction(const Action& action);
@@ -175,6 +186,8 @@ class Call final : private LightExecution::Source {
   const CallFlags flags_;
   const bool logs_;
   const std::unique_ptr<const RetryOptions> own_retry_;
+  // Null: there were none. Outlives the execution, which asks it.
+  std::unique_ptr<Redirects, FreeRedirects> redirects_;
   LightExecution execution_;
   std::unique_ptr<std::vector<std::string>> lines_;  // null: none
 };
