@@ -19,6 +19,7 @@
 #include "core/time.h"
 #include "curl_wrap/easy_options.h"
 #include "curl_wrap/http_transport.h"
+#include "curl_wrap/parsed_url.h"
 #include "runtime/blocking_driver.h"
 #include "runtime/call.h"
 
@@ -30,12 +31,15 @@ class BlockingTransfer final : public BlockingTransport {
   BlockingTransfer(CURL* easy, CURLM* multi, const EasyOptions* settings,
                    Parker* parker, const HttpTransport::Limits& limits,
                    const HttpTransport::Readers& readers,
-                   HttpTransport::Room* room = nullptr)
+                   HttpTransport::Room* room = nullptr,
+                   const ParsedUrl* url = nullptr)
       : easy_(easy),
         multi_(multi),
         settings_(*settings),
         parker_(parker),
-        transport_(easy, settings, limits, readers, room) {}
+        transport_(easy, settings, limits, readers, room) {
+    transport_.SetParsedUrl(url);
+  }
 
   void Attempt(Call* call, int n, MonotonicTime deadline) override;
 

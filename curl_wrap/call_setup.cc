@@ -39,6 +39,16 @@ std::optional<Target> FindTarget(const EasyOptions& settings, CURL* easy,
   return TargetOf(url, settings.default_protocol, settings.port, with_path);
 }
 
+// libcurl takes the URL of a CURLU that came after a transfer for its own, but not after
+// one for which it has not parsed it.
+void TakeObject(const EasyOptions& settings, CURL* easy,
+                const CallMemory& memory) {
+  if (settings.curlu != nullptr && memory.url &&
+      memory.url->For(easy) != nullptr) {
+    curl_easy_setopt(easy, CURLOPT_URL, nullptr);
+  }
+}
+
 // Whether a line of HTTPHEADER may be a credential or a retry marker, by its first two
 // characters.
 bool MayMatter(const char* line) {
@@ -87,8 +97,10 @@ CallSetup::CallSetup(Client* client, const EasyOptions& settings, CURL* easy,
     : passes_through(!client->enabled() || !options.enabled) {
   const uint64_t credential = ReadLines(settings.headers);
   request.protocol = Protocol::kHttp;
+  if (memory != nullptr) TakeObject(settings, easy, *memory);
   if (memory != nullptr && !passes_through &&
       Recall(*client, settings, options, credential, *memory)) {
+    if (!memory->url) memory->url.emplace(settings.url);
     Fill(client, settings, options, *handle->policy, memory->profile, now);
     return;
   }
@@ -148,6 +160,7 @@ void CallSetup::Remember(Client* client, const EasyOptions& settings,
   memory->repeatable = repeatable_;
   memory->quota_id = options.quota_id;
   memory->profile_id = options.profile;
+  memory->url.reset();
   // Others may change these without our seeing it.
   const bool is_known = settings.curlu == nullptr && !settings.url.empty();
   memory->revision = is_known ? settings.revision() : CallMemory::kNone;

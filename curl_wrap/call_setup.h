@@ -14,6 +14,7 @@
 #include <curl/curl.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -23,6 +24,7 @@
 #include "curl_wrap/call_options.h"
 #include "curl_wrap/easy_options.h"
 #include "curl_wrap/http_transport.h"
+#include "curl_wrap/parsed_url.h"
 #include "runtime/call.h"
 #include "runtime/client.h"
 
@@ -43,6 +45,10 @@ struct CallMemory {
   bool repeatable = false;  // by its method
   ProfileRef profile;
   HandleRef handle;  // empty: it remembers nothing
+
+  // The URL, since the second call: who makes but one has it parsed once in any case.
+  std::optional<ParsedUrl> url;
+  const ParsedUrl* parsed_url() const { return url ? &*url : nullptr; }
 };
 
 struct CallSetup {

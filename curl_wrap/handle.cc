@@ -165,7 +165,7 @@ void Handle::Impl::PerformCall(CallSetup* setup, CallResult* result) {
     if (keyed) key.emplace(easy, &settings, std::move(setup->key_line));
     Call call(client.get(), setup->handle, setup->request, &waiter);
     BlockingTransfer transfer(easy, multi, &settings, parker, setup->limits,
-                              setup->readers, &room);
+                              setup->readers, &room, memory.parsed_url());
     RunBlocking(&call, parker, &transfer);
     call.TakeRecord(&result->record);
     result->code = transfer.Conclude(result->record);

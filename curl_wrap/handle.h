@@ -177,7 +177,7 @@ class Handle {
   void Cancel();
 
   // The libcurl handle, for curl_easy_getinfo. What is set on it directly,
-  // Forbear does not know.
+  // Forbear does not know; a CURLOPT_CURLU, it may take away.
   CURL* raw() const;
 
  private:

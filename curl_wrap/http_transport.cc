@@ -164,6 +164,7 @@ void HttpTransport::TakeOver() {
 }
 
 void HttpTransport::Restore() {
+  TakeUrlBack();
   curl_easy_setopt(easy_, CURLOPT_WRITEFUNCTION, settings_.write_function);
   curl_easy_setopt(easy_, CURLOPT_WRITEDATA, settings_.write_data);
   curl_easy_setopt(easy_, CURLOPT_HEADERFUNCTION, settings_.header_function);
@@ -184,6 +185,25 @@ void HttpTransport::Restore() {
   }
 }
 
+void HttpTransport::LendUrl() {
+  // Of a handle of others, nobody knows whether it has a CURLU.
+  if (parsed_url_ == nullptr || settings_.curlu != nullptr ||
+      !settings_.fresh()) {
+    return;
+  }
+  const CURLU* const url = parsed_url_->For(easy_);
+  if (url == nullptr) return;
+  lends_url_ = curl_easy_setopt(easy_, CURLOPT_CURLU,
+                                const_cast<CURLU*>(url)) == CURLE_OK;
+}
+
+void HttpTransport::TakeUrlBack() {
+  if (!lends_url_) return;
+  lends_url_ = false;
+  // One that a callback has set meanwhile stays.
+  curl_easy_setopt(easy_, CURLOPT_CURLU, const_cast<CURLU*>(settings_.curlu));
+}
+
 bool HttpTransport::Begin(Call* call, int n) {
   call_ = call;
   number_ = n;
@@ -199,6 +219,7 @@ bool HttpTransport::Begin(Call* call, int n) {
     return false;
   }
   if (settings_.error_buffer != nullptr) started_ = MonotonicNow();
+  LendUrl();
   return true;
 }
 
@@ -243,6 +264,7 @@ void HttpTransport::EndCancelled() {
 }
 
 void HttpTransport::End(CURLcode code) {
+  TakeUrlBack();
   code_ = code;
   if (resend_refused_) {
     code_ = CURLE_GOT_NOTHING;
@@ -842,6 +864,7 @@ int HttpTransport::SeekCallback(void* self, curl_off_t offset, int origin) {
 int HttpTransport::PrereqCallback(void* self, char* remote, char* local,
                                   int remote_port, int local_port) {
   HttpTransport* const t = Self(self);
+  t->TakeUrlBack();
   if (t->requested_ && !t->answered_) {
     if (t->limits_.at_most_once) {
       t->resend_refused_ = true;

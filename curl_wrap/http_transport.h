@@ -80,6 +80,7 @@
 #include "curl_wrap/classify.h"
 #include "curl_wrap/easy_options.h"
 #include "curl_wrap/head_reader.h"
+#include "curl_wrap/parsed_url.h"
 #include "runtime/call.h"
 #include "runtime/classifier.h"
 #include "runtime/server_clock.h"
@@ -169,6 +170,8 @@ class HttpTransport final {
   ~HttpTransport();
   // Nobody will use the handle's options any more.
   void Leave() { leaves_ = true; }
+  // Attempts may begin with this, if it is the handle's URL. Must outlive it. Null: none.
+  void SetParsedUrl(const ParsedUrl* url) { parsed_url_ = url; }
   HttpTransport(const HttpTransport&) = delete;
   HttpTransport& operator=(const HttpTransport&) = delete;
 
@@ -226,6 +229,10 @@ class HttpTransport final {
   void Forget();
   void TakeOver();
   void Restore();
+  // The parsed URL, from an attempt's begin until libcurl has a copy of it. From then on
+  // libcurl has but the application's URL, which may be set in any callback.
+  void LendUrl();
+  void TakeUrlBack();
 
   // A decision may wait as long as the limits say, from now.
   void Hold();
@@ -298,6 +305,8 @@ class HttpTransport final {
   Call* call_ = nullptr;
   int attempts_ = 0;
   bool leaves_ = false;
+  const ParsedUrl* parsed_url_ = nullptr;
+  bool lends_url_ = false;
   void (*watch_)(void*) = nullptr;
   void* watch_with_ = nullptr;
 

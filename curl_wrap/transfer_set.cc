@@ -354,6 +354,12 @@ void TransferSet::StartAttempt(Transfer* t, int n, MonotonicTime deadline) {
         RedirectPlaces(client_.get(), life.settings, begun.place_names());
     life.transport.emplace(life.easy, life.settings, limits, readers);
     life.transport->WatchHold(&OnHold, &life);
+    const CallMemory* const memory =
+        t->handle == nullptr ? nullptr
+                             : HandleAccess::Memory(*t->handle, client_.get());
+    if (memory != nullptr) {
+      life.transport->SetParsedUrl(memory->parsed_url());
+    }
   }
   if (!t->life->transport->Begin(&t->call(), n)) return;
   if (!TakeOff(t, deadline)) {

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <netdb.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -740,6 +742,173 @@ TEST_F(ShadowTest, BodiesThatNobodyKnows) {
     EXPECT_EQ(sink.body, post ? "no" : "yes");
     curl_easy_cleanup(easy);
   }
+}
+
+// --- The URL that was parsed once. ---
+
+// What libcurl was told of CURLOPT_CURLU when it opens a connection, when the request is
+// about to be written, and at the answer's head.
+struct UrlLook {
+  App* app = nullptr;
+  std::vector<bool> lent;  // when a connection is opened
+  int later = 0;           // … and at any time after that
+  std::function<void()> at_socket;
+  bool no_socket = false;
+
+  bool IsLent() const {
+    const uintptr_t told = ToldOf(app->curl.raw(), CURLOPT_CURLU);
+    return told != 0 && told != own;
+  }
+  uintptr_t own = 0;  // the application's
+
+  void WatchIn(App* application) {
+    app = application;
+    // Each request opens a connection.
+    app->curl.SetOpt(CURLOPT_FRESH_CONNECT, 1L);
+    app->curl.SetOpt(CURLOPT_FORBID_REUSE, 1L);
+    app->curl.SetOpt(CURLOPT_OPENSOCKETFUNCTION, &OnSocket);
+    app->curl.SetOpt(CURLOPT_OPENSOCKETDATA, this);
+    app->curl.SetOpt(CURLOPT_PREREQFUNCTION, &OnRequest);
+    app->curl.SetOpt(CURLOPT_PREREQDATA, this);
+    app->curl.SetOpt(CURLOPT_WRITEFUNCTION, &OnBody);
+    app->curl.SetOpt(CURLOPT_WRITEDATA, this);
+  }
+  static curl_socket_t OnSocket(void* self, curlsocktype, curl_sockaddr* to) {
+    auto* const look = static_cast<UrlLook*>(self);
+    look->lent.push_back(look->IsLent());
+    if (look->at_socket) look->at_socket();
+    return look->no_socket ? CURL_SOCKET_BAD
+                           : socket(to->family, to->socktype, to->protocol);
+  }
+  static int OnRequest(void* self, char*, char*, int, int) {
+    auto* const look = static_cast<UrlLook*>(self);
+    if (look->IsLent()) ++look->later;
+    return CURL_PREREQFUNC_OK;
+  }
+  static size_t OnBody(char*, size_t size, size_t n, void* self) {
+    auto* const look = static_cast<UrlLook*>(self);
+    if (look->IsLent()) ++look->later;
+    return size * n;
+  }
+};
+
+Reply AskForDigest() {
+  return Reply::Of(401, "who")
+      .With("WWW-Authenticate", "Digest realm=\"r\", nonce=\"n\"");
+}
+
+TEST_F(ShadowTest, TheParsedUrlIsLibcurlsUntilTheRequestIsWritten) {
+  server_->Script("/x", {Reply::Of(200, "x"), Reply::Of(425, "no"),
+                         Reply::Of(200, "x"), Reply::Of(200, "x")});
+  App app(client_, server_->Url("/x"));
+  UrlLook look;
+  look.WatchIn(&app);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+    EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_CURLU), 0u);
+  }
+  // Each attempt's, but of the first call.
+  EXPECT_EQ(look.lent, (std::vector<bool>{false, true, true, true}));
+  EXPECT_EQ(look.later, 0);
+  // Another kind of call is another first one.
+  app.Post("x");
+  look.lent.clear();
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+  EXPECT_EQ(look.lent, (std::vector<bool>{false, true}));
+}
+
+TEST_F(ShadowTest, TheParsedUrlIsGivenBackWhereNothingIsWritten) {
+  // Nobody answers to the TLS.
+  const std::vector<RawServer::Connection> mute(2, {{"no such end", ""}});
+  RawServer server(mute);
+  App app(client_, absl::StrCat("https://127.0.0.1:", server.port(), "/"));
+  UrlLook look;
+  look.WatchIn(&app);
+  look.at_socket = [&] { app.curl.Cancel(); };
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(app.Perform(kLong).code, CURLE_ABORTED_BY_CALLBACK);
+    EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_CURLU), 0u);
+  }
+  EXPECT_EQ(look.lent, (std::vector<bool>{false, true}));
+}
+
+TEST_F(ShadowTest, TheParsedUrlOfABorrowedHandleIsNotLent) {
+  CURL* const easy = curl_easy_init();
+  {
+    Handle curl = Handle::Borrow(easy, client_);
+    curl.SetOpt(CURLOPT_URL, server_->Url().c_str());
+    curl.SetOpt(CURLOPT_HTTPGET, 1L);
+    curl.SetOpt(CURLOPT_NOBODY, 1L);
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(curl.Perform().code, CURLE_OK);
+    EXPECT_EQ(Told().count({easy, CURLOPT_CURLU}), 0u);
+  }
+  curl_easy_cleanup(easy);
+}
+
+// What a callback sets while libcurl has the parsed URL is for the next request, be it a
+// round of authentication or another attempt; as with plain libcurl.
+TEST_F(ShadowTest, UrlsThatACallbackSets) {
+  CURLU* const object = curl_url();
+  curl_url_set(object, CURLUPART_URL, server_->Url("/object").c_str(), 0);
+  const std::string text = server_->Url("/text");
+  enum class By { kSetOpt, kRaw, kObject };
+  for (const By by : {By::kSetOpt, By::kRaw, By::kObject}) {
+    for (const bool round : {true, false}) {
+      SCOPED_TRACE(absl::StrCat(static_cast<int>(by), " ", round));
+      Told().clear();
+      server_->Script(
+          "/first",
+          {Reply::Of(200, "x"), round ? AskForDigest() : Reply::Of(425, "no")});
+      App app(client_, server_->Url("/first"));
+      app.curl.SetOpt(CURLOPT_HTTPAUTH, static_cast<long>(CURLAUTH_DIGEST));
+      app.curl.SetOpt(CURLOPT_USERPWD, "u:p");
+      UrlLook look;
+      look.WatchIn(&app);
+      EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+      look.at_socket = [&] {
+        switch (by) {
+          case By::kSetOpt:
+            app.curl.SetOpt(CURLOPT_URL, text.c_str());
+            break;
+          case By::kRaw:
+            curl_easy_setopt(app.curl.raw(), CURLOPT_URL, text.c_str());
+            break;
+          case By::kObject:
+            app.curl.SetOpt(CURLOPT_CURLU, object);
+            look.own = Number(object);
+            break;
+        }
+      };
+      EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+      EXPECT_EQ(server_->log().Snapshot().back().path,
+                by == By::kObject ? "/object" : "/text");
+      // Once for each request that opens a connection.
+      EXPECT_EQ(look.lent, (std::vector<bool>{false, true, false}));
+      EXPECT_EQ(look.later, 0);
+      EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_CURLU), look.own);
+      look.at_socket = nullptr;
+    }
+  }
+  curl_url_cleanup(object);
+}
+
+// … also if the attempt came to nothing.
+TEST_F(ShadowTest, AUrlThatIsSetBeforeAFailure) {
+  const std::string text = server_->Url("/text");
+  App app(client_, server_->Url("/first"));
+  UrlLook look;
+  look.WatchIn(&app);
+  EXPECT_EQ(app.Perform(kLong).code, CURLE_OK);
+  look.no_socket = true;
+  look.at_socket = [&] {
+    app.curl.SetOpt(CURLOPT_URL, text.c_str());
+    look.no_socket = look.lent.size() == 2;
+  };
+  const CallResult result = app.Perform(kLong);
+  EXPECT_EQ(result.code, CURLE_OK);
+  EXPECT_EQ(result.record.total_attempts, 2);
+  EXPECT_EQ(server_->log().Snapshot().back().path, "/text");
+  EXPECT_EQ(look.lent, (std::vector<bool>{false, true, false}));
 }
 
 // --- All of them. ---
