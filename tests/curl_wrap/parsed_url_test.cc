@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <future>
 #include <memory>
 #include <random>
 #include <string>
@@ -19,8 +20,11 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "curl_wrap/easy_options.h"
+#include "curl_wrap/engine.h"
 #include "curl_wrap/handle.h"
+#include "curl_wrap/response.h"
 #include "gtest/gtest.h"
+#include "runtime/client.h"
 #include "tests/curl_wrap/app.h"
 
 namespace forbear::curl {
@@ -545,22 +549,28 @@ TEST_F(OnAHandleTest, AnotherUrlIsAnotherUrl) {
       thrice(easy, [&] { return curl_easy_perform(easy); }));
   curl_easy_cleanup(easy);
 
-  Handle handle = Handle::Create(NewClient());
-  const auto run = [&] {
+  const std::shared_ptr<Client> client = NewClient();
+  Handle handle = Handle::Create(client);
+  const auto run = [&](const std::function<CURLcode()>& perform) {
     handle.SetOpt(CURLOPT_WRITEFUNCTION, drop);
     return steps(
         handle.raw(),
         [&](CURLoption option, const OptionValue& value) {
           Give(&handle, option, value);
         },
-        thrice(handle.raw(), [&] { return handle.Perform().code; }));
+        thrice(handle.raw(), perform));
   };
-  EXPECT_EQ(run(), plain);
+  EXPECT_EQ(run([&] { return handle.Perform().code; }), plain);
   handle.Reset();
-  std::vector<std::string> again = run();
-  // But for the connection, which is there.
-  again[0] = plain[0];
-  EXPECT_EQ(again, plain);
+  const auto engine = std::move(*Engine::Create(client));
+  EXPECT_EQ(run([&] {
+              std::promise<CURLcode> code;
+              engine->Start(&handle, {}, [&code](const Response& response) {
+                code.set_value(response.code);
+              });
+              return code.get_future().get();
+            }),
+            plain);
   curl_url_cleanup(object);
 }
 
