@@ -339,7 +339,7 @@ constexpr int kTransfers = 5;
 constexpr int kDuplicated = 2;
 
 class OnAHandleTest : public ::testing::Test {
- protected:
+ public:
   OnAHandleTest() {
     server_->SetHandler(&Answer);
     for (const char* name : {"a.example", "A.EXAMPLE", "b.example"}) {
@@ -355,6 +355,7 @@ class OnAHandleTest : public ::testing::Test {
     curl_slist_free_all(connect_to_);
   }
 
+ protected:
   std::string Text(const std::string& pattern) const {
     return absl::StrReplaceAll(
         pattern, {{"$", absl::StrCat("127.0.0.1:", server_->port())},
@@ -377,7 +378,7 @@ class OnAHandleTest : public ::testing::Test {
     };
   }
 
-  void SetUp(const Case& c, const Set& set) const {
+  void Prepare(const Case& c, const Set& set) const {
     set(CURLOPT_RESOLVE, OptionValueOf(names_));
     set(CURLOPT_NOSIGNAL, Value(1));
     set(CURLOPT_MAXREDIRS, Value(5));
@@ -420,7 +421,7 @@ class OnAHandleTest : public ::testing::Test {
 
   Seen ByPlain(const Case& c) {
     CURL* easy = curl_easy_init();
-    SetUp(c, [&](CURLoption option, const OptionValue& value) {
+    Prepare(c, [&](CURLoption option, const OptionValue& value) {
       EXPECT_EQ(Forward(easy, option, value), CURLE_OK);
     });
     Seen seen;
@@ -457,7 +458,7 @@ class OnAHandleTest : public ::testing::Test {
     ClientOptions options;
     options.retry.max_attempts = 1;
     Handle handle = Handle::Create(NewClient(options));
-    SetUp(c, [&](CURLoption option, const OptionValue& value) {
+    Prepare(c, [&](CURLoption option, const OptionValue& value) {
       Give(&handle, option, value);
     });
     Seen seen;
