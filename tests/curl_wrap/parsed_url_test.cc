@@ -26,6 +26,7 @@
 #include "gtest/gtest.h"
 #include "runtime/client.h"
 #include "tests/curl_wrap/app.h"
+#include "tests/testing/nginx.h"
 
 namespace forbear::curl {
 namespace {
@@ -487,6 +488,36 @@ TEST_F(OnAHandleTest, NobodyCanTell) {
     const Seen ours = ByHandle(c);
     EXPECT_EQ(ours.transfers, plain.transfers);
     EXPECT_EQ(ours.arrivals, plain.arrivals);
+  }
+}
+
+// What the server read of a URL, over TLS and in each version of HTTP.
+TEST(ParsedUrlOverTlsTest, TheServerReadsTheSame) {
+  testing::Nginx::Options options;
+  options.tls = true;
+  options.server =
+      "location / { return 200 '$server_protocol $scheme $http_host "
+      "$request_uri'; }";
+  const auto nginx = testing::Nginx::Start(options);
+  ASSERT_TRUE(nginx.ok()) << nginx.status();
+  const std::string url = (*nginx)->Url("/a/b.c?d=/e&%41");
+  const std::string file = (*nginx)->CertificateFile();
+  for (const long version :
+       {long{CURL_HTTP_VERSION_1_1}, long{CURL_HTTP_VERSION_2TLS}}) {
+    App app(NewClient(), url);
+    app.curl.SetOpt(CURLOPT_CAINFO, file.c_str());
+    app.curl.SetOpt(CURLOPT_HTTP_VERSION, version);
+    for (int i = 0; i < 3; ++i) {
+      app.sink = Sink();
+      EXPECT_EQ(app.Perform().code, CURLE_OK) << app.error;
+      EXPECT_EQ(app.sink.body,
+                absl::StrCat(
+                    version == CURL_HTTP_VERSION_1_1 ? "HTTP/1.1" : "HTTP/2.0",
+                    " https 127.0.0.1:", (*nginx)->port(), " /a/b.c?d=/e&%41"));
+      const char* effective = nullptr;
+      curl_easy_getinfo(app.curl.raw(), CURLINFO_EFFECTIVE_URL, &effective);
+      EXPECT_EQ(effective, url);
+    }
   }
 }
 
