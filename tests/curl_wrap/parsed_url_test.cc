@@ -33,6 +33,11 @@ namespace {
 
 using testing::HttpRequest;
 
+// Later ones take a CURLU for the URL from then on: no URL is parsed once.
+bool IsLibcurlBefore812() {
+  return curl_version_info(CURLVERSION_NOW)->version_num < 0x080c00;
+}
+
 // All that can be read of it.
 std::string PartsOf(const CURLU* url) {
   std::string all;
@@ -71,7 +76,7 @@ TEST_F(ParsedUrlTest, WhatIsParsedOnce) {
        {"http://a.example/", "https://a.example/v1/x?y=1&z=/../",
         "http://127.0.0.1:8080/", "http://a.example:80/~u/%41%2f;x",
         "http://A_b.example/.well-known/@me", "http://a.example/?a?b"}) {
-    EXPECT_TRUE(IsUsed(text)) << text;
+    EXPECT_EQ(IsUsed(text), IsLibcurlBefore812()) << text;
   }
   for (const char* const text : {"",
                                  "a.example",
@@ -118,9 +123,9 @@ TEST_F(ParsedUrlTest, OfThisHandleAndThisUrl) {
   curl_easy_setopt(easy, CURLOPT_URL, "http://a.example/x");
   EXPECT_EQ(url.For(easy), nullptr);
   curl_easy_setopt(easy, CURLOPT_URL, text.c_str());
-  EXPECT_NE(url.For(easy), nullptr);
+  EXPECT_EQ(url.For(easy) != nullptr, IsLibcurlBefore812());
   const ParsedUrl moved(std::move(url));
-  EXPECT_NE(moved.For(easy), nullptr);
+  EXPECT_EQ(moved.For(easy) != nullptr, IsLibcurlBefore812());
   curl_easy_setopt(easy, CURLOPT_URL, nullptr);
   EXPECT_EQ(moved.For(easy), nullptr);
   curl_easy_cleanup(easy);
@@ -165,7 +170,7 @@ TEST_F(ParsedUrlTest, ACopyIsWhatLibcurlWouldParse) {
     curl_url_cleanup(copy);
   }
   curl_easy_cleanup(easy);
-  EXPECT_GT(used, 10000);
+  EXPECT_EQ(used > 10000, IsLibcurlBefore812());
 }
 
 // --- On a handle. ---
