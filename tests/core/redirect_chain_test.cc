@@ -199,6 +199,33 @@ TEST_F(RedirectChainTest, PlacesHoldWhoIsSentOn) {
   EXPECT_EQ(b.out_at_quota(), 1) << "what the quota gave went back";
 }
 
+// Without pacing nobody confirms: there is nothing but the gate.
+TEST_F(RedirectChainTest, AGateIsAGateWithoutPacing) {
+  QuotaOptions quota;
+  quota.pacing = false;
+  EndpointOptions endpoint;
+  endpoint.pacing = false;
+  Outcome away = Of(ErrorKind::kTransient, absl::Seconds(5));
+  away.status = 503;
+  for (const Outcome& outcome :
+       {Of(ErrorKind::kThrottled, absl::Seconds(5)), away}) {
+    Server b(endpoint, quota);
+    WaitPlace place;
+    place.ticket = {At(0), 50};
+    DispatchAnswer answer = b.state.Dispatch(&place, waiter_, At(0), At(1000),
+                                             WhenOpen::kWait, &wakes_);
+    b.state.OnAttemptDone(&answer.permit, outcome, At(0), 0, &wakes_);
+    RedirectChain chain(&a_.state);
+    AttemptPermit permit = Send(&a_.state, 1);
+    EXPECT_FALSE(Go(&chain, &b, 1));
+    const SharedState::NotBefore known =
+        chain.OnAttemptDone(&permit, RedirectRefused(302), At(1), 0, &wakes_);
+    EXPECT_GE(known.time, At(5));
+    Send(&a_.state, 6);
+    EXPECT_TRUE(Go(&chain, &b, 6));
+  }
+}
+
 // Of a gate that has opened, one confirms first.
 TEST_F(RedirectChainTest, WhileOneConfirmsNobodyIsSentOn) {
   Shut(&b_, 0, absl::Seconds(5));
