@@ -1,14 +1,21 @@
 #include "curl_wrap/request.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
+#include "absl/base/attributes.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
 namespace forbear::curl {
 namespace {
 
 constexpr size_t kMaxValue = size_t{1} << 31;
+// What growing may leave unused, rather than copy everything.
+constexpr size_t kMaxSlack = 64;
+// What the first option reserves: a URL and some others.
+constexpr size_t kReserved = 160;
 // The option, the kind and the size of a value.
 constexpr size_t kHead = sizeof(uint32_t) + sizeof(uint8_t) + sizeof(uint32_t);
 
@@ -43,6 +50,89 @@ bool IsRefused(CURLoption option) {
   }
 }
 
+// The others may leave something in an easy handle that a reset does not take away, or
+// nobody has looked whether they do.
+bool IsPlainOption(CURLoption option) {
+  switch (option) {
+    case CURLOPT_URL:
+    case CURLOPT_HTTPHEADER:
+    case CURLOPT_POSTFIELDS:
+    case CURLOPT_COPYPOSTFIELDS:
+    case CURLOPT_POSTFIELDSIZE:
+    case CURLOPT_POSTFIELDSIZE_LARGE:
+    case CURLOPT_POST:
+    case CURLOPT_HTTPGET:
+    case CURLOPT_NOBODY:
+    case CURLOPT_CUSTOMREQUEST:
+    case CURLOPT_USERAGENT:
+    case CURLOPT_ACCEPT_ENCODING:
+    case CURLOPT_FOLLOWLOCATION:
+    case CURLOPT_MAXREDIRS:
+    case CURLOPT_FAILONERROR:
+    case CURLOPT_HTTP_VERSION:
+    case CURLOPT_WRITEFUNCTION:
+    case CURLOPT_WRITEDATA:
+    case CURLOPT_HEADERFUNCTION:
+    case CURLOPT_HEADERDATA:
+    case CURLOPT_NOSIGNAL:
+    case CURLOPT_TIMEOUT:
+    case CURLOPT_TIMEOUT_MS:
+    case CURLOPT_CONNECTTIMEOUT:
+    case CURLOPT_CONNECTTIMEOUT_MS:
+    case CURLOPT_LOW_SPEED_LIMIT:
+    case CURLOPT_LOW_SPEED_TIME:
+    case CURLOPT_TCP_NODELAY:
+    case CURLOPT_TCP_KEEPALIVE:
+    case CURLOPT_SSL_VERIFYPEER:
+    case CURLOPT_SSL_VERIFYHOST:
+    case CURLOPT_CAINFO:
+    case CURLOPT_CAPATH:
+    case CURLOPT_PRIVATE:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Whether its value differs from request to request. Setting it again leaves nothing of
+// the old value.
+bool Differs(CURLoption option) {
+  switch (option) {
+    case CURLOPT_URL:
+    case CURLOPT_POSTFIELDS:
+    case CURLOPT_POSTFIELDSIZE_LARGE:
+    case CURLOPT_WRITEDATA:
+    case CURLOPT_HEADERDATA:
+    case CURLOPT_TIMEOUT_MS:
+    case CURLOPT_PRIVATE:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// What type libcurl says the option has. It would look through all of them.
+curl_easytype TypeOf(CURLoption option) {
+  using Types = std::vector<std::pair<CURLoption, curl_easytype>>;
+  static const Types& types = *[] {
+    auto* const all = new Types;
+    for (const curl_easyoption* one = curl_easy_option_next(nullptr);
+         one != nullptr; one = curl_easy_option_next(one)) {
+      // (An old name of another one.)
+      if ((one->flags & CURLOT_FLAG_ALIAS) == 0) {
+        all->emplace_back(one->id, one->type);
+      }
+    }
+    std::sort(all->begin(), all->end());
+    return all;
+  }();
+  const auto found = std::lower_bound(
+      types.begin(), types.end(), option,
+      [](const auto& one, CURLoption o) { return one.first < o; });
+  return found != types.end() && found->first == option ? found->second
+                                                        : CURLOT_OBJECT;
+}
+
 }  // namespace
 
 struct Request::Entry {
@@ -52,6 +142,22 @@ struct Request::Entry {
   size_t begin = 0;  // in bytes_
   size_t end = 0;
 };
+
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Request::Next(size_t* at,
+                                                       Entry* entry) const {
+  if (*at == bytes_.size()) return false;
+  const char* const head = bytes_.data() + *at;
+  uint32_t option = 0;
+  uint32_t size = 0;
+  std::memcpy(&option, head, sizeof(option));
+  std::memcpy(&entry->kind, head + sizeof(option), sizeof(entry->kind));
+  std::memcpy(&size, head + kHead - sizeof(size), sizeof(size));
+  entry->option = static_cast<CURLoption>(option);
+  entry->value = {head + kHead, size};
+  entry->begin = *at;
+  entry->end = *at = *at + kHead + size;
+  return true;
+}
 
 Request::Request(absl::string_view url) {
   Put(CURLOPT_URL, Kind::kText, absl::StrCat(url, absl::string_view("", 1)));
@@ -70,7 +176,7 @@ void Request::SetHeaders(std::string lines) {
 }
 
 void Request::Pack(HeaderPool* pool) {
-  bytes_.shrink_to_fit();
+  if (bytes_.capacity() - bytes_.size() > kMaxSlack) bytes_.shrink_to_fit();
   if (headers_ != nullptr) headers_ = pool->Share(std::move(headers_));
 }
 
@@ -87,6 +193,7 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
   if (!HasTypeOf(option, value) || IsRefused(option)) {
     return CURLE_BAD_FUNCTION_ARGUMENT;
   }
+  plain_ = plain_ && IsPlainOption(option);
   switch (option) {
     case CURLOPT_POSTFIELDS:
     case CURLOPT_COPYPOSTFIELDS:
@@ -125,9 +232,7 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
     }
     return CURLE_OK;
   }
-  const curl_easyoption* const known = curl_easy_option_by_id(option);
-  const curl_easytype type = known == nullptr ? CURLOT_OBJECT : known->type;
-  switch (type) {
+  switch (TypeOf(option)) {
     case CURLOT_STRING: {
       const auto* const text = static_cast<const char*>(value.pointer);
       const size_t size = std::strlen(text) + 1;
@@ -136,11 +241,16 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
       return CURLE_OK;
     }
     case CURLOT_SLIST: {
+      const auto* const first = static_cast<const curl_slist*>(value.pointer);
+      size_t size = 0;
+      for (const curl_slist* line = first; line != nullptr; line = line->next) {
+        if (line->data != nullptr) size += std::strlen(line->data) + 1;
+      }
       std::string all;
-      for (const auto* line = static_cast<const curl_slist*>(value.pointer);
-           line != nullptr; line = line->next) {
+      all.reserve(size);
+      for (const curl_slist* line = first; line != nullptr; line = line->next) {
         if (line->data == nullptr) continue;
-        absl::StrAppend(&all, line->data, absl::string_view("", 1));
+        all.append(line->data, std::strlen(line->data) + 1);
         ++lines_;
       }
       if (all.size() >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
@@ -184,25 +294,45 @@ void Request::Put(CURLoption option, Kind kind, absl::string_view value) {
   Remove(option);
   const auto number = static_cast<uint32_t>(option);
   const auto size = static_cast<uint32_t>(value.size());
-  absl::StrAppend(&bytes_, BytesOf(number), BytesOf(kind), BytesOf(size),
-                  value);
+  if (bytes_.empty()) bytes_.reserve(kReserved);
+  char head[kHead];
+  std::memcpy(head, &number, sizeof(number));
+  std::memcpy(head + sizeof(number), &kind, sizeof(kind));
+  std::memcpy(head + sizeof(number) + sizeof(kind), &size, sizeof(size));
+  bytes_.append(head, kHead).append(value.data(), value.size());
+}
+
+absl::string_view Request::ShapeOf(const Entry& entry) const {
+  // Its number and its kind; and size and value.
+  return absl::string_view(bytes_).substr(
+      entry.begin, Differs(entry.option) ? sizeof(uint32_t) + sizeof(uint8_t)
+                                         : entry.end - entry.begin);
+}
+
+std::string Request::Shape() const {
+  std::string shape(headers_ == nullptr ? "-" : "+");
+  Entry entry;
+  for (size_t at = 0; Next(&at, &entry);) {
+    const absl::string_view part = ShapeOf(entry);
+    shape.append(part.data(), part.size());
+  }
+  return shape;
+}
+
+bool Request::HasShape(absl::string_view shape) const {
+  if (!absl::ConsumePrefix(&shape, headers_ == nullptr ? "-" : "+")) {
+    return false;
+  }
+  Entry entry;
+  for (size_t at = 0; Next(&at, &entry);) {
+    if (!absl::ConsumePrefix(&shape, ShapeOf(entry))) return false;
+  }
+  return shape.empty();
 }
 
 void Request::Remove(CURLoption option) {
   Entry entry;
   if (Find(option, &entry)) bytes_.erase(entry.begin, entry.end - entry.begin);
-}
-
-bool Request::Next(size_t* at, Entry* entry) const {
-  if (*at == bytes_.size()) return false;
-  const absl::string_view rest = absl::string_view(bytes_).substr(*at);
-  entry->option = static_cast<CURLoption>(ValueOf<uint32_t>(rest));
-  entry->kind = ValueOf<Kind>(rest.substr(sizeof(uint32_t)));
-  const auto size = ValueOf<uint32_t>(rest.substr(kHead - sizeof(uint32_t)));
-  entry->value = rest.substr(kHead, size);
-  entry->begin = *at;
-  entry->end = *at = *at + kHead + size;
-  return true;
 }
 
 bool Request::Find(CURLoption option, Entry* entry) const {

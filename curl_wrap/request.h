@@ -64,6 +64,16 @@ class Request {
   // Sets all options of `easy`, and notes them in `settings`; either may be null. `lists`
   // and this must live as long as they are used.
   CURLcode PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const;
+  // Whether all of its options are of those that curl_easy_reset undoes, and that leave
+  // nothing else behind in an easy handle: no cookies, no credentials of libcurl's own,
+  // nothing shared.
+  bool IsPlain() const { return plain_; }
+  // Which options it has, in their order, with their values, but for those that differ
+  // from request to request: URL, body, lines of HTTPHEADER, time limits, data pointers.
+  // Whoever sets all options of a request on an easy handle that had those of another one
+  // of the same shape, has a handle as if it were a new one.
+  std::string Shape() const;
+  bool HasShape(absl::string_view shape) const;
   // Gives back what growing has reserved, and shares the lines of HTTPHEADER with
   // requests that have the same.
   void Pack(HeaderPool* pool);
@@ -88,6 +98,8 @@ class Request {
   // Reads the entry at `*at` and goes on to the next one. False: there is none.
   bool Next(size_t* at, Entry* entry) const;
   bool Find(CURLoption option, Entry* entry) const;
+  // Of an entry, as much as belongs to the shape.
+  absl::string_view ShapeOf(const Entry& entry) const;
 
   void SetHeaders(std::string lines);
   // The nodes of a list, in `lists`.
@@ -97,6 +109,7 @@ class Request {
   // The lines of HTTPHEADER, each with its NUL. Null: there are none.
   std::shared_ptr<const std::string> headers_;
   uint32_t lines_ = 0;  // of all lists, or more
+  bool plain_ = true;
 };
 
 // Lines of HTTPHEADER that were seen lately: most programs send the same ones with each
