@@ -18,6 +18,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -34,6 +35,25 @@ namespace forbear::curl {
 namespace {
 
 constexpr int kMaxEvents = 128;
+constexpr int kMaxRounds = 3;
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  const int fd_;
+};
+
+struct CleanUpMulti {
+  void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
+};
 
 }  // namespace
 
@@ -48,18 +68,12 @@ class Engine::Loop {
         bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
         multi_(curl_multi_init()),
         inbox_(std::make_shared<Inbox>([this] { Ring(); })),
-        set_(multi_, client_, TransferSet::LimitsOf(options),
+        set_(multi_.get(), client_, TransferSet::LimitsOf(options),
              [this] { --transfers_; }) {}
-
-  ~Loop() {
-    if (multi_ != nullptr) curl_multi_cleanup(multi_);
-    if (bell_ >= 0) close(bell_);
-    if (epoll_ >= 0) close(epoll_);
-  }
 
   absl::Status Begin();
   uint64_t Start(Request request, Handle* handle, CallOptions options,
-                 const Done& done);
+                 Done done, bool shows_easy);
   void Cancel(uint64_t id) {
     inbox_->Post({Inbox::What::kCancel, id, nullptr});
   }
@@ -76,7 +90,7 @@ class Engine::Loop {
   void Ring() const {
     const uint64_t one = 1;
     // It is full only if nobody has listened, who then has to listen anyway.
-    (void)!write(bell_, &one, sizeof(one));
+    (void)!write(bell_.get(), &one, sizeof(one));
   }
   void Run();
   void Listen(MonotonicTime until);
@@ -87,11 +101,12 @@ class Engine::Loop {
 
   const std::shared_ptr<Client> client_;
   const size_t max_transfers_;
-  const int epoll_;
-  const int bell_;
-  CURLM* const multi_;
+  const Descriptor epoll_;
+  const Descriptor bell_;
+  const std::unique_ptr<CURLM, CleanUpMulti> multi_;
   const std::shared_ptr<Inbox> inbox_;
   TransferSet set_;                                       // the thread's
+  std::vector<Inbox::Item> items_;                        // likewise
   MonotonicTime curl_timer_ = MonotonicTime::Infinite();  // the thread's
   HeaderPool headers_;
   std::atomic<uint64_t> next_id_{1};
@@ -107,19 +122,20 @@ class Engine::Loop {
 };
 
 absl::Status Engine::Loop::Begin() {
-  if (epoll_ < 0 || bell_ < 0 || multi_ == nullptr) {
+  if (epoll_.get() < 0 || bell_.get() < 0 || multi_ == nullptr) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "the engine gets no file descriptors: ", std::strerror(errno),
         "; close some, or raise the limit (ulimit -n)"));
   }
   epoll_event event = {};
   event.events = EPOLLIN;
-  event.data.fd = bell_;
-  epoll_ctl(epoll_, EPOLL_CTL_ADD, bell_, &event);
-  curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &OnSocket);
-  curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
-  curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &OnTimer);
-  curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
+  event.data.fd = bell_.get();
+  epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, bell_.get(), &event);
+  CURLM* const multi = multi_.get();
+  curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, &OnSocket);
+  curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, this);
+  curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, &OnTimer);
+  curl_multi_setopt(multi, CURLMOPT_TIMERDATA, this);
   // The thread inherits the mask: signals are others' to handle.
   sigset_t all;
   sigset_t before;
@@ -137,7 +153,7 @@ absl::Status Engine::Loop::Begin() {
 }
 
 uint64_t Engine::Loop::Start(Request request, Handle* handle,
-                             CallOptions options, const Done& done) {
+                             CallOptions options, Done done, bool shows_easy) {
   const uint64_t id = next_id_.fetch_add(1);
   const CURLcode busy =
       handle == nullptr ? CURLE_OK : HandleAccess::Begin(handle);
@@ -150,10 +166,14 @@ uint64_t Engine::Loop::Start(Request request, Handle* handle,
   StopReason refused = StopReason::kQueueFull;
   if (transfers_.fetch_add(1) < max_transfers_) {
     request.Pack(&headers_);
-    auto transfer =
-        std::make_shared<Transfer>(id, inbox_, std::move(request), handle,
-                                   std::move(options), done, MonotonicNow());
-    if (inbox_->Post({Inbox::What::kStart, id, std::move(transfer)})) return id;
+    Inbox::Item item;
+    item.what = Inbox::What::kStart;
+    item.id = id;
+    item.transfer = std::make_shared<Transfer>(
+        id, inbox_, std::move(request), handle, std::move(options),
+        std::move(done), MonotonicNow(), shows_easy);
+    if (inbox_->PostOrKeep(&item)) return id;
+    done = std::move(item.transfer->done);
     refused = StopReason::kCancelled;
   }
   --transfers_;
@@ -185,20 +205,24 @@ void Engine::Loop::Shutdown(absl::Duration grace) {
 // --- The thread. ---
 
 int Engine::Loop::OnSocket(CURL* /*easy*/, curl_socket_t fd, int what,
-                           void* self, void* /*socket*/) {
-  const auto* const loop = static_cast<Loop*>(self);
+                           void* self, void* known) {
+  auto* const loop = static_cast<Loop*>(self);
+  const int epoll = loop->epoll_.get();
   epoll_event event = {};
   event.data.fd = fd;
   if (what == CURL_POLL_REMOVE) {
-    epoll_ctl(loop->epoll_, EPOLL_CTL_DEL, fd, &event);
+    epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &event);
     return 0;
   }
   if ((what & CURL_POLL_IN) != 0) event.events |= EPOLLIN;
   if ((what & CURL_POLL_OUT) != 0) event.events |= EPOLLOUT;
   // Numbers of descriptors are used again, and libcurl does not say when one was
-  // closed: what is there may be an old one's, or nothing.
-  if (epoll_ctl(loop->epoll_, EPOLL_CTL_MOD, fd, &event) != 0) {
-    epoll_ctl(loop->epoll_, EPOLL_CTL_ADD, fd, &event);
+  // closed: what is there may be an old one's, or nothing. What is likely comes first.
+  if (known == nullptr) curl_multi_assign(loop->multi_.get(), fd, loop);
+  const int likely = known == nullptr ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+  const int other = known == nullptr ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+  if (epoll_ctl(epoll, likely, fd, &event) != 0) {
+    epoll_ctl(epoll, other, fd, &event);
   }
   return 0;
 }
@@ -221,12 +245,12 @@ void Engine::Loop::Listen(MonotonicTime until) {
     timeout_ms = 3600 * 1000;
   }
   epoll_event events[kMaxEvents];
-  const int count = epoll_wait(epoll_, events, kMaxEvents, timeout_ms);
+  const int count = epoll_wait(epoll_.get(), events, kMaxEvents, timeout_ms);
   int running = 0;
   for (int i = 0; i < count; ++i) {
-    if (events[i].data.fd == bell_) {
+    if (events[i].data.fd == bell_.get()) {
       uint64_t rings = 0;
-      (void)!read(bell_, &rings, sizeof(rings));
+      (void)!read(bell_.get(), &rings, sizeof(rings));
       continue;
     }
     int mask = 0;
@@ -235,18 +259,18 @@ void Engine::Loop::Listen(MonotonicTime until) {
     if ((events[i].events & (EPOLLERR | EPOLLHUP)) != 0) {
       mask |= CURL_CSELECT_ERR;
     }
-    curl_multi_socket_action(multi_, events[i].data.fd, mask, &running);
+    curl_multi_socket_action(multi_.get(), events[i].data.fd, mask, &running);
   }
   if (MonotonicNow() >= curl_timer_) {
     // It sets the next one, or this was the last.
     curl_timer_ = MonotonicTime::Infinite();
-    curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0, &running);
+    curl_multi_socket_action(multi_.get(), CURL_SOCKET_TIMEOUT, 0, &running);
   }
 }
 
 void Engine::Loop::ReadMessages() {
   int left = 0;
-  while (const CURLMsg* message = curl_multi_info_read(multi_, &left)) {
+  while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
     // A copy: the message is gone with its handle's removal.
     const CURLMSG what = message->msg;
     CURL* const easy = message->easy_handle;
@@ -260,18 +284,30 @@ void Engine::Loop::Run() {
   for (;;) {
     // Before the inbox: what was posted before it was closed is in it.
     const bool stopping = stopping_;
-    for (Inbox::Item& item : inbox_->TakeAll()) set_.Post(std::move(item));
-    const MonotonicTime now = MonotonicNow();
     const MonotonicTime stop_at = stop_at_;
-    if (stopping && now >= stop_at) set_.CancelAll();
-    set_.Run(now);
+    const auto work = [&] {
+      const MonotonicTime now = MonotonicNow();
+      if (stopping && now >= stop_at) set_.CancelAll();
+      set_.Run(now);
+    };
+    work();
+    // Done functions start the next ones. But libcurl must have its turn, too.
+    int rounds = 0;
+    for (; rounds < kMaxRounds && inbox_->TakeAll(&items_); ++rounds) {
+      for (Inbox::Item& item : items_) set_.Post(std::move(item));
+      items_.clear();
+      work();
+    }
     const TransferSet::Counts counts = set_.counts();
     queued_ = counts.queued;
     waiting_ = counts.waiting;
     in_flight_ = counts.in_flight;
     if (stopping && set_.empty()) return;
-    Listen(Earlier(Earlier(set_.next(), curl_timer_),
-                   stopping ? stop_at : MonotonicTime::Infinite()));
+    const MonotonicTime next =
+        Earlier(set_.next(), stopping ? stop_at : MonotonicTime::Infinite());
+    Listen(rounds < kMaxRounds ? Earlier(next, curl_timer_)
+                               : MonotonicTime::InfinitePast());
+    inbox_->StayAwake();
     ReadMessages();
   }
 }
@@ -294,20 +330,22 @@ Engine::Engine(std::unique_ptr<Loop> loop) : loop_(std::move(loop)) {}
 Engine::~Engine() { Shutdown(absl::ZeroDuration()); }
 
 uint64_t Engine::Start(Request request, CallOptions options, const Done& done) {
-  return loop_->Start(std::move(request), nullptr, std::move(options), done);
+  return loop_->Start(std::move(request), nullptr, std::move(options), done,
+                      /*shows_easy=*/true);
 }
 
 uint64_t Engine::Start(Handle* handle, CallOptions options, const Done& done) {
-  return loop_->Start(Request(), handle, std::move(options), done);
+  return loop_->Start(Request(), handle, std::move(options), done,
+                      /*shows_easy=*/true);
 }
 
 std::future<Response> Engine::Send(Request request, CallOptions options) {
   auto promise = std::make_shared<std::promise<Response>>();
   std::future<Response> future = promise->get_future();
-  Start(std::move(request), std::move(options), [promise](Response response) {
-    response.easy = nullptr;
-    promise->set_value(std::move(response));
-  });
+  loop_->Start(
+      std::move(request), nullptr, std::move(options),
+      [promise](Response response) { promise->set_value(std::move(response)); },
+      /*shows_easy=*/false);
   return future;
 }
 

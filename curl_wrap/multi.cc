@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -34,7 +35,9 @@ struct Multi::Impl {
   }
 
   void Take() {
-    for (Inbox::Item& item : inbox->TakeAll()) set.Post(std::move(item));
+    inbox->TakeAll(&items);
+    for (Inbox::Item& item : items) set.Post(std::move(item));
+    items.clear();
   }
 
   // Everything but libcurl's own work.
@@ -78,6 +81,7 @@ struct Multi::Impl {
   const std::shared_ptr<Inbox> inbox;
   TransferSet set;
   HeaderPool headers;
+  std::vector<Inbox::Item> items;  // as they are taken
   uint64_t next_id = 1;
   std::deque<CURLMsg> messages;
   CURLMsg given = {};

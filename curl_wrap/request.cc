@@ -14,8 +14,8 @@ namespace {
 constexpr size_t kMaxValue = size_t{1} << 31;
 // What growing may leave unused, rather than copy everything.
 constexpr size_t kMaxSlack = 64;
-// What the first option reserves: a URL and some others.
-constexpr size_t kReserved = 160;
+// What the first option reserves: a URL, some lines of HTTPHEADER and others.
+constexpr size_t kReserved = 512;
 // The option, the kind and the size of a value.
 constexpr size_t kHead = sizeof(uint32_t) + sizeof(uint8_t) + sizeof(uint32_t);
 
@@ -164,20 +164,32 @@ Request::Request(absl::string_view url) {
 }
 
 void Request::AddHeader(absl::string_view line) {
-  SetHeaders(absl::StrCat(headers_ == nullptr ? "" : *headers_, line,
-                          absl::string_view("", 1)));
   ++lines_;
-}
-
-void Request::SetHeaders(std::string lines) {
-  headers_ = lines.empty()
-                 ? nullptr
-                 : std::make_shared<const std::string>(std::move(lines));
+  if (headers_ != nullptr) {
+    const std::shared_ptr<const std::string> packed = std::move(headers_);
+    Put(CURLOPT_HTTPHEADER, Kind::kLines, *packed);
+  }
+  Entry entry;
+  if (!Find(CURLOPT_HTTPHEADER, &entry) || entry.kind != Kind::kLines) {
+    Put(CURLOPT_HTTPHEADER, Kind::kLines, "");
+    Find(CURLOPT_HTTPHEADER, &entry);
+  }
+  const auto size = static_cast<uint32_t>(entry.value.size() + line.size() + 1);
+  std::memcpy(&bytes_[entry.begin + kHead - sizeof(size)], &size, sizeof(size));
+  bytes_.insert(entry.end, line.size() + 1, '\0');
+  if (!line.empty()) {
+    std::memcpy(&bytes_[entry.end], line.data(), line.size());
+  }
 }
 
 void Request::Pack(HeaderPool* pool) {
+  Entry entry;
+  if (Find(CURLOPT_HTTPHEADER, &entry) && entry.kind == Kind::kLines &&
+      !entry.value.empty()) {
+    headers_ = pool->Share(entry.value);
+    bytes_.erase(entry.begin, entry.end - entry.begin);
+  }
   if (bytes_.capacity() - bytes_.size() > kMaxSlack) bytes_.shrink_to_fit();
-  if (headers_ != nullptr) headers_ = pool->Share(std::move(headers_));
 }
 
 void Request::SetBody(absl::string_view body) {
@@ -194,6 +206,7 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
     return CURLE_BAD_FUNCTION_ARGUMENT;
   }
   plain_ = plain_ && IsPlainOption(option);
+  if (option == CURLOPT_HTTPHEADER) headers_ = nullptr;
   switch (option) {
     case CURLOPT_POSTFIELDS:
     case CURLOPT_COPYPOSTFIELDS:
@@ -222,7 +235,6 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
     return CURLE_OK;
   }
   if (value.pointer == nullptr) {
-    if (option == CURLOPT_HTTPHEADER) headers_ = nullptr;
     if (option < CURLOPTTYPE_OBJECTPOINT ||
         (option >= CURLOPTTYPE_OFF_T && option < CURLOPTTYPE_BLOB)) {
       PutNumber(option, value.number);
@@ -254,11 +266,7 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
         ++lines_;
       }
       if (all.size() >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
-      if (option == CURLOPT_HTTPHEADER) {
-        SetHeaders(std::move(all));
-      } else {
-        Put(option, Kind::kLines, all);
-      }
+      Put(option, Kind::kLines, all);
       return CURLE_OK;
     }
     case CURLOT_BLOB: {
@@ -408,16 +416,16 @@ CURLcode Request::PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const {
       OptionValue::Of(static_cast<const void*>(ListOf(*headers_, lists))));
 }
 
-std::shared_ptr<const std::string> HeaderPool::Share(
-    std::shared_ptr<const std::string> lines) {
+std::shared_ptr<const std::string> HeaderPool::Share(absl::string_view lines) {
   std::lock_guard<std::mutex> lock(mutex_);
   for (const std::weak_ptr<const std::string>& one : seen_) {
     std::shared_ptr<const std::string> seen = one.lock();
-    if (seen != nullptr && *seen == *lines) return seen;
+    if (seen != nullptr && *seen == lines) return seen;
   }
-  seen_[next_] = lines;
+  auto kept = std::make_shared<const std::string>(lines);
+  seen_[next_] = kept;
   next_ = (next_ + 1) % kRemembered;
-  return lines;
+  return kept;
 }
 
 }  // namespace forbear::curl

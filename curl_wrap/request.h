@@ -75,7 +75,7 @@ class Request {
   std::string Shape() const;
   bool HasShape(absl::string_view shape) const;
   // Gives back what growing has reserved, and shares the lines of HTTPHEADER with
-  // requests that have the same.
+  // requests that have the same. Before anything of the shape is asked.
   void Pack(HeaderPool* pool);
 
  private:
@@ -101,12 +101,12 @@ class Request {
   // Of an entry, as much as belongs to the shape.
   absl::string_view ShapeOf(const Entry& entry) const;
 
-  void SetHeaders(std::string lines);
   // The nodes of a list, in `lists`.
   static const curl_slist* ListOf(absl::string_view lines, Lists* lists);
 
   std::string bytes_;
-  // The lines of HTTPHEADER, each with its NUL. Null: there are none.
+  // The lines of HTTPHEADER, each with its NUL, once they are packed; before, they are
+  // in bytes_. Null: there are none.
   std::shared_ptr<const std::string> headers_;
   uint32_t lines_ = 0;  // of all lists, or more
   bool plain_ = true;
@@ -118,9 +118,8 @@ class Request {
 // Thread rule: thread-safe.
 class HeaderPool {
  public:
-  // `lines`, or the same that somebody else has.
-  std::shared_ptr<const std::string> Share(
-      std::shared_ptr<const std::string> lines);
+  // A copy, or the same that somebody else has.
+  std::shared_ptr<const std::string> Share(absl::string_view lines);
 
  private:
   static constexpr size_t kRemembered = 8;

@@ -6,15 +6,12 @@
 #ifndef FORBEAR_CURL_WRAP_TRANSFER_H_
 #define FORBEAR_CURL_WRAP_TRANSFER_H_
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -25,10 +22,9 @@
 #include "curl_wrap/call_options.h"
 #include "curl_wrap/call_place.h"
 #include "curl_wrap/call_setup.h"
-#include "curl_wrap/easy_options.h"
 #include "curl_wrap/handle.h"
-#include "curl_wrap/http_transport.h"
 #include "curl_wrap/inbox.h"
+#include "curl_wrap/life_pool.h"
 #include "curl_wrap/request.h"
 #include "curl_wrap/response.h"
 #include "runtime/call.h"
@@ -44,12 +40,13 @@ class Transfer final : public Waiter {
   // Of a request, or of a handle.
   Transfer(uint64_t id_of, std::shared_ptr<Inbox> inbox, Request request_of,
            Handle* handle_of, CallOptions options_of, Done done_of,
-           MonotonicTime now)
+           MonotonicTime now, bool shows_easy_of = true)
       : id(id_of),
         started(now),
         request(std::move(request_of)),
         handle(handle_of),
         done(std::move(done_of)),
+        shows_easy(shows_easy_of),
         inbox_(std::move(inbox)),
         stage_(std::in_place_type<CallOptions>, std::move(options_of)) {}
 
@@ -67,37 +64,18 @@ class Transfer final : public Waiter {
     kOver,
   };
 
-  // An easy handle with everything on it; or, of a Request, what will be on it, while
-  // there is none (`easy` is null).
-  struct Life {
-    ~Life() {
-      transport.reset();  // puts options back
-      key.reset();
-      if (owned && easy != nullptr) curl_easy_cleanup(easy);
-    }
-
-    CURL* easy = nullptr;
-    bool owned = false;
-    EasyOptions own{/*fresh=*/true};
-    const EasyOptions* settings = nullptr;
-    Request::Lists lists;
-    std::optional<ExtraHeader> key;
-    std::optional<HttpTransport> transport;  // none: it passes through
-    // For who has no functions of his own.
-    std::string head;
-    std::string body;
-    uint64_t max_body = 0;
-    // For callbacks.
-    TransferSet* set = nullptr;
-    Transfer* transfer = nullptr;
-  };
+  using Life = curl::Life;
 
   // What a call is when it has begun.
   struct Begun {
-    // `memory`: what setup->handle is of; null: there is none.
+    // `memory`: what setup->handle is of; null: there is none. `keeps`: it may be gone
+    // before the call is.
     Begun(Client* client, CallSetup* setup, const CallMemory* memory,
-          const CallOptions& options, std::shared_ptr<Waiter> waiter)
+          bool keeps, const CallOptions& options,
+          std::shared_ptr<Waiter> waiter)
         : self(std::move(waiter)),
+          held(keeps && setup->handle != nullptr ? memory->handle
+                                                 : HandleRef()),
           profile(TakeProfile(setup, memory)),
           at_most_once(setup->limits.at_most_once),
           max_held_bytes(AtMost32Bits(options.max_held_bytes)),
@@ -124,6 +102,7 @@ class Transfer final : public Waiter {
     }
 
     const std::shared_ptr<Waiter> self;
+    const HandleRef held;
     const ProfileRef profile;
     std::unique_ptr<const std::string> key_line;  // null: it has none
     // Of the options, for redirects.
@@ -158,12 +137,15 @@ class Transfer final : public Waiter {
   bool has_begun() const { return std::holds_alternative<Begun>(stage_); }
   Begun& begun() { return std::get<Begun>(stage_); }
   Call& call() { return begun().call; }
+  // REQUIRES: a request has its life, with the memory of `setup`.
   void BeginCall(Client* client, CallSetup* setup,
                  std::shared_ptr<Waiter> self) {
     const CallOptions last = std::move(std::get<CallOptions>(stage_));
+    const bool is_request = handle == nullptr;
     const CallMemory* const memory =
-        handle == nullptr ? nullptr : HandleAccess::Memory(*handle, client);
-    stage_.emplace<Begun>(client, setup, memory, last, std::move(self));
+        is_request ? &life->memory : HandleAccess::Memory(*handle, client);
+    stage_.emplace<Begun>(client, setup, memory, /*keeps=*/is_request, last,
+                          std::move(self));
   }
   // The call keeps its waiter, this: that must come to an end.
   void EndCall() { stage_.emplace<std::monostate>(); }
@@ -175,6 +157,7 @@ class Transfer final : public Waiter {
   Request request;
   Handle* const handle;  // null: it is of `request`
   Done done;
+  const bool shows_easy;  // Done gets the easy handle
   // Set while a wake is in the inbox.
   std::atomic<bool> woken{false};
 

@@ -1,26 +1,32 @@
 #include "curl_wrap/transfer_set.h"
 
 #include <algorithm>
-#include <functional>
-#include <queue>
 
-#include "absl/strings/string_view.h"
+#include "absl/container/btree_map.h"
 #include "core/action.h"
 #include "core/call_record.h"
 #include "core/outcome.h"
 #include "core/stop_reason.h"
 #include "curl_wrap/call_place.h"
 #include "curl_wrap/classify.h"
+#include "curl_wrap/easy_options.h"
 #include "curl_wrap/handle.h"
+#include "curl_wrap/http_transport.h"
 #include "curl_wrap/transfer_loop.h"
 #include "runtime/clock.h"
 
 namespace forbear::curl {
+namespace {
+
+// Hosts of which nobody speaks any more, and that are remembered.
+constexpr size_t kMaxIdleHosts = 64;
+
+}  // namespace
 
 struct Transfer::Host {
   std::string key;
-  // Ids of those that wait for a place, the first on top; and of some that did.
-  std::priority_queue<uint64_t, std::vector<uint64_t>, std::greater<>> ready;
+  // Those that wait for a place.
+  absl::btree_map<uint64_t, Transfer*> ready;
   size_t in_flight = 0;
   size_t users = 0;    // transfers that are not over
   uint64_t order = 0;  // in open_; 0: not there
@@ -81,17 +87,38 @@ CallSetup TransferSet::SetUp(Transfer* t) {
                      HandleAccess::Memory(*t->handle, client_.get()));
   }
   t->life = NewLife(t);
-  t->request.PutOn(nullptr, &t->life->own, &t->life->lists);
+  Life& life = *t->life;
+  // Mostly it begins now, and one pass does for both.
+  life.is_set =
+      life.spare() != nullptr &&
+      t->request.PutOn(life.spare(), &life.own, &life.lists) == CURLE_OK;
+  if (!life.is_set) t->request.PutOn(nullptr, &life.own, &life.lists);
   return CallSetup(client_.get(), t->life->own, nullptr, t->options(),
-                   t->started);
+                   t->started, &t->life->memory);
 }
 
-std::unique_ptr<Transfer::Life> TransferSet::NewLife(Transfer* t) {
-  auto life = std::make_unique<Transfer::Life>();
+std::unique_ptr<Life> TransferSet::NewLife(Transfer* t) {
+  std::unique_ptr<Life> life =
+      t->handle != nullptr ? lives_.Take() : lives_.Take(t->request);
   life->set = this;
   life->transfer = t;
-  life->settings = &life->own;
   return life;
+}
+
+Transfer::Host* TransferSet::HostOf(absl::string_view target) {
+  if (last_host_ != nullptr && last_host_->key == target) return last_host_;
+  const auto found = hosts_.find(target);
+  if (found != hosts_.end()) return last_host_ = found->second.get();
+  auto host = std::make_unique<Host>();
+  host->key = std::string(target);
+  last_host_ = host.get();
+  hosts_.emplace(host->key, std::move(host));
+  return last_host_;
+}
+
+bool TransferSet::HasPlace(const Host& host) const {
+  return in_flight_.size() < limits_.max_in_flight && open_.empty() &&
+         host.in_flight < limits_.max_per_host;
 }
 
 void TransferSet::Add(std::shared_ptr<Transfer> transfer) {
@@ -99,19 +126,11 @@ void TransferSet::Add(std::shared_ptr<Transfer> transfer) {
   all_.emplace(t->id, std::move(transfer));
   ++queued_;
   CallSetup setup = SetUp(t);
-  std::string target = setup.handle == nullptr
-                           ? setup.request.target
-                           : std::string(setup.handle->names.target());
-  std::unique_ptr<Host>& host = hosts_[target];
-  if (host == nullptr) {
-    host = std::make_unique<Host>();
-    host->key = std::move(target);
-  }
-  ++host->users;
-  t->host = host.get();
-  // If there is a place for it, nobody else is waiting for that.
-  if (in_flight_.size() < limits_.max_in_flight && open_.empty() &&
-      host->in_flight < limits_.max_per_host) {
+  t->host =
+      HostOf(setup.handle == nullptr ? absl::string_view(setup.request.target)
+                                     : setup.handle->names.target());
+  ++t->host->users;
+  if (HasPlace(*t->host)) {
     Begin(t, &setup, MonotonicNow());
   } else {
     MakeReady(t, State::kNew);
@@ -185,15 +204,7 @@ void TransferSet::CancelAll() {
 // --- Places. ---
 
 Transfer* TransferSet::FirstReady(Host* host) {
-  while (!host->ready.empty()) {
-    const auto found = all_.find(host->ready.top());
-    if (found != all_.end()) {
-      Transfer* const t = found->second.get();
-      if (t->state == State::kNew || t->state == State::kReady) return t;
-    }
-    host->ready.pop();  // it waits no more
-  }
-  return nullptr;
+  return host->ready.empty() ? nullptr : host->ready.begin()->second;
 }
 
 void TransferSet::Sort(Host* host) {
@@ -210,9 +221,9 @@ void TransferSet::Sort(Host* host) {
 
 void TransferSet::MakeReady(Transfer* t, State state) {
   // What a request is set up with is made again when its turn has come.
-  if (!t->lives()) t->life.reset();
+  if (!t->lives()) LetGo(t);
   t->state = state;
-  t->host->ready.push(t->id);
+  t->host->ready.emplace(t->id, t);
   Sort(t->host);
   // Nobody waits for a place any longer than for the rest.
   due_.Set(t, state == State::kNew ? t->started + t->options().deadline
@@ -221,13 +232,16 @@ void TransferSet::MakeReady(Transfer* t, State state) {
 
 void TransferSet::TakeFromReady(Transfer* t) {
   due_.Remove(t);
+  t->host->ready.erase(t->id);
   // For no place.
   t->state = State::kWaiting;
   Sort(t->host);
 }
 
 void TransferSet::Leave(Host* host) {
-  if (--host->users == 0) hosts_.erase(host->key);
+  if (--host->users > 0 || hosts_.size() <= kMaxIdleHosts) return;
+  if (host == last_host_) last_host_ = nullptr;
+  hosts_.erase(host->key);
 }
 
 void TransferSet::FillPlaces(MonotonicTime now) {
@@ -271,7 +285,12 @@ void TransferSet::OnDue(Transfer* t, MonotonicTime now) {
       Ask(t, now);
       return;
     case State::kWaiting:
-      MakeReady(t, State::kReady);
+      // Of those that are due, the first goes first.
+      if (HasPlace(*t->host) && due_.earliest() > now) {
+        Ask(t, now);
+      } else {
+        MakeReady(t, State::kReady);
+      }
       return;
     case State::kInFlight:
       if (now >= t->until) {
@@ -321,7 +340,7 @@ void TransferSet::StartAttempt(Transfer* t, int n, MonotonicTime deadline) {
   }
   t->dropped = false;
   if (!t->lives()) {
-    const CURLcode code = MakeLife(t);
+    const CURLcode code = MakeLife(t, /*plain=*/false);
     if (code != CURLE_OK) {
       t->odd = std::make_unique<Transfer::Odd>();
       t->odd->result.code = code;
@@ -332,7 +351,7 @@ void TransferSet::StartAttempt(Transfer* t, int n, MonotonicTime deadline) {
       t->call().OnAttemptDone(n, outcome);
       return;
     }
-    Transfer::Life& life = *t->life;
+    Life& life = *t->life;
     const Transfer::Begun& begun = t->begun();
     if (t->handle != nullptr) {
       HandleAccess::SetRun(t->handle, /*plain=*/false,
@@ -352,10 +371,12 @@ void TransferSet::StartAttempt(Transfer* t, int n, MonotonicTime deadline) {
     readers.classifier = &client_->options().classify_http;
     readers.places =
         RedirectPlaces(client_.get(), life.settings, begun.place_names());
-    life.transport.emplace(life.easy, life.settings, limits, readers);
+    life.at_most_once = begun.at_most_once;
+    life.transport.emplace(life.easy, life.settings, limits, readers,
+                           &life.room);
     life.transport->WatchHold(&OnHold, &life);
     const CallMemory* const memory =
-        t->handle == nullptr ? nullptr
+        t->handle == nullptr ? &life.memory
                              : HandleAccess::Memory(*t->handle, client_.get());
     if (memory != nullptr) {
       life.transport->SetParsedUrl(memory->parsed_url());
@@ -375,7 +396,7 @@ void TransferSet::StartPlain(Transfer* t, CallSetup* setup) {
   CallResult& result = t->odd->result;
   result.record.wall_start = WallNow();
   result.record.begin = MonotonicNow();
-  CURLcode code = MakeLife(t);
+  CURLcode code = MakeLife(t, /*plain=*/true);
   if (code == CURLE_OK) {
     if (t->handle != nullptr) {
       HandleAccess::SetRun(t->handle, /*plain=*/true, /*keyed=*/false);
@@ -387,33 +408,37 @@ void TransferSet::StartPlain(Transfer* t, CallSetup* setup) {
   Finish(t);
 }
 
-CURLcode TransferSet::MakeLife(Transfer* t) {
+CURLcode TransferSet::MakeLife(Transfer* t, bool plain) {
   if (t->handle != nullptr) {
     t->life = NewLife(t);
     t->life->easy = HandleAccess::Easy(*t->handle);
     t->life->settings = &HandleAccess::Settings(*t->handle);
     return CURLE_OK;
   }
-  std::unique_ptr<Transfer::Life> life = std::move(t->life);
+  std::unique_ptr<Life> life = std::move(t->life);
   // The settings are there, if it was set up right now.
   const bool known = life != nullptr;
   if (!known) life = NewLife(t);
-  life->owned = true;
-  life->easy = curl_easy_init();
-  if (life->easy == nullptr) return CURLE_OUT_OF_MEMORY;
-  const CURLcode code =
-      t->request.PutOn(life->easy, known ? nullptr : &life->own, &life->lists);
-  if (code != CURLE_OK) return code;
+  if (life->Open(plain) == nullptr) return CURLE_OUT_OF_MEMORY;
+  if (!life->is_set) {
+    const CURLcode code = t->request.PutOn(
+        life->easy, known ? nullptr : &life->own, &life->lists);
+    if (code != CURLE_OK) return code;
+  }
+  EasyOptions& own = life->own;
+  // Of those that the transport replaces, the handle itself has its own.
   const auto set = [&](CURLoption option, const OptionValue& value) {
-    Forward(life->easy, option, value);
-    life->own.Note(option, value);
+    if (plain) Forward(life->easy, option, value);
+    own.Note(option, value);
   };
-  if (life->own.write_function == nullptr && life->own.write_data == stdout) {
+  life->takes_body = own.write_function == nullptr && own.write_data == stdout;
+  life->takes_head =
+      own.header_function == nullptr && own.header_data == nullptr;
+  if (life->takes_body) {
     set(CURLOPT_WRITEFUNCTION, OptionValueOf(&Collect));
     set(CURLOPT_WRITEDATA, OptionValueOf(life.get()));
   }
-  if (life->own.header_function == nullptr &&
-      life->own.header_data == nullptr) {
+  if (life->takes_head) {
     set(CURLOPT_HEADERFUNCTION, OptionValueOf(&CollectHead));
     set(CURLOPT_HEADERDATA, OptionValueOf(life.get()));
   }
@@ -435,8 +460,12 @@ bool TransferSet::TakeOff(Transfer* t, MonotonicTime deadline) {
 }
 
 void TransferSet::Land(Transfer* t, bool in_mid_air) {
-  RemoveHandle(multi_, t->life->easy, *t->life->settings, in_mid_air);
   in_flight_.erase(t->life->easy);
+  Settle(t, in_mid_air);
+}
+
+void TransferSet::Settle(Transfer* t, bool in_mid_air) {
+  RemoveHandle(multi_, t->life->easy, *t->life->settings, in_mid_air);
   due_.Remove(t);
   // Until it is known how it goes on.
   t->state = State::kWaiting;
@@ -451,7 +480,7 @@ void TransferSet::SetDue(Transfer* t) {
 }
 
 void TransferSet::OnHold(void* life) {
-  const auto* const of = static_cast<Transfer::Life*>(life);
+  const auto* const of = static_cast<Life*>(life);
   if (of->transfer->state == State::kInFlight) of->set->SetDue(of->transfer);
 }
 
@@ -459,7 +488,8 @@ bool TransferSet::OnMessage(CURL* easy, CURLcode code) {
   const auto found = in_flight_.find(easy);
   if (found == in_flight_.end()) return false;
   Transfer* const t = found->second;
-  Land(t, /*in_mid_air=*/false);
+  in_flight_.erase(found);
+  Settle(t, /*in_mid_air=*/false);
   if (t->odd != nullptr) {
     FinishPlain(t, code);
     return true;
@@ -473,7 +503,7 @@ void TransferSet::Wait(Transfer* t, MonotonicTime until) {
   t->state = State::kWaiting;
   t->until = until;
   due_.Set(t, until);
-  if (!t->lives()) t->life.reset();
+  if (!t->lives()) LetGo(t);
   if (t->life == nullptr || t->kept || t->handle != nullptr ||
       t->life->settings->body() == EasyOptions::Body::kStream) {
     return;
@@ -483,8 +513,7 @@ void TransferSet::Wait(Transfer* t, MonotonicTime until) {
     ++kept_;
     return;
   }
-  t->life->transport->Leave();
-  t->life.reset();
+  LetGo(t);
   t->dropped = true;
 }
 
@@ -497,20 +526,20 @@ void TransferSet::FinishPlain(Transfer* t, CURLcode code) {
 }
 
 void TransferSet::Finish(Transfer* t) {
-  if (!t->lives()) t->life.reset();
+  if (!t->lives()) LetGo(t);
   t->state = State::kOver;
   due_.Remove(t);
   if (t->kept) {
     t->kept = false;
     --kept_;
   }
-  over_.push_back(t->id);
+  over_.push_back(t);
 }
 
 // --- Reports. ---
 
 void TransferSet::FillResponse(Transfer* t, Response* response) {
-  Transfer::Life* const life = t->life.get();
+  Life* const life = t->life.get();
   response->queued = t->begun_at - t->started;
   if (t->has_begun()) {
     t->call().TakeRecord(&response->record);
@@ -543,37 +572,44 @@ void TransferSet::Report(Transfer* t) {
   Response response;
   FillResponse(t, &response);
   // The handle is the application's again, and it may use it in Done.
-  if (t->life != nullptr) {
-    if (t->life->owned && t->life->transport) t->life->transport->Leave();
-    t->life->transport.reset();
-    t->life->key.reset();
+  std::unique_ptr<Life> life = std::move(t->life);
+  if (life != nullptr) {
+    if (life->owned && life->transport) life->transport->Leave();
+    life->transport.reset();
+    life->key.reset();
   }
   if (t->handle != nullptr) HandleAccess::End(t->handle);
   t->EndCall();
   Leave(t->host);
-  const std::shared_ptr<Transfer> last = std::move(all_.at(t->id));
-  all_.erase(t->id);
+  const auto found = all_.find(t->id);
+  const std::shared_ptr<Transfer> last = std::move(found->second);
+  all_.erase(found);
   if (on_over_) on_over_();
+  if (!t->shows_easy) response.easy = nullptr;
+  const bool shown = t->done && response.easy != nullptr;
   if (t->done) t->done(std::move(response));
+  lives_.Give(std::move(life), shown);
 }
 
 void TransferSet::Run(MonotonicTime now) {
   while (due_.earliest() <= now) OnDue(due_.Pop(), now);
   FillPlaces(now);
-  const std::vector<uint64_t> over = std::move(over_);
-  over_.clear();
-  for (const uint64_t id : over) Report(all_.at(id).get());
+  std::vector<Transfer*> over;
+  over.swap(over_);
+  for (Transfer* const t : over) Report(t);
+  over.clear();
+  if (over_.empty()) over_.swap(over);  // its memory
 }
 
 size_t TransferSet::Collect(char* data, size_t size, size_t n, void* life) {
-  auto* const to = static_cast<Transfer::Life*>(life);
+  auto* const to = static_cast<Life*>(life);
   if (to->body.size() + size * n > to->max_body) return 0;
   to->body.append(data, size * n);
   return size * n;
 }
 
 size_t TransferSet::CollectHead(char* data, size_t size, size_t n, void* life) {
-  static_cast<Transfer::Life*>(life)->head.append(data, size * n);
+  static_cast<Life*>(life)->head.append(data, size * n);
   return size * n;
 }
 

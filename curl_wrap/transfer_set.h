@@ -14,8 +14,8 @@
 // max_per_host. Of those for which there is one, the one that was started first. While
 // it waits for a place it holds nothing: the core is asked when there is one.
 //
-// Memory. While a call waits, its easy handle is let go: a waiting Request is its own
-// bytes and the call. The handles of the first max_kept are kept, with the refusal that
+// Memory. While a call waits, its easy handle goes to others (curl_wrap/life_pool.h): a
+// waiting Request is its own bytes and the call. The handles of the first max_kept are kept, with the refusal that
 // they got, and so are those of Handles, and of Requests with a body that is read from a
 // function.
 //
@@ -28,7 +28,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -36,9 +35,12 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
 #include "core/time.h"
+#include "curl_wrap/call_setup.h"
 #include "curl_wrap/engine_options.h"
 #include "curl_wrap/inbox.h"
+#include "curl_wrap/life_pool.h"
 #include "curl_wrap/response.h"
 #include "curl_wrap/transfer.h"
 #include "runtime/client.h"
@@ -112,12 +114,20 @@ class TransferSet {
   void GoOn(Transfer* t);
   void StartAttempt(Transfer* t, int n, MonotonicTime deadline);
   void StartPlain(Transfer* t, CallSetup* setup);
-  std::unique_ptr<Transfer::Life> NewLife(Transfer* t);
-  // What libcurl says to the options.
-  CURLcode MakeLife(Transfer* t);
+  std::unique_ptr<Life> NewLife(Transfer* t);
+  // What libcurl says to the options. `plain`: it passes through.
+  CURLcode MakeLife(Transfer* t, bool plain);
+  // What is in its life is not needed any more.
+  void LetGo(Transfer* t) { lives_.Give(std::move(t->life), /*shown=*/false); }
+  // The host of a target: made, if there is none.
+  Host* HostOf(absl::string_view target);
+  // Whether there is a place at this host, for which nobody else waits.
+  bool HasPlace(const Host& host) const;
   // False: the handle belongs to a multi handle of others.
   bool TakeOff(Transfer* t, MonotonicTime deadline);
   void Land(Transfer* t, bool in_mid_air);
+  // It is out no more: not of the multi handle, nor in in_flight_.
+  void Settle(Transfer* t, bool in_mid_air);
   void SetDue(Transfer* t);
   void Wait(Transfer* t, MonotonicTime until);
   void FinishPlain(Transfer* t, CURLcode code);
@@ -136,14 +146,16 @@ class TransferSet {
   const Limits limits_;
   const std::function<void()> on_over_;
 
+  LifePool lives_;  // goes last
   absl::flat_hash_map<uint64_t, std::shared_ptr<Transfer>> all_;
   absl::flat_hash_map<CURL*, Transfer*> in_flight_;
-  std::map<std::string, std::unique_ptr<Host>> hosts_;
-  std::set<Order> open_;  // hosts with a place and somebody for it, by him
+  absl::flat_hash_map<std::string, std::unique_ptr<Host>> hosts_;
+  Host* last_host_ = nullptr;  // that was asked for; null: it is gone
+  std::set<Order> open_;       // hosts with a place and somebody for it, by him
   DueHeap<Transfer> due_;
   size_t queued_ = 0;
   size_t kept_ = 0;
-  std::vector<uint64_t> over_;  // to be reported
+  std::vector<Transfer*> over_;  // to be reported
 };
 
 }  // namespace forbear::curl

@@ -148,11 +148,12 @@ void Call::OnWake() { execution_.OnWake(MonotonicNow()); }
 void Call::OnCancel() { execution_.OnCancel(MonotonicNow()); }
 
 void Call::TakeAll(Aftermath* aftermath) {
+  WakeList wakes = execution_.TakeWakes();
+  if (wakes.empty() && lines_ == nullptr) return;
   auto what = std::make_unique<Aftermath::What>();
-  what->wakes = execution_.TakeWakes();
+  what->wakes = std::move(wakes);
   if (lines_ != nullptr) what->lines = std::move(*lines_);
   lines_.reset();
-  if (what->wakes.empty() && what->lines.empty()) return;
   what->client = client_;
   aftermath->what_ = std::move(what);
 }
