@@ -158,12 +158,17 @@ class ByHandle final : public CurlCase {
   curl::Handle handle_;
 };
 
-// Easy handles that are used again and again, a socket action for each event of
-// epoll, and libcurl's one timer as epoll's limit of time.
+// Easy handles that are used again and again, or each of which is made for a request, a
+// socket action for each event of epoll, and libcurl's one timer as epoll's limit of time.
 class RawMulti final : public CurlCase {
  public:
-  explicit RawMulti(const std::string& url)
-      : url_(url), multi_(curl_multi_init()), epoll_(epoll_create1(0)) {
+  enum class With { kHandles, kNewHandles };
+
+  RawMulti(With with, const std::string& url)
+      : with_(with),
+        url_(url),
+        multi_(curl_multi_init()),
+        epoll_(epoll_create1(0)) {
     Check(multi_ != nullptr && epoll_ >= 0, "no multi handle or epoll");
     curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &OnSocket);
     curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
@@ -173,11 +178,7 @@ class RawMulti final : public CurlCase {
     curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, long{2} * kInFlight);
     for (int i = 0; i < kInFlight; ++i) {
       transfers_.push_back(std::make_unique<Transfer>());
-      Transfer* const t = transfers_.back().get();
-      t->exchange.SetUp(url_, [t](CURLoption option, auto value) {
-        return curl_easy_setopt(t->easy, option, value);
-      });
-      curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+      if (with_ == With::kHandles) SetUp(transfers_.back().get());
     }
     Run(int64_t{2} * kInFlight);
   }
@@ -200,15 +201,27 @@ class RawMulti final : public CurlCase {
   struct Transfer {
     ~Transfer() { curl_easy_cleanup(easy); }
     Exchange exchange{Method::kGet};
-    CURL* const easy = curl_easy_init();
+    CURL* easy = nullptr;
   };
+
+  void SetUp(Transfer* t) {
+    t->easy = curl_easy_init();
+    t->exchange.SetUp(url_, [t](CURLoption option, auto value) {
+      return curl_easy_setopt(t->easy, option, value);
+    });
+    curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+  }
 
   void Start(Transfer* t) {
     if (to_start_ == 0) return;
     --to_start_;
     t->exchange.Begin();
-    // The next request of a program goes elsewhere, as a rule.
-    curl_easy_setopt(t->easy, CURLOPT_URL, url_.c_str());
+    if (with_ == With::kHandles) {
+      // The next request of a program goes elsewhere, as a rule.
+      curl_easy_setopt(t->easy, CURLOPT_URL, url_.c_str());
+    } else {
+      SetUp(t);
+    }
     Check(curl_multi_add_handle(multi_, t->easy) == CURLM_OK, "not added");
   }
 
@@ -247,6 +260,9 @@ class RawMulti final : public CurlCase {
       Transfer* t = nullptr;
       curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &t);
       curl_multi_remove_handle(multi_, t->easy);
+      if (with_ == With::kNewHandles) {
+        curl_easy_cleanup(std::exchange(t->easy, nullptr));
+      }
       t->exchange.CheckAnswer(code);
       --to_finish_;
       Start(t);
@@ -279,6 +295,7 @@ class RawMulti final : public CurlCase {
     return 0;
   }
 
+  const With with_;
   const std::string url_;
   CURLM* const multi_;
   const int epoll_;
@@ -374,7 +391,12 @@ std::unique_ptr<CurlCase> MakeCurlCase(const std::string& name,
   if (name == "handle post") {
     return std::make_unique<ByHandle>(Method::kPost, url);
   }
-  if (name == "multi get") return std::make_unique<RawMulti>(url);
+  if (name == "multi get") {
+    return std::make_unique<RawMulti>(RawMulti::With::kHandles, url);
+  }
+  if (name == "multi request") {
+    return std::make_unique<RawMulti>(RawMulti::With::kNewHandles, url);
+  }
   if (name == "engine get") {
     return std::make_unique<ByEngine>(ByEngine::With::kHandles, url);
   }

@@ -42,6 +42,7 @@ class CurlCase {
 //                which the call may be repeated.
 // "multi get":   kInFlight of them at a time by curl_multi_socket_action and epoll, as
 //                a program does it by hand.
+// "multi request": the same, with an easy handle that is made for each.
 // "engine get":  the same by forbear::curl::Engine, with Handles.
 // "engine request": the same, with a Request that is made for each.
 //

@@ -19,7 +19,9 @@
 // Who waits for a server holds no place. The deadline counts from Start.
 //
 // Memory. While a call waits, its easy handle is let go; what remains of a Request is
-// its bytes and about a kilobyte (docs/benchmarks.md).
+// its bytes and about a kilobyte (docs/benchmarks.md). Handles of Requests that are over
+// are used for the next ones, reset where need be, so that nothing goes from one to the
+// other (curl_wrap/life_pool.h); up to 64 are kept, some kilobytes each.
 //
 // Callbacks, Done too, run on the engine's thread: whoever blocks it, blocks all
 // transfers. They must not throw. They may call Start, Send and Cancel; not Shutdown,

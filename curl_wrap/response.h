@@ -30,7 +30,9 @@ struct Response : CallResult {
   absl::Duration queued;
 
   // For curl_easy_getinfo, which speaks of the last attempt. Only while Done runs;
-  // null: there is no handle (nothing was sent, or it was let go).
+  // null: there is no handle (nothing was sent, or it was let go). That of a Request goes
+  // to others afterwards: options that are set on it are lost, but cookies, HSTS, Alt-Svc
+  // and a CURLSH would go along.
   CURL* easy = nullptr;
 };
 
