@@ -87,6 +87,9 @@ void LifePool::Give(std::unique_ptr<Life> life, bool shown) {
     life->own.Note(CURLOPT_HEADERFUNCTION, OptionValueOf(nullptr));
     life->own.Note(CURLOPT_HEADERDATA, OptionValueOf(nullptr));
   }
+  if (std::exchange(life->writes_head, false)) {
+    life->own.Note(CURLOPT_HEADERFUNCTION, OptionValueOf(nullptr));
+  }
   if (life->easy != nullptr && !life->owned) {
     life->easy = nullptr;
     life->settings = &life->own;

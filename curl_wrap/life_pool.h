@@ -73,6 +73,7 @@ struct Life {
   bool at_most_once = false;               // … of the transport
   // For who has no functions of his own.
   bool takes_head = false;
+  bool writes_head = false;  // to the FILE* that is HEADERDATA
   bool takes_body = false;
   std::string head;
   std::string body;

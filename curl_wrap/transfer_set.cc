@@ -1,6 +1,7 @@
 #include "curl_wrap/transfer_set.h"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "absl/container/btree_map.h"
 #include "core/action.h"
@@ -434,6 +435,12 @@ CURLcode TransferSet::MakeLife(Transfer* t, bool plain) {
   life->takes_body = own.write_function == nullptr && own.write_data == stdout;
   life->takes_head =
       own.header_function == nullptr && own.header_data == nullptr;
+  // Or libcurl would give its lines to the body's function, with that data.
+  life->writes_head =
+      life->takes_body && !life->takes_head && own.header_function == nullptr;
+  if (life->writes_head) {
+    set(CURLOPT_HEADERFUNCTION, OptionValueOf(&WriteHead));
+  }
   if (life->takes_body) {
     set(CURLOPT_WRITEFUNCTION, OptionValueOf(&Collect));
     set(CURLOPT_WRITEDATA, OptionValueOf(life.get()));
@@ -606,6 +613,10 @@ size_t TransferSet::Collect(char* data, size_t size, size_t n, void* life) {
   if (to->body.size() + size * n > to->max_body) return 0;
   to->body.append(data, size * n);
   return size * n;
+}
+
+size_t TransferSet::WriteHead(char* data, size_t size, size_t n, void* file) {
+  return fwrite(data, size, n, static_cast<FILE*>(file)) * size;
 }
 
 size_t TransferSet::CollectHead(char* data, size_t size, size_t n, void* life) {

@@ -139,6 +139,7 @@ class TransferSet {
 
   static void OnHold(void* life);
   static size_t Collect(char* data, size_t size, size_t n, void* life);
+  static size_t WriteHead(char* data, size_t size, size_t n, void* file);
   static size_t CollectHead(char* data, size_t size, size_t n, void* life);
 
   CURLM* const multi_;

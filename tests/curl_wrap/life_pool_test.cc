@@ -293,6 +293,30 @@ TEST(LifePoolTest, AnswersGoWhereTheyBelong) {
   fclose(file);
 }
 
+TEST(LifePoolTest, HeadsGoWhereTheyBelong) {
+  const std::unique_ptr<HttpServer> server = StartServer();
+  server->Script({Reply::Of(200, "body")});
+  EngineOptions options;
+  options.max_in_flight = 1;
+  const auto engine = *Engine::Create(NewClient(), options);
+  for (int i = 0; i < 3; ++i) {
+    FILE* const file = tmpfile();
+    ASSERT_NE(file, nullptr);
+    for (FILE* const to : {static_cast<FILE*>(nullptr), file}) {
+      Request request(server->Url());
+      request.SetOpt(CURLOPT_HEADERDATA, to);
+      CallOptions call = Within(absl::Seconds(20));
+      call.enabled = i != 1;
+      const Response response = engine->Send(std::move(request), call).get();
+      EXPECT_EQ(response.code, CURLE_OK);
+      EXPECT_EQ(response.body, "body");
+      EXPECT_EQ(response.head.empty(), to == file);
+    }
+    EXPECT_GT(ftell(file), 20);
+    fclose(file);
+  }
+}
+
 // A refusal's body and head are not those of the request that comes after.
 TEST(LifePoolTest, NothingIsLeftOfAnAnswer) {
   const std::unique_ptr<HttpServer> server = StartServer();

@@ -30,8 +30,8 @@ LEAST = 4
 # talk to real servers, and take seconds. Those that are let loose: small ones, and no more.
 LISTED = {
     "curl_wrap": ("bodies_test", "cancel_test", "classifier_test", "classify_test", "easy_options_test", "handle_test",
-                  "http_transport_test", "idempotency_test", "option_table_test", "parsed_url_test", "record_test",
-                  "sharing_test", "waits_test"),
+                  "http_transport_test", "idempotency_test", "life_pool_test", "option_table_test", "parsed_url_test",
+                  "record_test", "sharing_test", "waits_test"),
 }
 
 Mutant = collections.namedtuple("Mutant", "key header kind what at original mutated survives")
