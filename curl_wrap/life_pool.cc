@@ -70,8 +70,8 @@ std::unique_ptr<Life> LifePool::Take(const Request& request) {
 
 void LifePool::Give(std::unique_ptr<Life> life, bool shown) {
   if (life == nullptr) return;
-  // What it has set is set again, or reset.
-  if (life->transport && life->owned && life->keeps_) life->transport->Leave();
+  // What it has set is set again, or reset, or gone.
+  if (life->transport && life->owned) life->transport->Leave();
   life->transport.reset();
   life->key.reset();
   life->head.clear();

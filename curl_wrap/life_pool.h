@@ -17,11 +17,14 @@
 //    authentication. Only handles of plain requests (Request::IsPlain) are kept, which
 //    cannot have any of these.
 // 3. A handle's own callbacks. One of a call that passes through is not kept.
+// 4. What a failure has left in libcurl. One whose transfer was cut off, or ended with
+//    anything but an answer, is not kept.
 //
 // Connections, names and TLS sessions are the multi handle's, kept or not.
 //
-// Bounds: kMax lives with a handle and as many without, each some kilobytes, and the
-// states of its last call (CallMemory), which are not forgotten meanwhile.
+// Bounds: kMax lives with a handle and as many without, each some kilobytes, and as much
+// memory for the next answer as HttpTransport::Held::Clear leaves; and the states of its
+// last call (CallMemory), which are not forgotten meanwhile.
 //
 // Thread rule: one thread.
 #ifndef FORBEAR_CURL_WRAP_LIFE_POOL_H_
@@ -59,6 +62,8 @@ struct Life {
   // Makes `easy`, one of its own. Null: there is no memory. `plain`: the call passes
   // through.
   CURL* Open(bool plain);
+  // It shall not be kept.
+  void Spoil() { keeps_ = false; }
 
   CURL* easy = nullptr;
   bool owned = false;

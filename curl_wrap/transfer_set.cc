@@ -183,7 +183,7 @@ void TransferSet::Cancel(Transfer* t) {
       t->call().OnCancel();
       break;
     case State::kInFlight:
-      Land(t, /*in_mid_air=*/true);
+      Land(t);
       if (t->odd != nullptr) {
         FinishPlain(t, CURLE_ABORTED_BY_CALLBACK);
         return;
@@ -295,11 +295,11 @@ void TransferSet::OnDue(Transfer* t, MonotonicTime now) {
       return;
     case State::kInFlight:
       if (now >= t->until) {
-        Land(t, /*in_mid_air=*/true);
+        Land(t);
         t->life->transport->End(CURLE_OPERATION_TIMEDOUT);
         GoOn(t);
       } else if (!t->life->transport->OnHoldOver()) {
-        Land(t, /*in_mid_air=*/true);
+        Land(t);
         t->life->transport->End(CURLE_WRITE_ERROR);
         GoOn(t);
       } else {
@@ -466,9 +466,10 @@ bool TransferSet::TakeOff(Transfer* t, MonotonicTime deadline) {
   return true;
 }
 
-void TransferSet::Land(Transfer* t, bool in_mid_air) {
+void TransferSet::Land(Transfer* t) {
   in_flight_.erase(t->life->easy);
-  Settle(t, in_mid_air);
+  t->life->Spoil();
+  Settle(t, /*in_mid_air=*/true);
 }
 
 void TransferSet::Settle(Transfer* t, bool in_mid_air) {
@@ -496,6 +497,7 @@ bool TransferSet::OnMessage(CURL* easy, CURLcode code) {
   if (found == in_flight_.end()) return false;
   Transfer* const t = found->second;
   in_flight_.erase(found);
+  if (code != CURLE_OK) t->life->Spoil();
   Settle(t, /*in_mid_air=*/false);
   if (t->odd != nullptr) {
     FinishPlain(t, code);

@@ -125,8 +125,9 @@ class TransferSet {
   bool HasPlace(const Host& host) const;
   // False: the handle belongs to a multi handle of others.
   bool TakeOff(Transfer* t, MonotonicTime deadline);
-  void Land(Transfer* t, bool in_mid_air);
-  // It is out no more: not of the multi handle, nor in in_flight_.
+  // Takes it down in mid-air.
+  void Land(Transfer* t);
+  // It is not in in_flight_ any more.
   void Settle(Transfer* t, bool in_mid_air);
   void SetDue(Transfer* t);
   void Wait(Transfer* t, MonotonicTime until);

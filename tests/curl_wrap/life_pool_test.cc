@@ -150,6 +150,15 @@ TEST(LifePoolTest, NorIsOneWithItsOwnCallbacks) {
   EXPECT_EQ(pool.handles(), 0u);
 }
 
+TEST(LifePoolTest, NorIsOneThatFailed) {
+  LifePool pool;
+  std::unique_ptr<Life> life = pool.Take(Packed("http://a.example/"));
+  EXPECT_NE(life->Open(/*plain=*/false), nullptr);
+  life->Spoil();
+  pool.Give(std::move(life), false);
+  EXPECT_EQ(pool.handles(), 0u);
+}
+
 TEST(LifePoolTest, ItIsBounded) {
   LifePool pool;
   const Request request = Packed("http://a.example/");
