@@ -96,7 +96,7 @@ class Engine::Loop {
   void Listen(MonotonicTime until);
   void ReadMessages();
   static int OnSocket(CURL* easy, curl_socket_t fd, int what, void* self,
-                      void* socket);
+                      void* known);
   static int OnTimer(CURLM* multi, long timeout_ms, void* self);
 
   const std::shared_ptr<Client> client_;

@@ -120,14 +120,15 @@ TEST(LifePoolTest, OnlyPlainRequestsAreKept) {
       {CURLOPT_USERPWD, "a:b"},     {CURLOPT_PROXY, "http://p.example"},
       {CURLOPT_HSTS, ""},           {CURLOPT_ALTSVC, ""},
       {CURLOPT_XOAUTH2_BEARER, "x"}};
-  for (const auto& [option, text] : texts) {
+  for (const auto& one : texts) {
     LifePool pool;
     Use(&pool,
-        Packed(
-            "http://a.example/",
-            [&](Request* r) { EXPECT_EQ(r->SetOpt(option, text), CURLE_OK); }),
+        Packed("http://a.example/",
+               [&](Request* r) {
+                 EXPECT_EQ(r->SetOpt(one.first, one.second), CURLE_OK);
+               }),
         false);
-    EXPECT_EQ(pool.handles(), 0u) << option;
+    EXPECT_EQ(pool.handles(), 0u) << one.first;
   }
   CURLSH* const share = curl_share_init();
   LifePool pool;
