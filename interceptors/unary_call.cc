@@ -1,6 +1,7 @@
 #include "interceptors/unary_call.h"
 
 #include <grpcpp/impl/codegen/client_callback.h>
+#include <grpcpp/impl/codegen/proto_utils.h>
 #include <grpcpp/impl/codegen/rpc_method.h>
 
 #include <algorithm>
