@@ -11,7 +11,11 @@
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "core/call_match.h"
+#include "interceptors/attempt_context.h"
 #include "interceptors/call_options.h"
+#include "interceptors/channel_policy.h"
+#include "interceptors/intercepted_call.h"
+#include "interceptors/method_table.h"
 #include "interceptors/private_access.h"
 #include "interceptors/unary_call.h"
 
@@ -31,7 +35,7 @@ using Hook = grpc::experimental::InterceptionHookPoints;
 class CallsByContext {
  public:
   void Add(const grpc::ClientContext* context,
-           const std::shared_ptr<UnaryCall>& call) {
+           const std::shared_ptr<InterceptedCall>& call) {
     Shard& shard = ShardOf(context);
     const std::lock_guard<std::mutex> lock(shard.mutex);
     shard.calls.insert_or_assign(context, call);
@@ -39,7 +43,7 @@ class CallsByContext {
 
   // Nothing if the context has another call by now: two factories on one
   // channel.
-  void Remove(const grpc::ClientContext* context, const UnaryCall* call) {
+  void Remove(const grpc::ClientContext* context, const InterceptedCall* call) {
     Shard& shard = ShardOf(context);
     const std::lock_guard<std::mutex> lock(shard.mutex);
     const auto it = shard.calls.find(context);
@@ -48,7 +52,7 @@ class CallsByContext {
     }
   }
 
-  std::shared_ptr<UnaryCall> Find(const grpc::ClientContext* context) {
+  std::shared_ptr<InterceptedCall> Find(const grpc::ClientContext* context) {
     Shard& shard = ShardOf(context);
     const std::lock_guard<std::mutex> lock(shard.mutex);
     const auto it = shard.calls.find(context);
@@ -58,7 +62,8 @@ class CallsByContext {
  private:
   struct Shard {
     std::mutex mutex;
-    absl::flat_hash_map<const grpc::ClientContext*, std::shared_ptr<UnaryCall>>
+    absl::flat_hash_map<const grpc::ClientContext*,
+                        std::shared_ptr<InterceptedCall>>
         calls;
   };
 
@@ -76,30 +81,28 @@ CallsByContext& Calls() {
 }
 
 // What gRPC owns. It dies with the application's context.
-class UnaryInterceptor final : public Interceptor {
+class CallInterceptor final : public Interceptor {
  public:
-  UnaryInterceptor(std::shared_ptr<const ChannelPolicy> policy, PolicyRef found,
-                   const CallOptions* own, ClientRpcInfo* info)
-      : context_(info->client_context()),
-        call_(std::make_shared<UnaryCall>(std::move(policy), std::move(found),
-                                          own, info)) {
+  CallInterceptor(const grpc::ClientContext* context,
+                  std::shared_ptr<InterceptedCall> call)
+      : context_(context), call_(std::move(call)) {
     Calls().Add(context_, call_);
   }
 
-  ~UnaryInterceptor() override {
+  ~CallInterceptor() override {
     Calls().Remove(context_, call_.get());
     call_->Detach();
   }
 
   void Intercept(InterceptorBatchMethods* batch) override {
     // The last Proceed may destroy this object.
-    const std::shared_ptr<UnaryCall> call = call_;
+    const std::shared_ptr<InterceptedCall> call = call_;
     call->Intercept(batch);
   }
 
  private:
   const grpc::ClientContext* const context_;
-  const std::shared_ptr<UnaryCall> call_;
+  const std::shared_ptr<InterceptedCall> call_;
 };
 
 // Ends every call with one status.
@@ -151,7 +154,7 @@ class Factory final : public ClientInterceptorFactoryInterface {
 
   Interceptor* CreateClientInterceptor(ClientRpcInfo* info) override {
     if (!client_->enabled() || info->type() != ClientRpcInfo::Type::UNARY ||
-        UnaryCall::IsAttempt(info->client_context())) {
+        StartingAttempt::Is(info->client_context())) {
       return nullptr;
     }
     if (policy_ == nullptr) return new Refuser(fault_);
@@ -170,7 +173,9 @@ class Factory final : public ClientInterceptorFactoryInterface {
     if (found->wait_for_ready) {
       SetDefaultWaitForReady(*found->wait_for_ready, info->client_context());
     }
-    return new UnaryInterceptor(policy_, std::move(found), own, info);
+    return new CallInterceptor(
+        info->client_context(),
+        std::make_shared<UnaryCall>(policy_, std::move(found), own, info));
   }
 
  private:
@@ -202,7 +207,7 @@ std::shared_ptr<grpc::Channel> CreateChannel(
 }
 
 std::optional<CallRecord> RecordOf(const grpc::ClientContext& context) {
-  const std::shared_ptr<UnaryCall> call = Calls().Find(&context);
+  const std::shared_ptr<InterceptedCall> call = Calls().Find(&context);
   if (call == nullptr) return std::nullopt;
   return call->record();
 }
