@@ -23,20 +23,20 @@ bool HasRetryMarker(const SentMetadata* metadata) {
          });
 }
 
-void FillAttemptContext(grpc::ClientContext& from, const SentMetadata& metadata,
-                        int number, gpr_timespec deadline,
+void FillAttemptContext(grpc::ClientContext& from, gpr_timespec deadline,
                         grpc::ClientContext* to) {
-  // With what earlier interceptors added, and the choice of compression.
-  for (const auto& [name, value] : metadata) to->AddMetadata(name, value);
-  if (number > 1) {
-    to->AddMetadata(kPreviousAttempts, absl::StrCat(number - 1));
-  }
   to->set_deadline(deadline);
   if (auto credentials = from.credentials()) to->set_credentials(credentials);
   if (from.census_context() != nullptr) {
     to->set_census_context(from.census_context());
   }
   CopyHiddenSettings(from, to);
+}
+
+SentMetadata MetadataOfAttempt(const SentMetadata& metadata, int number) {
+  SentMetadata all = metadata;
+  if (number > 1) all.emplace(kPreviousAttempts, absl::StrCat(number - 1));
+  return all;
 }
 
 StartingAttempt::StartingAttempt(const grpc::ClientContext* context)

@@ -1,14 +1,16 @@
 // The context of an attempt that is a call of our own. Private.
 //
-//   FillAttemptContext(application's, metadata, number, deadline, &context);
+//   FillAttemptContext(application's, deadline, &context);
+//   const SentMetadata metadata = MetadataOfAttempt(application's, number);
 //   {
 //     const StartingAttempt starting(&context);
 //     …CreateCall with &context…
 //   }
 //
-// What an attempt carries of the application's call: its metadata, which hold the
-// choice of compression, credentials, which are asked anew, the census context,
-// and what has no getter (interceptors/private_access.h).
+// What an attempt carries of the application's call: credentials, which are asked
+// anew, the census context, what has no getter (interceptors/private_access.h), and
+// its metadata, which hold the choice of compression and what earlier interceptors
+// added; later ones also how many there were before.
 //
 // Thread rule: the functions as gRPC's own objects; a StartingAttempt lives on the
 // stack of its thread.
@@ -29,10 +31,12 @@ using SentMetadata = std::multimap<std::string, std::string>;
 // (signals/retry_marker.h). Null: no.
 bool HasRetryMarker(const SentMetadata* metadata);
 
-// For attempt `number` of the call of `from`, or of the attempt before.
-void FillAttemptContext(grpc::ClientContext& from, const SentMetadata& metadata,
-                        int number, gpr_timespec deadline,
+// `from`: of the application, or of the attempt before.
+void FillAttemptContext(grpc::ClientContext& from, gpr_timespec deadline,
                         grpc::ClientContext* to);
+
+// Of attempt `number`: 1 is the first.
+SentMetadata MetadataOfAttempt(const SentMetadata& metadata, int number);
 
 // While it exists, this thread starts the attempt with `context`.
 class StartingAttempt {

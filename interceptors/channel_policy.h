@@ -4,6 +4,7 @@
 #ifndef FORBEAR_INTERCEPTORS_CHANNEL_POLICY_H_
 #define FORBEAR_INTERCEPTORS_CHANNEL_POLICY_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -22,6 +23,8 @@ struct ChannelPolicy {
   int port = 0;
   MethodTable methods;
   TakeOver take_over = TakeOver::kNever;
+  Streams streams = Streams::kRetry;
+  int64_t max_stream_buffer = 0;
 };
 
 }  // namespace forbear::rpc

@@ -16,7 +16,9 @@
 #include "interceptors/channel_policy.h"
 #include "interceptors/intercepted_call.h"
 #include "interceptors/method_table.h"
+#include "interceptors/observed_stream.h"
 #include "interceptors/private_access.h"
+#include "interceptors/stream_call.h"
 #include "interceptors/unary_call.h"
 
 namespace forbear::rpc {
@@ -149,15 +151,17 @@ class Factory final : public ClientInterceptorFactoryInterface {
     std::string host = absl::AsciiStrToLower(server.host);
     policy_ = std::make_shared<const ChannelPolicy>(ChannelPolicy{
         client_, std::move(options.quota_id), std::move(options.target),
-        std::move(host), server.port, std::move(methods), options.take_over});
+        std::move(host), server.port, std::move(methods), options.take_over,
+        options.streams, options.max_stream_buffer});
   }
 
   Interceptor* CreateClientInterceptor(ClientRpcInfo* info) override {
-    if (!client_->enabled() || info->type() != ClientRpcInfo::Type::UNARY ||
-        StartingAttempt::Is(info->client_context())) {
+    if (!client_->enabled() || StartingAttempt::Is(info->client_context())) {
       return nullptr;
     }
+    const bool unary = info->type() == ClientRpcInfo::Type::UNARY;
     if (policy_ == nullptr) return new Refuser(fault_);
+    if (!unary && policy_->streams == Streams::kOff) return nullptr;
     const CallOptions* const own = WithCallOptions::Of(info->client_context());
     if (own != nullptr) {
       if (!own->enabled) return nullptr;
@@ -170,15 +174,36 @@ class Factory final : public ClientInterceptorFactoryInterface {
     route.rpc = info->method();
     PolicyRef found = client_->PolicyOf(route);
     if (!found->enabled) return nullptr;
+    if (!unary && !IsOurs(*info, found, own)) return nullptr;
     if (found->wait_for_ready) {
       SetDefaultWaitForReady(*found->wait_for_ready, info->client_context());
     }
-    return new CallInterceptor(
-        info->client_context(),
-        std::make_shared<UnaryCall>(policy_, std::move(found), own, info));
+    return new CallInterceptor(info->client_context(),
+                               MakeCall(std::move(found), own, info));
   }
 
  private:
+  // Of a stream: whether anything was said of its method.
+  bool IsOurs(const ClientRpcInfo& info, const PolicyRef& found,
+              const CallOptions* own) const {
+    return policy_->methods.Find(info.method()) != nullptr ||
+           found.policy != &found.table->top() ||
+           (own != nullptr && own->retryable.has_value());
+  }
+
+  std::shared_ptr<InterceptedCall> MakeCall(PolicyRef found,
+                                            const CallOptions* own,
+                                            ClientRpcInfo* info) const {
+    if (info->type() == ClientRpcInfo::Type::UNARY) {
+      return std::make_shared<UnaryCall>(policy_, std::move(found), own, info);
+    }
+    if (policy_->streams == Streams::kRetry && HasPrivateAccess()) {
+      return std::make_shared<StreamCall>(policy_, std::move(found), own, info);
+    }
+    return std::make_shared<ObservedStream>(policy_, std::move(found), own,
+                                            info);
+  }
+
   const std::shared_ptr<Client> client_;
   grpc::Status fault_;
   std::shared_ptr<const ChannelPolicy> policy_;  // null: fault_ says why

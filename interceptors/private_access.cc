@@ -3,8 +3,11 @@
 #include <grpcpp/impl/codegen/interceptor_common.h>
 #include <grpcpp/impl/codegen/proto_utils.h>
 
+#include <cstddef>
+#include <cstring>
 #include <memory>
 #include <string>
+#include <typeinfo>
 
 #ifndef FORBEAR_GRPC_PRIVATE_ACCESS
 #define FORBEAR_GRPC_PRIVATE_ACCESS 1
@@ -46,6 +49,32 @@ FORBEAR_PRIVATE_MEMBER(Deserializer, grpc::internal::CallOpGenericRecvMessage,
                        deserialize_,
                        std::unique_ptr<grpc::internal::DeserializeFunc>);
 
+FORBEAR_PRIVATE_MEMBER(SendOptions, grpc::internal::CallOpSendMessage,
+                       write_options_, grpc::WriteOptions);
+
+// How gRPC's own factories make a call, and whose completions are callbacks.
+using CreateCallFunction =
+    grpc::internal::Call(const grpc::internal::RpcMethod&, grpc::ClientContext*,
+                         grpc::CompletionQueue*);
+FORBEAR_PRIVATE_MEMBER(ChannelCreateCall, grpc::ChannelInterface, CreateCall,
+                       CreateCallFunction);
+using CallbackQueueFunction = grpc::CompletionQueue*();
+FORBEAR_PRIVATE_MEMBER(ChannelCallbackQueue, grpc::ChannelInterface, CallbackCQ,
+                       CallbackQueueFunction);
+
+// Where a message is received: of batches that know its type when they run …
+FORBEAR_PRIVATE_MEMBER(LateBytes, grpc::internal::CallOpGenericRecvMessage,
+                       recv_buf_, grpc::ByteBuffer);
+// … and of those that are made for one type.
+using Receiver = grpc::internal::CallOpRecvMessage<grpc::protobuf::MessageLite>;
+FORBEAR_PRIVATE_MEMBER(ReceiverBytes, Receiver, recv_buf_, grpc::ByteBuffer);
+FORBEAR_PRIVATE_MEMBER(ReceiverMessage, Receiver, message_,
+                       grpc::protobuf::MessageLite*);
+FORBEAR_PRIVATE_MEMBER(ReceiverFailed, Receiver, hijacked_recv_message_failed_,
+                       bool);
+FORBEAR_PRIVATE_MEMBER(BatchFailed, grpc::internal::InterceptorBatchMethodsImpl,
+                       hijacked_recv_message_failed_, bool*);
+
 #undef FORBEAR_PRIVATE_MEMBER
 
 }  // namespace private_access
@@ -58,6 +87,27 @@ grpc::internal::CallOpSetInterface* OpsOf(
       dynamic_cast<grpc::internal::InterceptorBatchMethodsImpl*>(batch);
   return impl == nullptr ? nullptr : impl->*Get(private_access::Ops());
 }
+
+// The parts of a CallOpRecvMessage<R>, as distances from the one that a batch tells
+// of. They are the same for all R, of which there is a pointer in it and no more.
+struct ReceiverLayout {
+  ReceiverLayout() {
+    namespace pa = private_access;
+    pa::Receiver probe;
+    const auto distance = [&probe](const void* part) {
+      return static_cast<const char*>(part) -
+             reinterpret_cast<const char*>(&(probe.*Get(pa::ReceiverFailed())));
+    };
+    bytes = distance(&(probe.*Get(pa::ReceiverBytes())));
+    message = distance(&(probe.*Get(pa::ReceiverMessage())));
+  }
+  ptrdiff_t bytes;
+  ptrdiff_t message;
+};
+
+static_assert(sizeof(private_access::Receiver) ==
+                  sizeof(grpc::internal::CallOpRecvMessage<grpc::ByteBuffer>),
+              "CallOpRecvMessage<R> depends on R");
 
 }  // namespace
 
@@ -80,6 +130,59 @@ void CopyDebugErrorString(const grpc::ClientContext& from,
                           grpc::ClientContext* to) {
   to->*Get(private_access::DebugError()) = from.debug_error_string();
 }
+
+grpc::internal::Call CreateCallbackCall(grpc::ChannelInterface* channel,
+                                        const grpc::internal::RpcMethod& method,
+                                        grpc::ClientContext* context) {
+  namespace pa = private_access;
+  return (channel->*Get(pa::ChannelCreateCall()))(
+      method, context, (channel->*Get(pa::ChannelCallbackQueue()))());
+}
+
+uint32_t InitialMetadataFlags(const grpc::ClientContext& context) {
+  namespace pa = private_access;
+  return (context.*Get(pa::WaitForReady())
+              ? GRPC_INITIAL_METADATA_WAIT_FOR_READY
+              : 0) |
+         (context.*Get(pa::WaitForReadySet())
+              ? GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET
+              : 0);
+}
+
+grpc::WriteOptions WriteOptionsOf(
+    grpc::experimental::InterceptorBatchMethods* batch) {
+  auto* op = dynamic_cast<grpc::internal::CallOpSendMessage*>(OpsOf(batch));
+  if (op == nullptr) return {};
+  grpc::WriteOptions options = op->*Get(private_access::SendOptions());
+  options.clear_last_message();
+  return options;
+}
+
+bool GiveMessage(grpc::experimental::InterceptorBatchMethods* batch,
+                 grpc::ByteBuffer* bytes) {
+  namespace pa = private_access;
+  auto* impl =
+      dynamic_cast<grpc::internal::InterceptorBatchMethodsImpl*>(batch);
+  if (impl == nullptr) return false;
+  grpc::internal::CallOpSetInterface* const ops = impl->*Get(pa::Ops());
+  const std::type_info& type = typeid(*ops);
+  // The one name that no other part of such a type's name can have.
+  if (std::strstr(type.name(), "17CallOpRecvMessageI") == nullptr) {
+    auto* late = dynamic_cast<grpc::internal::CallOpGenericRecvMessage*>(ops);
+    if (late == nullptr) return false;
+    (late->*Get(pa::LateBytes())).Swap(bytes);
+    return true;
+  }
+  static const ReceiverLayout layout;
+  auto* const part = reinterpret_cast<char*>(impl->*Get(pa::BatchFailed()));
+  void* message;
+  std::memcpy(&message, part + layout.message, sizeof message);
+  if (message != batch->GetRecvMessage()) return false;
+  reinterpret_cast<grpc::ByteBuffer*>(part + layout.bytes)->Swap(bytes);
+  return true;
+}
+
+bool HasPrivateAccess() { return true; }
 
 MessageType TypeGoingDown(grpc::experimental::InterceptorBatchMethods* batch) {
   namespace internal = grpc::internal;
@@ -121,6 +224,21 @@ MessageType TypeGoingUp(grpc::experimental::InterceptorBatchMethods* batch,
 void CopyHiddenSettings(const grpc::ClientContext&, grpc::ClientContext*) {}
 void SetDefaultWaitForReady(bool, grpc::ClientContext*) {}
 void CopyDebugErrorString(const grpc::ClientContext&, grpc::ClientContext*) {}
+grpc::internal::Call CreateCallbackCall(grpc::ChannelInterface*,
+                                        const grpc::internal::RpcMethod&,
+                                        grpc::ClientContext*) {
+  return {};
+}
+uint32_t InitialMetadataFlags(const grpc::ClientContext&) { return 0; }
+grpc::WriteOptions WriteOptionsOf(
+    grpc::experimental::InterceptorBatchMethods*) {
+  return {};
+}
+bool GiveMessage(grpc::experimental::InterceptorBatchMethods*,
+                 grpc::ByteBuffer*) {
+  return false;
+}
+bool HasPrivateAccess() { return false; }
 MessageType TypeGoingDown(grpc::experimental::InterceptorBatchMethods*) {
   return MessageType::kUnknown;
 }

@@ -7,18 +7,32 @@
 // of gRPC may rename a member, which fails to compile right here, or change
 // what it means. Seen with gRPC 1.51. -DFORBEAR_GRPC_PRIVATE_ACCESS=0 leaves it
 // out: then no call is sent twice (StopReason::kNotReplayable) but those that
-// Forbear makes itself (RpcOptions::take_over); everything else works.
+// Forbear makes itself (RpcOptions::take_over), and streams are only observed;
+// everything else works.
 //
 // Thread rule: as gRPC's own objects.
 #ifndef FORBEAR_INTERCEPTORS_PRIVATE_ACCESS_H_
 #define FORBEAR_INTERCEPTORS_PRIVATE_ACCESS_H_
 
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/impl/call.h>
+#include <grpcpp/impl/channel_interface.h>
+#include <grpcpp/impl/rpc_method.h>
 #include <grpcpp/support/client_interceptor.h>
+
+#include <cstdint>
 
 #include "interceptors/message_type.h"
 
 namespace forbear::rpc {
+
+// Whether this build has it. What is below does nothing in one that has not.
+bool HasPrivateAccess();
+
+// A call whose batches end with callbacks (grpc::internal::CallbackWithSuccessTag).
+grpc::internal::Call CreateCallbackCall(grpc::ChannelInterface* channel,
+                                        const grpc::internal::RpcMethod& method,
+                                        grpc::ClientContext* context);
 
 // What a context carries besides what has a getter: wait_for_ready, authority,
 // and the server call that it is made for, whose deadline and cancellation it
@@ -32,6 +46,21 @@ void SetDefaultWaitForReady(bool wait, grpc::ClientContext* context);
 
 void CopyDebugErrorString(const grpc::ClientContext& from,
                           grpc::ClientContext* to);
+
+// The flags with which a context's initial metadata are sent: wait_for_ready.
+uint32_t InitialMetadataFlags(const grpc::ClientContext& context);
+
+// How the application wants the message of a batch on its way down to be sent, but
+// for being the last one, which is a thing of the batch.
+grpc::WriteOptions WriteOptionsOf(
+    grpc::experimental::InterceptorBatchMethods* batch);
+
+// Puts a message where gRPC looks for that of a hijacked batch, which asks for one,
+// and takes it from `bytes`: gRPC parses it, whatever its type, and sees to what
+// follows if it cannot. False, and nothing has happened: the batch is none that gRPC
+// is known to make.
+bool GiveMessage(grpc::experimental::InterceptorBatchMethods* batch,
+                 grpc::ByteBuffer* bytes);
 
 // The type of the response of a batch that is on its way down, if its status
 // comes without a request in the same batch (reactors); kUnknown for others,

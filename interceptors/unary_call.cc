@@ -386,10 +386,13 @@ void UnaryCall::SendAgain(const Action& action, Batch* taken, Lock* lock) {
 
 void UnaryCall::StartCall(const std::shared_ptr<Attempt>& attempt, int number) {
   grpc::ClientContext* const context = &attempt->context;
-  FillAttemptContext(*context_, *metadata_, number,
+  FillAttemptContext(*context_,
                      attempt->end_by < deadline_ ? ToGrpcTime(attempt->end_by)
                                                  : context_->raw_deadline(),
                      context);
+  for (const auto& [name, value] : MetadataOfAttempt(*metadata_, number)) {
+    context->AddMetadata(name, value);
+  }
   const StartingAttempt starting(context);
   grpc::internal::CallbackUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
       channel_.get(),
