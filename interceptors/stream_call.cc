@@ -552,11 +552,15 @@ void StreamCall::Collect(Effects* effects) {
       effects->reader = attempt;
     }
   }
-  if (first_ != nullptr && (over_ || (attempt != nullptr && attempt->started &&
-                                      sent_ >= first_needs_))) {
+  // No attempt will send what this one cannot; and its end may have to wait until
+  // the application, which does not read while it writes, has read what there is.
+  const bool broken = committed_ && attempt != nullptr && attempt->broken;
+  if (first_ != nullptr &&
+      (over_ || broken ||
+       (attempt != nullptr && attempt->started && sent_ >= first_needs_))) {
     effects->batches.push_back(std::exchange(first_, nullptr));
   }
-  if (sender_ != nullptr && (over_ || sent_ >= sender_needs_)) {
+  if (sender_ != nullptr && (over_ || broken || sent_ >= sender_needs_)) {
     if (sent_ < sender_needs_) sender_->FailHijackedSendMessage();
     effects->batches.push_back(std::exchange(sender_, nullptr));
   }

@@ -71,7 +71,6 @@ struct SeenStream {
   std::vector<std::string> payloads;  // that were received
   absl::Duration time_left;           // to its deadline; infinite: none
   bool cancelled = false;             // by the client
-  bool compressed = false;            // what came was
   std::string authority;
 };
 
