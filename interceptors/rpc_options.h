@@ -41,9 +41,10 @@ struct MethodRule {
   // RESOURCE_EXHAUSTED need not be listed.
   std::vector<grpc::StatusCode> retryable;
 
-  // How long one attempt may take. Absent: as `retry`, or as the client says,
-  // which is no limit by default. An attempt that it ends is made again if
-  // `retryable` lists any code. 1 ms … infinite.
+  // How long one attempt may take; of a stream: until the server's answer begins.
+  // Absent: as `retry`, or as the client says, which is no limit by default. An
+  // attempt that it ends is made again if `retryable` lists any code. 1 ms …
+  // infinite.
   std::optional<absl::Duration> attempt_timeout = std::nullopt;
 
   // Instead of the client's: of ClientOptions::retry, or a target's.

@@ -43,9 +43,10 @@ RpcOptions Options() {
 
 grpc::ChannelArguments Arguments() {
   grpc::ChannelArguments arguments;
-  // Or a stopped server stays unreachable for long after it is back.
+  // Or a stopped server stays unreachable for long after it is back. The minimum is
+  // how long connecting may take.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 300);
   arguments.SetMaxReceiveMessageSize(-1);
   return arguments;
