@@ -123,7 +123,7 @@ class StreamCall final : public InterceptedCall,
   void Act(Lock* lock);
   void Create();
   void StartAttempt(const Action& action, Lock* lock);
-  void Finish(const Action& action);
+  void Finish(const Action& finish);
   void Commit(Attempt* attempt);
   void DropSent(const Attempt& attempt);
 
