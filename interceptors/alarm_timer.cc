@@ -55,7 +55,9 @@ void AlarmTimer::Fire(uint64_t number) {
     wait.swap(wait_);
     woken_ = false;
   }
-  wait->due();
+  // Whoever has armed it may still hold the wait: what `due` holds is let go here.
+  const std::function<void()> due = std::move(wait->due);
+  due();
 }
 
 void RunSoon(std::function<void()> function) {

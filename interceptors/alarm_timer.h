@@ -6,7 +6,8 @@
 //   timer->Wake();                                  // now, please
 //
 // A wake that comes while nothing is armed counts for the next Arm. `due` is
-// called once for each Arm, unless another Arm or Disarm comes before it.
+// called once for each Arm, unless another Arm or Disarm comes before it. Once it is
+// called, what it holds is let go on the timer's thread, right after.
 //
 // Each wait has a grpc::Alarm of its own, which is destroyed at its end: one
 // that is set again while its callback runs would overwrite that callback.

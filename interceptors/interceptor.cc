@@ -11,8 +11,14 @@
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "core/call_match.h"
+#include "interceptors/attempt_context.h"
 #include "interceptors/call_options.h"
+#include "interceptors/channel_policy.h"
+#include "interceptors/intercepted_call.h"
+#include "interceptors/method_table.h"
+#include "interceptors/observed_stream.h"
 #include "interceptors/private_access.h"
+#include "interceptors/stream_call.h"
 #include "interceptors/unary_call.h"
 
 namespace forbear::rpc {
@@ -31,7 +37,7 @@ using Hook = grpc::experimental::InterceptionHookPoints;
 class CallsByContext {
  public:
   void Add(const grpc::ClientContext* context,
-           const std::shared_ptr<UnaryCall>& call) {
+           const std::shared_ptr<InterceptedCall>& call) {
     Shard& shard = ShardOf(context);
     const std::lock_guard<std::mutex> lock(shard.mutex);
     shard.calls.insert_or_assign(context, call);
@@ -39,7 +45,7 @@ class CallsByContext {
 
   // Nothing if the context has another call by now: two factories on one
   // channel.
-  void Remove(const grpc::ClientContext* context, const UnaryCall* call) {
+  void Remove(const grpc::ClientContext* context, const InterceptedCall* call) {
     Shard& shard = ShardOf(context);
     const std::lock_guard<std::mutex> lock(shard.mutex);
     const auto it = shard.calls.find(context);
@@ -48,7 +54,7 @@ class CallsByContext {
     }
   }
 
-  std::shared_ptr<UnaryCall> Find(const grpc::ClientContext* context) {
+  std::shared_ptr<InterceptedCall> Find(const grpc::ClientContext* context) {
     Shard& shard = ShardOf(context);
     const std::lock_guard<std::mutex> lock(shard.mutex);
     const auto it = shard.calls.find(context);
@@ -58,7 +64,8 @@ class CallsByContext {
  private:
   struct Shard {
     std::mutex mutex;
-    absl::flat_hash_map<const grpc::ClientContext*, std::shared_ptr<UnaryCall>>
+    absl::flat_hash_map<const grpc::ClientContext*,
+                        std::shared_ptr<InterceptedCall>>
         calls;
   };
 
@@ -76,30 +83,28 @@ CallsByContext& Calls() {
 }
 
 // What gRPC owns. It dies with the application's context.
-class UnaryInterceptor final : public Interceptor {
+class CallInterceptor final : public Interceptor {
  public:
-  UnaryInterceptor(std::shared_ptr<const ChannelPolicy> policy, PolicyRef found,
-                   const CallOptions* own, ClientRpcInfo* info)
-      : context_(info->client_context()),
-        call_(std::make_shared<UnaryCall>(std::move(policy), std::move(found),
-                                          own, info)) {
+  CallInterceptor(const grpc::ClientContext* context,
+                  std::shared_ptr<InterceptedCall> call)
+      : context_(context), call_(std::move(call)) {
     Calls().Add(context_, call_);
   }
 
-  ~UnaryInterceptor() override {
+  ~CallInterceptor() override {
     Calls().Remove(context_, call_.get());
     call_->Detach();
   }
 
   void Intercept(InterceptorBatchMethods* batch) override {
     // The last Proceed may destroy this object.
-    const std::shared_ptr<UnaryCall> call = call_;
+    const std::shared_ptr<InterceptedCall> call = call_;
     call->Intercept(batch);
   }
 
  private:
   const grpc::ClientContext* const context_;
-  const std::shared_ptr<UnaryCall> call_;
+  const std::shared_ptr<InterceptedCall> call_;
 };
 
 // Ends every call with one status.
@@ -146,15 +151,17 @@ class Factory final : public ClientInterceptorFactoryInterface {
     std::string host = absl::AsciiStrToLower(server.host);
     policy_ = std::make_shared<const ChannelPolicy>(ChannelPolicy{
         client_, std::move(options.quota_id), std::move(options.target),
-        std::move(host), server.port, std::move(methods), options.take_over});
+        std::move(host), server.port, std::move(methods), options.take_over,
+        options.streams, options.max_stream_buffer});
   }
 
   Interceptor* CreateClientInterceptor(ClientRpcInfo* info) override {
-    if (!client_->enabled() || info->type() != ClientRpcInfo::Type::UNARY ||
-        UnaryCall::IsAttempt(info->client_context())) {
+    if (!client_->enabled() || StartingAttempt::Is(info->client_context())) {
       return nullptr;
     }
+    const bool unary = info->type() == ClientRpcInfo::Type::UNARY;
     if (policy_ == nullptr) return new Refuser(fault_);
+    if (!unary && policy_->streams == Streams::kOff) return nullptr;
     const CallOptions* const own = WithCallOptions::Of(info->client_context());
     if (own != nullptr) {
       if (!own->enabled) return nullptr;
@@ -167,13 +174,36 @@ class Factory final : public ClientInterceptorFactoryInterface {
     route.rpc = info->method();
     PolicyRef found = client_->PolicyOf(route);
     if (!found->enabled) return nullptr;
+    if (!unary && !IsOurs(*info, found, own)) return nullptr;
     if (found->wait_for_ready) {
       SetDefaultWaitForReady(*found->wait_for_ready, info->client_context());
     }
-    return new UnaryInterceptor(policy_, std::move(found), own, info);
+    return new CallInterceptor(info->client_context(),
+                               MakeCall(std::move(found), own, info));
   }
 
  private:
+  // Of a stream: whether anything was said of its method.
+  bool IsOurs(const ClientRpcInfo& info, const PolicyRef& found,
+              const CallOptions* own) const {
+    return policy_->methods.Find(info.method()) != nullptr ||
+           found.policy != &found.table->top() ||
+           (own != nullptr && own->retryable.has_value());
+  }
+
+  std::shared_ptr<InterceptedCall> MakeCall(PolicyRef found,
+                                            const CallOptions* own,
+                                            ClientRpcInfo* info) const {
+    if (info->type() == ClientRpcInfo::Type::UNARY) {
+      return std::make_shared<UnaryCall>(policy_, std::move(found), own, info);
+    }
+    if (policy_->streams == Streams::kRetry && HasPrivateAccess()) {
+      return std::make_shared<StreamCall>(policy_, std::move(found), own, info);
+    }
+    return std::make_shared<ObservedStream>(policy_, std::move(found), own,
+                                            info);
+  }
+
   const std::shared_ptr<Client> client_;
   grpc::Status fault_;
   std::shared_ptr<const ChannelPolicy> policy_;  // null: fault_ says why
@@ -202,7 +232,7 @@ std::shared_ptr<grpc::Channel> CreateChannel(
 }
 
 std::optional<CallRecord> RecordOf(const grpc::ClientContext& context) {
-  const std::shared_ptr<UnaryCall> call = Calls().Find(&context);
+  const std::shared_ptr<InterceptedCall> call = Calls().Find(&context);
   if (call == nullptr) return std::nullopt;
   return call->record();
 }

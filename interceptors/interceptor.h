@@ -1,4 +1,4 @@
-// Forbear for a gRPC channel: unary calls of every API (sync, callback, reactor,
+// Forbear for a gRPC channel: calls of every API (sync, callback, reactor,
 // completion queue, generic stub) are paced, retried and guarded by a circuit
 // breaker, without a change to the code that makes them and without a blocked
 // thread.
@@ -24,14 +24,24 @@
 //   - ClientOptions::classify_rpc, if there is one, looks at each attempt that
 //     ended with another code than OK, and may change what is made of it
 //     (runtime/classifier.h).
-// Streams pass through untouched. What one call wants otherwise: WithCallOptions
-// (interceptors/call_options.h).
+// What one call wants otherwise: WithCallOptions (interceptors/call_options.h).
+//
+// Streams, of all three shapes, are treated so if something was said of their method
+// (RpcOptions::streams); the others pass through untouched. A stream is sent again
+// until the server has answered, with a head or a message: what the application has
+// sent so far is kept for that, up to RpcOptions::max_stream_buffer. After that, what
+// ends it is the application's (StopReason::kCommitted), and is told to the breaker.
+// Its attempt_timeout is the time until that answer. While it waits, the sync API's
+// constructors and writes wait; asynchronous ones do not end yet.
 //
 // What the application sees:
 //   - the last attempt's response, status, message, details, initial and
 //     trailing metadata, as if it had been the only one. peer() and
-//     auth_context() are those of the first attempt. A reactor has had the
-//     first attempt's initial metadata when a later one brings others.
+//     auth_context() are those of the first attempt; of a stream peer() is what was
+//     dialled, and there is no auth_context(). A reactor has had the first attempt's
+//     initial metadata when a later one brings others; a stream's is told that it
+//     has some (OnReadInitialMetadataDone(true), and none are there) also when the
+//     call ended without.
 //   - If the call ended because of Forbear, without a server's answer to this
 //     call: UNAVAILABLE (the endpoint is in the way: breaker, its own wait),
 //     RESOURCE_EXHAUSTED (the quota is), DEADLINE_EXCEEDED or CANCELLED, with a
@@ -70,11 +80,11 @@
 
 namespace forbear::rpc {
 
-// A channel to `target` whose unary calls are `client`'s. `arguments` are kept,
+// A channel to `target` whose calls are `client`'s. `arguments` are kept,
 // and GRPC_ARG_ENABLE_RETRIES is set to 0, so that gRPC's own retries do not
 // multiply ours. An empty options.target becomes `target`. With options that
-// ValidateRpcOptions refuses, every unary call ends with INVALID_ARGUMENT and
-// their faults.
+// ValidateRpcOptions refuses, every call ends with INVALID_ARGUMENT and their
+// faults.
 std::shared_ptr<grpc::Channel> CreateChannel(
     const std::string& target,
     const std::shared_ptr<grpc::ChannelCredentials>& credentials,
@@ -89,8 +99,8 @@ MakeInterceptorFactory(std::shared_ptr<Client> client, RpcOptions options);
 
 // What became of the call that was made with `context`: from its end until the
 // context is destroyed. Before that: what has happened so far. Absent: the
-// context had no call that Forbear saw (another channel, a stream,
-// FORBEAR_OFF).
+// context had no call that Forbear saw (another channel, a stream that passed
+// through, FORBEAR_OFF).
 std::optional<CallRecord> RecordOf(const grpc::ClientContext& context);
 
 }  // namespace forbear::rpc

@@ -71,6 +71,8 @@ absl::Status ValidateRpcOptions(const RpcOptions& options) {
       ValidateRetry(*rule.retry, absl::StrCat(path, ".retry"), &faults);
     }
   }
+  CheckNumber("max_stream_buffer", options.max_stream_buffer, int64_t{0},
+              int64_t{1} << 30, &faults);
   if (faults.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("forbear::rpc::RpcOptions: ", absl::StrJoin(faults, "; ")));

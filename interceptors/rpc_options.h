@@ -17,6 +17,7 @@
 
 #include <grpcpp/support/status_code_enum.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -40,13 +41,33 @@ struct MethodRule {
   // RESOURCE_EXHAUSTED need not be listed.
   std::vector<grpc::StatusCode> retryable;
 
-  // How long one attempt may take. Absent: as `retry`, or as the client says,
-  // which is no limit by default. An attempt that it ends is made again if
-  // `retryable` lists any code. 1 ms … infinite.
+  // How long one attempt may take; of a stream: until the server's answer begins.
+  // Absent: as `retry`, or as the client says, which is no limit by default. An
+  // attempt that it ends is made again if `retryable` lists any code. 1 ms …
+  // infinite.
   std::optional<absl::Duration> attempt_timeout = std::nullopt;
 
   // Instead of the client's: of ClientOptions::retry, or a target's.
   std::optional<RetryOptions> retry = std::nullopt;
+};
+
+// What becomes of streams. Of methods for which nothing was said they pass through
+// untouched, and cost what they cost without Forbear: a stream is Forbear's only if
+// a rule of RpcOptions::methods or a target of the configuration fits its method, or
+// its CallOptions list codes.
+enum class Streams {
+  // As unary calls: they wait for gate and breaker, and are sent again until the
+  // server has sent a head or a message, with what the application has sent so far.
+  // From then on they go through: what ends them is the application's, and is
+  // reported. Every message takes a way through Forbear, and what peer() and
+  // auth_context() tell is not the attempt's.
+  kRetry,
+  // They go through at once, neither held nor refused nor repeated; but how they end
+  // is told to breaker, gate and record. This is what kRetry means in builds that
+  // may not touch gRPC's private members (-DFORBEAR_GRPC_PRIVATE_ACCESS=0).
+  kObserve,
+  // They pass through untouched.
+  kOff,
 };
 
 // Who makes the first attempt. Meant for builds that may not touch gRPC's
@@ -80,6 +101,14 @@ struct RpcOptions {
   std::vector<MethodRule> methods;
 
   TakeOver take_over = TakeOver::kNever;
+
+  Streams streams = Streams::kRetry;
+
+  // Bytes of messages that a stream keeps to send them again; its first message is
+  // kept whatever its size. A stream that sends more before it has an answer goes
+  // on, but cannot be repeated any more: if it fails it ends with
+  // StopReason::kNotReplayable. Default 256 KiB. 0 … 1 GiB.
+  int64_t max_stream_buffer = int64_t{256} << 10;
 };
 
 // "api.example.com:443" of "dns:///api.example.com:443" and of the other ways in

@@ -1,48 +1,27 @@
 #include "interceptors/unary_call.h"
 
 #include <grpcpp/impl/codegen/client_callback.h>
+#include <grpcpp/impl/codegen/proto_utils.h>
 #include <grpcpp/impl/codegen/rpc_method.h>
 
-#include <algorithm>
 #include <cstdint>
-#include <string>
 #include <utility>
-#include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "core/call_record.h"
 #include "core/outcome.h"
-#include "core/shared_state.h"
 #include "core/stop_reason.h"
-#include "interceptors/classify.h"
 #include "interceptors/grpc_time.h"
+#include "interceptors/method_table.h"
 #include "interceptors/private_access.h"
+#include "interceptors/rpc_options.h"
 #include "runtime/classifier.h"
 #include "runtime/clock.h"
-#include "runtime/nesting.h"
-#include "signals/header_field.h"
-#include "signals/http_classify.h"
-#include "signals/retry_marker.h"
 
 namespace forbear::rpc {
 namespace {
 
 using Hook = grpc::experimental::InterceptionHookPoints;
-using Metadata = std::multimap<grpc::string_ref, grpc::string_ref>;
 
-constexpr char kPushback[] = "grpc-retry-pushback-ms";
-constexpr char kPreviousAttempts[] = "grpc-previous-rpc-attempts";
-constexpr char kStopReason[] = "forbear-stop-reason";
-constexpr char kRetryAtMs[] = "forbear-retry-at-ms";
-
-// gRPC counts in milliseconds, and a server that knows the deadline may be the
-// first to say that it has passed.
-constexpr absl::Duration kTimerSlack = absl::Milliseconds(5);
-
-// The context of the attempt that this thread is starting.
-thread_local const grpc::ClientContext* starting = nullptr;
 // The call whose first attempt this thread is cancelling.
 thread_local const UnaryCall* cancelling = nullptr;
 
@@ -61,56 +40,12 @@ class Scoped {
   const T before_;
 };
 
-std::optional<absl::string_view> PushbackIn(const Metadata& trailers) {
-  const auto it = trailers.find(kPushback);
-  if (it == trailers.end()) return std::nullopt;
-  return absl::string_view(it->second.data(), it->second.size());
-}
-
-bool HasRetryMarker(const std::multimap<std::string, std::string>* metadata) {
-  return metadata != nullptr &&
-         std::any_of(metadata->begin(), metadata->end(), [](const auto& entry) {
-           return IsRetryMarker(entry.first, entry.second);
-         });
-}
-
-void CopyMetadata(const Metadata& from, Metadata* to) {
+void CopyMetadata(const ReceivedMetadata& from, ReceivedMetadata* to) {
   to->clear();
   to->insert(from.begin(), from.end());
 }
 
-// What the application gets when no answer of a server tells it what happened.
-grpc::StatusCode CodeOf(StopReason reason, WaitPlace::Where holder) {
-  switch (reason) {
-    case StopReason::kCancelled:
-      return grpc::StatusCode::CANCELLED;
-    case StopReason::kDeadlineExceeded:
-      return grpc::StatusCode::DEADLINE_EXCEEDED;
-    case StopReason::kQuotaExhausted:
-    case StopReason::kCostTooLarge:
-      return grpc::StatusCode::RESOURCE_EXHAUSTED;
-    default:
-      return holder == WaitPlace::Where::kQuota
-                 ? grpc::StatusCode::RESOURCE_EXHAUSTED
-                 : grpc::StatusCode::UNAVAILABLE;
-  }
-}
-
-grpc::Status StatusOf(const Action& finish, WaitPlace::Where holder) {
-  std::string message =
-      absl::StrCat("forbear: ", StopReasonSentence(finish.reason));
-  if (finish.retry_at) {
-    absl::StrAppend(&message, " The next send is allowed in ",
-                    FormatShort(*finish.retry_at - MonotonicNow()), ".");
-  }
-  return grpc::Status(CodeOf(finish.reason, holder), message);
-}
-
 }  // namespace
-
-bool UnaryCall::IsAttempt(const grpc::ClientContext* context) {
-  return context == starting;
-}
 
 UnaryCall::UnaryCall(std::shared_ptr<const ChannelPolicy> policy,
                      PolicyRef found, const CallOptions* own,
@@ -221,7 +156,8 @@ void UnaryCall::OnStatus(Batch* batch) {
   answer_ = batch;
   const grpc::Status& status = *batch->GetRecvStatus();
   // Its response is the application's message already, without its length.
-  Ending ending{&status, nullptr, /*bytes_received=*/0, /*timed_out=*/false};
+  AttemptEnd end;
+  end.status = &status;
   if (!status.ok()) {
     response_type_ = TypeGoingUp(batch, response_type_, &got_message_);
     channel_ = batch->GetInterceptedChannel();
@@ -229,11 +165,11 @@ void UnaryCall::OnStatus(Batch* batch) {
         metadata_ == nullptr || !request_.Valid() || channel_ == nullptr) {
       call_->SetNotReplayable();
     }
-    ending.trailers = batch->GetRecvTrailingMetadata();
-    ending.timed_out =
+    end.trailers = batch->GetRecvTrailingMetadata();
+    end.timed_out =
         timed_out_first_ || MonotonicNow() + kTimerSlack >= first_end_by_;
   }
-  const Outcome outcome = Read(ending, &lock);
+  const Outcome outcome = Read(end, &lock);
   if (phase_ != Phase::kSent) return;  // detached meanwhile
   if (status.ok()) {
     const bool has_initial =
@@ -245,54 +181,18 @@ void UnaryCall::OnStatus(Batch* batch) {
   Drain(std::move(lock));
 }
 
-Outcome UnaryCall::Read(const Ending& ending, Lock* lock) {
-  const grpc::Status& status = *ending.status;
-  // Not a temporary: error_message() returns a copy.
-  const std::string message = status.error_message();
-  RpcResult result;
-  result.code = status.error_code();
-  result.message = message;
-  if (ending.trailers != nullptr)
-    result.pushback = PushbackIn(*ending.trailers);
-  result.timed_out = ending.timed_out;
-  result.cancelled_by_caller = cancelled_;
-  std::string details;
-  ProfileRef profile;
-  if (!status.ok()) {
-    details = status.error_details();
-    profile = policy_->client->ProfileOf("", *found_, policy_->host);
-    result.details = details;
-    result.profile = profile.profile;
-    result.generic = &profile.set->generic();
-  }
-  Outcome outcome = Classify(result, retryable_);
-  outcome.bytes_sent =
+Outcome UnaryCall::Read(AttemptEnd end, Lock* lock) {
+  end.cancelled_by_caller = cancelled_;
+  end.bytes_sent =
       request_.Valid() ? static_cast<int64_t>(request_.Length()) : 0;
-  outcome.bytes_received = ending.bytes_received;
-
+  Outcome outcome = ReadEnd(end, *policy_, *found_, retryable_);
   const RpcClassifier& classifier = policy_->client->options().classify_rpc;
-  if (!classifier || status.ok()) return outcome;
+  if (!classifier || end.status->ok()) return outcome;
   // in_flight_ stays: until the report, nobody may end the call, and what the
   // function is given stays where it is.
   reading_ = true;
   lock->unlock();
-  std::vector<NameAndValue> trailers;
-  if (ending.trailers != nullptr) {
-    trailers.reserve(ending.trailers->size());
-    for (const auto& [name, value] : *ending.trailers) {
-      trailers.emplace_back(absl::string_view(name.data(), name.size()),
-                            absl::string_view(value.data(), value.size()));
-    }
-  }
-  RpcAnswer answer;
-  answer.code = status.error_code();
-  answer.message = message;
-  answer.details = details;
-  answer.trailers = trailers;
-  {
-    const InsideAttempt inside(this);
-    Reclassify(classifier, answer, &outcome);
-  }
+  AskClassifier(classifier, end, this, &outcome);
   lock->lock();
   reading_ = false;
   return outcome;
@@ -304,24 +204,10 @@ void UnaryCall::Report(const Outcome& outcome) {
   call_->OnAttemptDone(number, outcome);
 }
 
-void UnaryCall::TellLimits(const Outcome& outcome, const Received* initial,
-                           const Received* trailing) {
-  absl::InlinedVector<HeaderField, 8> fields;
-  for (const Received* metadata : {initial, trailing}) {
-    if (metadata == nullptr) continue;
-    for (const auto& [name, value] : *metadata) {
-      fields.push_back(
-          {{name.data(), name.size()}, {value.data(), value.size()}});
-    }
-  }
-  if (fields.empty()) return;
-  AnswerFacts facts;
-  facts.grpc_code = outcome.status;
-  facts.headers = fields;
-  facts.now = WallNow();
-  const ProfileRef profile =
-      policy_->client->ProfileOf("", *found_, policy_->host);
-  const auto stand = ReadStand(facts, *profile.profile);
+void UnaryCall::TellLimits(const Outcome& outcome,
+                           const ReceivedMetadata* initial,
+                           const ReceivedMetadata* trailing) {
+  const auto stand = StandIn(*policy_, *found_, initial, trailing);
   if (!stand) return;
   call_->OnAnswerHead(in_flight_, outcome);
   call_->OnLimitTold(in_flight_, *stand);
@@ -369,15 +255,16 @@ void UnaryCall::OnAttemptDone(std::shared_ptr<Attempt> attempt,
     return;
   }
   attempt->status = std::move(status);
-  Ending ending{&attempt->status, nullptr, /*bytes_received=*/0,
-                MonotonicNow() + kTimerSlack >= attempt->end_by};
+  AttemptEnd end;
+  end.status = &attempt->status;
+  end.timed_out = MonotonicNow() + kTimerSlack >= attempt->end_by;
   if (attempt->response.Valid()) {
-    ending.bytes_received = static_cast<int64_t>(attempt->response.Length());
+    end.bytes_received = static_cast<int64_t>(attempt->response.Length());
   }
   if (!attempt->status.ok()) {
-    ending.trailers = &attempt->context.GetServerTrailingMetadata();
+    end.trailers = &attempt->context.GetServerTrailingMetadata();
   }
-  const Outcome outcome = Read(ending, &lock);
+  const Outcome outcome = Read(end, &lock);
   if (attempt != attempt_) {  // detached meanwhile
     lock.unlock();
     RunSoon([attempt = std::move(attempt)] {});
@@ -499,25 +386,14 @@ void UnaryCall::SendAgain(const Action& action, Batch* taken, Lock* lock) {
 
 void UnaryCall::StartCall(const std::shared_ptr<Attempt>& attempt, int number) {
   grpc::ClientContext* const context = &attempt->context;
-  // With what earlier interceptors added, and the choice of compression.
-  for (const auto& [name, value] : *metadata_) {
+  FillAttemptContext(*context_,
+                     attempt->end_by < deadline_ ? ToGrpcTime(attempt->end_by)
+                                                 : context_->raw_deadline(),
+                     context);
+  for (const auto& [name, value] : MetadataOfAttempt(*metadata_, number)) {
     context->AddMetadata(name, value);
   }
-  if (number > 1) {
-    context->AddMetadata(kPreviousAttempts, absl::StrCat(number - 1));
-  }
-  context->set_deadline(attempt->end_by < deadline_
-                            ? ToGrpcTime(attempt->end_by)
-                            : context_->raw_deadline());
-  if (auto credentials = context_->credentials()) {
-    context->set_credentials(credentials);
-  }
-  if (context_->census_context() != nullptr) {
-    context->set_census_context(context_->census_context());
-  }
-  CopyHiddenSettings(*context_, context);
-
-  const Scoped<const grpc::ClientContext*> scope(&starting, context);
+  const StartingAttempt starting(context);
   grpc::internal::CallbackUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
       channel_.get(),
       grpc::internal::RpcMethod(method_.c_str(), suffix_for_stats_,
@@ -534,12 +410,11 @@ void UnaryCall::StartCall(const std::shared_ptr<Attempt>& attempt, int number) {
 void UnaryCall::Finish(const Action& action, Lock lock) {
   // From here on nothing but the record is left of this call; `draining_` stays
   // set.
-  NoteStop(action);
+  stop_ = StopStatus(action, call_->holder());
   absl::InlinedVector<Batch*, 2> batches;
   Batch* answer = nullptr;
   if (phase_ == Phase::kHolding) {
     phase_ = Phase::kRefused;
-    refusal_ = StatusOf(action, call_->holder());
     batches.swap(held_);
   } else if (phase_ == Phase::kSent) {
     phase_ = Phase::kOver;
@@ -571,7 +446,7 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
   if ((finish.reason == StopReason::kCancelled &&
        last.error_code() != grpc::StatusCode::CANCELLED) ||
       (finish.reason == StopReason::kDeadlineExceeded && waiting_)) {
-    *status = StatusOf(finish, WaitPlace::Where::kNowhere);
+    *status = stop_.status();
     answer->GetRecvTrailingMetadata()->clear();
   } else if (attempt_ != nullptr) {
     fails = !last.ok() || !attempt_->response.Valid();
@@ -589,16 +464,14 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
   } else if (timed_out_first_ &&
              last.error_code() == grpc::StatusCode::CANCELLED) {
     *status = finish.reason == StopReason::kDeadlineExceeded
-                  ? StatusOf(finish, WaitPlace::Where::kNowhere)
-                  : grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED,
-                                 "forbear: The attempt took longer than its "
-                                 "attempt_timeout.");
+                  ? stop_.status()
+                  : AttemptTimeoutStatus();
   }
   // Of a batch that was taken.
   if (fails && answer->QueryInterceptionHookPoint(Hook::PRE_RECV_MESSAGE)) {
     answer->FailHijackedRecvMessage();
   }
-  if (finish.retry_at) AddStopTrailers(answer);
+  if (finish.retry_at) stop_.AddTrailers(answer->GetRecvTrailingMetadata());
 }
 
 grpc::Status UnaryCall::FillResponse() {
@@ -625,26 +498,12 @@ void UnaryCall::FillRefusal(Batch* batch) const {
     batch->FailHijackedRecvMessage();
   }
   if (batch->QueryInterceptionHookPoint(Hook::PRE_RECV_STATUS)) {
-    *batch->GetRecvStatus() = refusal_;
-    AddStopTrailers(batch);
+    *batch->GetRecvStatus() = stop_.status();
+    stop_.AddTrailers(batch->GetRecvTrailingMetadata());
   }
 }
 
-void UnaryCall::NoteStop(const Action& finish) {
-  stop_reason_ = std::string(StopReasonName(finish.reason));
-  if (!finish.retry_at) return;
-  const absl::Duration wait = *finish.retry_at - MonotonicNow();
-  retry_at_ms_ = absl::StrCat(std::max<int64_t>(
-      0, absl::ToInt64Milliseconds(absl::Ceil(wait, absl::Milliseconds(1)))));
-}
-
-void UnaryCall::AddStopTrailers(Batch* batch) const {
-  Metadata* const trailers = batch->GetRecvTrailingMetadata();
-  trailers->emplace(kStopReason, stop_reason_);
-  if (!retry_at_ms_.empty()) trailers->emplace(kRetryAtMs, retry_at_ms_);
-}
-
-std::shared_ptr<UnaryCall::Attempt> UnaryCall::Detach() {
+std::shared_ptr<void> UnaryCall::Detach() {
   Lock lock(mutex_);
   // A context that goes away before its call has ended: nobody is left to tell.
   if (call_ && !call_->finished()) call_->OnCancel();

@@ -44,8 +44,6 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/support/client_interceptor.h>
 
-#include <cstdint>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -58,32 +56,22 @@
 #include "core/retry_policy.h"
 #include "core/time.h"
 #include "interceptors/alarm_timer.h"
+#include "interceptors/attempt_context.h"
+#include "interceptors/attempt_end.h"
 #include "interceptors/call_options.h"
+#include "interceptors/channel_policy.h"
 #include "interceptors/classify.h"
+#include "interceptors/intercepted_call.h"
 #include "interceptors/message_type.h"
-#include "interceptors/method_table.h"
-#include "interceptors/rpc_options.h"
+#include "interceptors/stop_status.h"
 #include "runtime/call.h"
 #include "runtime/client.h"
 
 namespace forbear::rpc {
 
-// What the calls of one channel have in common. Immutable.
-struct ChannelPolicy {
-  std::shared_ptr<Client> client;
-  std::string quota_id;
-  std::string target;
-  // For the configuration: the target's host, in lower case, and port.
-  std::string host;
-  int port = 0;
-  MethodTable methods;
-  TakeOver take_over = TakeOver::kNever;
-};
-
-class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
+class UnaryCall final : public InterceptedCall,
+                        public std::enable_shared_from_this<UnaryCall> {
  public:
-  using Batch = grpc::experimental::InterceptorBatchMethods;
-
   // An attempt that is a call of our own.
   struct Attempt {
     grpc::ClientContext context;
@@ -92,23 +80,14 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
     MonotonicTime end_by;
   };
 
-  // Whether `context` is that of an attempt that this thread is starting: such
-  // a call must not get an interceptor.
-  static bool IsAttempt(const grpc::ClientContext* context);
-
   // `found`: the policy of this call. `own`: its own options, or null; only looked at
   // here.
   UnaryCall(std::shared_ptr<const ChannelPolicy> policy, PolicyRef found,
             const CallOptions* own, grpc::experimental::ClientRpcInfo* info);
-  UnaryCall(const UnaryCall&) = delete;
-  UnaryCall& operator=(const UnaryCall&) = delete;
 
-  void Intercept(Batch* batch);
-
-  // The application's context goes away. The caller destroys what it gets.
-  std::shared_ptr<Attempt> Detach();
-
-  CallRecord record() const;
+  void Intercept(Batch* batch) override;
+  std::shared_ptr<void> Detach() override;
+  CallRecord record() const override;
 
  private:
   using Lock = std::unique_lock<std::mutex>;
@@ -146,29 +125,18 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   // Whether this is all of the call, and ours to make.
   bool MayTake(Batch* batch) const;
   void StartCall(const std::shared_ptr<Attempt>& attempt, int number);
-  // Metadata of an answer.
-  using Received = std::multimap<grpc::string_ref, grpc::string_ref>;
-  // How the attempt that is out ended.
-  struct Ending {
-    const grpc::Status* status;
-    const Received* trailers;  // or null
-    int64_t bytes_received;    // 0: not known
-    bool timed_out;
-  };
-  // What that means. The application's classifier may look at it, for which the
+  // What an end means. The application's classifier may look at it, for which the
   // lock is given back and taken again: whatever is not the attempt's may have
   // changed. Nobody ends the call meanwhile, but its context may go away.
-  Outcome Read(const Ending& ending, Lock* lock);
+  Outcome Read(AttemptEnd end, Lock* lock);
   void Report(const Outcome& outcome);
   // A good answer's: tells the call of the limits in it.
-  void TellLimits(const Outcome& outcome, const Received* initial,
-                  const Received* trailing);
+  void TellLimits(const Outcome& outcome, const ReceivedMetadata* initial,
+                  const ReceivedMetadata* trailing);
   // Puts the end of the call into the batch that waits for it.
   void FillAnswer(const Action& finish, Batch* answer);
   grpc::Status FillResponse();
   void FillRefusal(Batch* batch) const;
-  void NoteStop(const Action& finish);
-  void AddStopTrailers(Batch* batch) const;
 
   const std::shared_ptr<const ChannelPolicy> policy_;
   grpc::ClientContext* const context_;
@@ -194,7 +162,7 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
 
   // Of the batches on their way down.
   absl::InlinedVector<Batch*, 2> held_;
-  std::multimap<std::string, std::string>* metadata_ = nullptr;
+  SentMetadata* metadata_ = nullptr;
   grpc::ByteBuffer request_;
   void* response_ = nullptr;
   MessageType response_type_ = MessageType::kUnknown;
@@ -213,9 +181,7 @@ class UnaryCall : public std::enable_shared_from_this<UnaryCall> {
   std::shared_ptr<Attempt> attempt_;  // the last one that is a call of ours
 
   // What a refused call gets, and what trailers refer to.
-  grpc::Status refusal_;
-  std::string stop_reason_;
-  std::string retry_at_ms_;
+  StopStatus stop_;
 };
 
 }  // namespace forbear::rpc

@@ -55,7 +55,8 @@ class ShapesTest : public ::testing::Test {
   RpcOptions options_;
 };
 
-TEST_F(ShapesTest, StreamsPassThrough) {
+TEST_F(ShapesTest, StreamsOfMethodsWithoutARulePassThrough) {
+  options_.methods = {{kSay, {StatusCode::UNAVAILABLE}}};
   server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE, "down"),
                    GrpcReply::Ok(Bytes("message"))});
   const auto stub = Echo::NewStub(Channel());

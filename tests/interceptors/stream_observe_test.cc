@@ -1,0 +1,168 @@
+// Streams that are left alone, but for what their ends tell; and which ones are.
+
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "core/call_record.h"
+#include "core/policy.h"
+#include "core/stop_reason.h"
+#include "interceptors/interceptor.h"
+#include "interceptors/rpc_options.h"
+#include "runtime/client.h"
+#include "tests/interceptors/stream_app.h"
+#include "tests/interceptors/stream_server.h"
+
+namespace forbear::rpc {
+namespace {
+
+using grpc::StatusCode;
+
+const StreamPlay kGood = StreamPlay::Good();
+const StreamPlay kDown = StreamPlay::Fails(StatusCode::UNAVAILABLE);
+
+// What a build that may not touch gRPC's private members makes of kRetry.
+#if defined(FORBEAR_GRPC_PRIVATE_ACCESS) && !FORBEAR_GRPC_PRIVATE_ACCESS
+constexpr Streams kObserved = Streams::kRetry;
+#else
+constexpr Streams kObserved = Streams::kObserve;
+#endif
+
+class StreamObserveTest
+    : public ::testing::TestWithParam<std::tuple<Shape, StreamApi>> {
+ protected:
+  StreamObserveTest() {
+    options_.methods = {{"*", {StatusCode::UNAVAILABLE}}};
+    options_.streams = kObserved;
+    // Opens at the third failure, for long.
+    client_.endpoint.breaker.consecutive_failures = 3;
+    client_.endpoint.breaker.min_open = absl::Seconds(60);
+    client_.endpoint.breaker.max_open = absl::Seconds(60);
+    client_.retry.when_open = WhenOpen::kFail;
+  }
+  static Shape shape() { return std::get<0>(GetParam()); }
+  static StreamApi api() { return std::get<1>(GetParam()); }
+  std::shared_ptr<grpc::Channel> Channel() {
+    return CreateChannel(server_.address(), grpc::InsecureChannelCredentials(),
+                         *Client::Create(client_), options_);
+  }
+
+  StreamServer server_;
+  RpcOptions options_;
+  ClientOptions client_;
+};
+
+INSTANTIATE_TEST_SUITE_P(
+    All, StreamObserveTest,
+    ::testing::Combine(
+        ::testing::Values(Shape::kPull, Shape::kPush, Shape::kChat),
+        ::testing::Values(StreamApi::kSync, StreamApi::kReactor,
+                          StreamApi::kQueue, StreamApi::kGenericReactor)),
+    [](const auto& info) {
+      return NameOf(std::get<0>(info.param)) + "_" +
+             NameOf(std::get<1>(info.param));
+    });
+
+TEST_P(StreamObserveTest, NothingIsSentAgain) {
+  server_.Script({kDown, kGood});
+  const auto channel = Channel();
+  {
+    StreamApp app(api(), shape(), channel);
+    EXPECT_EQ(app.Run().error_code(), StatusCode::UNAVAILABLE);
+    EXPECT_EQ(app.record().stop_reason, StopReason::kAttemptsExhausted);
+    EXPECT_EQ(app.record().total_attempts, 1);
+    EXPECT_EQ(app.Trailing("x-stream"), "1");
+  }
+  StreamApp app(api(), shape(), channel);
+  EXPECT_TRUE(app.Run().ok());
+  EXPECT_FALSE(app.received().empty());
+  EXPECT_EQ(app.record().stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(server_.Count(), 2);
+}
+
+TEST_P(StreamObserveTest, TheirEndsOpenTheBreakerWhichDoesNotHoldThem) {
+  server_.Script({kDown, kDown, kDown, kGood});
+  const auto channel = Channel();
+  for (int i = 0; i < 3; ++i) {
+    StreamApp app(api(), shape(), channel);
+    EXPECT_EQ(app.Run().error_code(), StatusCode::UNAVAILABLE);
+  }
+  // A unary call is refused, …
+  const auto stub = testing::Echo::NewStub(channel);
+  grpc::ClientContext context;
+  testing::EchoMessage message;
+  const grpc::Status status = stub->Say(&context, message, &message);
+  EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(RecordOf(context)->stop_reason, StopReason::kCircuitOpen);
+  EXPECT_EQ(RecordOf(context)->total_attempts, 0);
+  // … a stream is not.
+  StreamApp app(api(), shape(), channel);
+  EXPECT_TRUE(app.Run().ok());
+  EXPECT_EQ(app.record().total_attempts, 0);
+  EXPECT_EQ(server_.Count(), 4);
+}
+
+TEST_P(StreamObserveTest, TheyShutTheGate) {
+  server_.Script(
+      {StreamPlay::Fails(StatusCode::RESOURCE_EXHAUSTED).Pushback("60000")});
+  const auto channel = Channel();
+  StreamApp app(api(), shape(), channel);
+  EXPECT_EQ(app.Run().error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  const auto stub = testing::Echo::NewStub(channel);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() +
+                       std::chrono::seconds(20));
+  testing::EchoMessage message;
+  EXPECT_EQ(stub->Say(&context, message, &message).error_code(),
+            StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(RecordOf(context)->total_attempts, 0);
+}
+
+TEST_P(StreamObserveTest, Cancelled) {
+  server_.Script({StreamPlay::Hangs()});
+  StreamApp app(api(), shape(), Channel());
+  app.Start();
+  ASSERT_TRUE(server_.WaitForCount(1));
+  app.Cancel();
+  EXPECT_EQ(app.Wait().error_code(), StatusCode::CANCELLED);
+  EXPECT_EQ(app.record().stop_reason, StopReason::kCancelled);
+}
+
+TEST_P(StreamObserveTest, WhichStreamsAreForbears) {
+  const auto is_ours = [this] {
+    StreamApp app(api(), shape(), Channel());
+    EXPECT_TRUE(app.Run().ok());
+    return RecordOf(app.context()).has_value();
+  };
+  for (const Streams streams : {Streams::kRetry, Streams::kObserve}) {
+    options_.streams = streams;
+    options_.methods = {{"*", {}}};
+    EXPECT_TRUE(is_ours());
+    options_.methods = {{"/forbear.testing.Echo/*", {}}};
+    EXPECT_TRUE(is_ours());
+    options_.methods = {{"/forbear.testing.Echo/Say", {}}};
+    EXPECT_FALSE(is_ours());
+    options_.methods.clear();
+    EXPECT_FALSE(is_ours());
+    TargetPolicy target{client_};
+    target.name = "echo";
+    target.match.rpcs = {MethodOf(shape())};
+    client_.targets = {target};
+    EXPECT_TRUE(is_ours());
+    client_.targets[0].enabled = false;
+    EXPECT_FALSE(is_ours());
+    client_.targets.clear();
+  }
+  options_.methods = {{"*", {}}};
+  options_.streams = Streams::kOff;
+  EXPECT_FALSE(is_ours());
+}
+
+}  // namespace
+}  // namespace forbear::rpc

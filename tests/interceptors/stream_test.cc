@@ -1,0 +1,447 @@
+// What the matrix does not show of streams: what is sent again, what commits, and
+// what an attempt carries.
+
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "core/call_record.h"
+#include "core/outcome.h"
+#include "core/stop_reason.h"
+#include "interceptors/call_options.h"
+#include "interceptors/interceptor.h"
+#include "interceptors/rpc_options.h"
+#include "runtime/classifier.h"
+#include "runtime/client.h"
+#include "tests/interceptors/stream_app.h"
+#include "tests/interceptors/stream_server.h"
+#include "tests/testing/certificate.h"
+
+namespace forbear::rpc {
+namespace {
+
+using grpc::StatusCode;
+using Payloads = std::vector<std::string>;
+
+const StreamPlay kGood = StreamPlay::Good();
+const StreamPlay kDown = StreamPlay::Fails(StatusCode::UNAVAILABLE);
+
+RpcOptions Options() {
+  RpcOptions options;
+  options.methods = {{"*", {StatusCode::UNAVAILABLE}}};
+  return options;
+}
+
+grpc::ChannelArguments Arguments() {
+  grpc::ChannelArguments arguments;
+  // Or a stopped server stays unreachable for long after it is back. The minimum is
+  // how long connecting may take.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 300);
+  arguments.SetMaxReceiveMessageSize(-1);
+  return arguments;
+}
+
+class StreamTest
+    : public ::testing::TestWithParam<std::tuple<Shape, StreamApi>> {
+ protected:
+  static Shape shape() { return std::get<0>(GetParam()); }
+  static StreamApi api() { return std::get<1>(GetParam()); }
+
+  std::shared_ptr<grpc::Channel> Channel(
+      const RpcOptions& options = Options(),
+      std::shared_ptr<Client> client = *Client::Create({})) {
+    return CreateChannel(server_.address(), grpc::InsecureChannelCredentials(),
+                         std::move(client), options, Arguments());
+  }
+
+  StreamServer server_;
+};
+
+std::string NameOfBoth(
+    const ::testing::TestParamInfo<std::tuple<Shape, StreamApi>>& info) {
+  return NameOf(std::get<0>(info.param)) + "_" +
+         NameOf(std::get<1>(info.param));
+}
+
+const auto kAllApis =
+    ::testing::Values(StreamApi::kSync, StreamApi::kReactor, StreamApi::kQueue,
+                      StreamApi::kGenericReactor, StreamApi::kGenericQueue);
+const auto kStubs =
+    ::testing::Values(StreamApi::kSync, StreamApi::kReactor, StreamApi::kQueue);
+
+INSTANTIATE_TEST_SUITE_P(All, StreamTest,
+                         ::testing::Combine(::testing::Values(Shape::kPull,
+                                                              Shape::kPush,
+                                                              Shape::kChat),
+                                            kAllApis),
+                         NameOfBoth);
+
+// What the application has is its own: it gets the true status, and no second send.
+TEST_P(StreamTest, CutAfterSomeMessages) {
+  if (shape() == Shape::kPush) return;  // has one answer, or none
+  StreamPlay cut = StreamPlay::Fails(StatusCode::UNAVAILABLE,
+                                     shape() == Shape::kPull ? 2 : 3);
+  cut.message = "cut";
+  server_.Script({cut, kGood});
+  StreamApp app(api(), shape(), Channel());
+  EXPECT_EQ(app.Run().error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(app.Wait().error_message(), "cut");
+  EXPECT_EQ(app.received(), shape() == Shape::kPull ? Payloads({"a#0", "a#1"})
+                                                    : Payloads({"a", "b"}));
+  EXPECT_EQ(app.Initial("x-stream"), "1");
+  EXPECT_EQ(app.Trailing("x-stream"), "1");
+  EXPECT_EQ(server_.Count(), 1);
+  const CallRecord record = app.record();
+  EXPECT_EQ(record.stop_reason, StopReason::kCommitted);
+  ASSERT_EQ(record.attempts.size(), 1u);
+  EXPECT_TRUE(record.attempts[0].outcome.committed);
+  EXPECT_TRUE(record.attempts[0].head.has_value());
+}
+
+TEST_P(StreamTest, WhatWasSentIsSentAgain) {
+  const int heard = shape() == Shape::kPull   ? 0
+                    : shape() == Shape::kPush ? 2
+                                              : 1;
+  server_.Script(
+      {StreamPlay::Fails(StatusCode::UNAVAILABLE, heard), kDown, kGood});
+  StreamApp app(api(), shape(), Channel());
+  EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
+  const auto seen = server_.Seen();
+  ASSERT_EQ(seen.size(), 3u);
+  EXPECT_EQ(seen[2].payloads, shape() == Shape::kPull
+                                  ? Payloads({"a"})
+                                  : Payloads({"a", "b", "c"}));
+  int64_t bytes = 0;
+  for (const std::string& payload : seen[2].payloads) {
+    bytes +=
+        static_cast<int64_t>(payload.size()) + 2;  // protobuf's tag, length
+  }
+  const CallRecord record = app.record();
+  ASSERT_EQ(record.attempts.size(), 3u);
+  EXPECT_EQ(record.attempts[2].outcome.bytes_sent, bytes);
+  EXPECT_GT(record.attempts[2].outcome.bytes_received, 0);
+}
+
+TEST_P(StreamTest, LargeMessages) {
+  const std::string large(8 << 20, 'x');
+  server_.Script({kDown, StreamPlay::Good().Count(1)});
+  StreamApp app(api(), shape(), Channel());
+  app.context().set_compression_algorithm(GRPC_COMPRESS_GZIP);
+  app.SetPayloads({large});
+  EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
+  // The first one is kept, whatever its size.
+  EXPECT_EQ(server_.Count(), 2);
+  EXPECT_TRUE(server_.Seen()[1].payloads == Payloads({large}));
+  ASSERT_EQ(app.received().size(), 1u);
+  EXPECT_TRUE(app.received()[0] ==
+              (shape() == Shape::kPull ? large + "#0" : large));
+}
+
+TEST_P(StreamTest, MetadataAndDeadlineOfEachAttempt) {
+  server_.Script({kDown, kGood});
+  StreamApp app(api(), shape(), Channel());
+  app.context().AddMetadata("x-text", "one");
+  app.context().set_authority("another.example");
+  app.SetDeadline(absl::Seconds(20));
+  EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
+  const auto seen = server_.Seen();
+  ASSERT_EQ(seen.size(), 2u);
+  for (const SeenStream& stream : seen) {
+    EXPECT_EQ(stream.metadata.at("x-text"), "one");
+    EXPECT_EQ(stream.authority, "another.example");
+    EXPECT_GT(stream.time_left, absl::Seconds(10));
+    EXPECT_LE(stream.time_left, absl::Seconds(21));
+  }
+  // All else is alike.
+  std::map<std::string, std::string> second = seen[1].metadata;
+  EXPECT_EQ(second["grpc-previous-rpc-attempts"], "1");
+  second.erase("grpc-previous-rpc-attempts");
+  EXPECT_EQ(seen[0].metadata, second);
+}
+
+class Token final : public grpc::MetadataCredentialsPlugin {
+ public:
+  explicit Token(std::atomic<int>* asked) : asked_(asked) {}
+  grpc::Status GetMetadata(
+      grpc::string_ref, grpc::string_ref, const grpc::AuthContext&,
+      std::multimap<grpc::string, grpc::string>* metadata) override {
+    metadata->emplace("x-token", std::to_string(++*asked_));
+    return grpc::Status::OK;
+  }
+
+ private:
+  std::atomic<int>* const asked_;
+};
+
+TEST_P(StreamTest, TlsAndCallCredentials) {
+  grpc::SslServerCredentialsOptions server_options;
+  server_options.pem_key_cert_pairs.push_back(
+      {testing::kCertificateKey, testing::kCertificate});
+  StreamServer server(grpc::SslServerCredentials(server_options));
+  grpc::SslCredentialsOptions client_options;
+  client_options.pem_root_certs = testing::kCertificate;
+  std::atomic<int> asked = 0;
+  server.Script({kDown, kGood});
+  StreamApp app(
+      api(), shape(),
+      CreateChannel(server.address(), grpc::SslCredentials(client_options),
+                    *Client::Create({}), Options(), Arguments()));
+  app.context().set_credentials(
+      grpc::MetadataCredentialsFromPlugin(std::make_unique<Token>(&asked)));
+  EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
+  const auto seen = server.Seen();
+  ASSERT_EQ(seen.size(), 2u);
+  EXPECT_EQ(seen[0].metadata.at("x-token"), "1");
+  EXPECT_EQ(seen[1].metadata.at("x-token"), "2");
+}
+
+TEST_P(StreamTest, ServerKilledAndRestarted) {
+  server_.Script({StreamPlay::Hangs(), kGood});
+  StreamApp app(api(), shape(), Channel());
+  app.context().set_wait_for_ready(true);
+  app.SetDeadline(absl::Seconds(30));
+  app.Start();
+  ASSERT_TRUE(server_.WaitForCount(1));
+  server_.Stop();
+  server_.Start();
+  EXPECT_TRUE(app.Wait().ok()) << app.Wait().error_message();
+  EXPECT_EQ(server_.Count(), 2);
+  EXPECT_EQ(app.record().total_attempts, 2);
+}
+
+TEST_P(StreamTest, WaitsForTheGateThatAnotherOneShut) {
+  server_.Script(
+      {StreamPlay::Fails(StatusCode::RESOURCE_EXHAUSTED).Pushback("700"),
+       kGood});
+  const auto channel = Channel();
+  StreamApp first(api(), shape(), channel);
+  first.Start();
+  while (first.record().attempts.empty() ||
+         first.record().attempts[0].outcome.kind == ErrorKind::kOk) {
+    std::this_thread::yield();
+  }
+  StreamApp second(api(), shape(), channel);
+  EXPECT_TRUE(second.Run().ok()) << second.Wait().error_message();
+  EXPECT_TRUE(first.Wait().ok());
+  EXPECT_EQ(server_.Count(), 3);
+  const CallRecord record = second.record();
+  ASSERT_EQ(record.attempts.size(), 1u);
+  EXPECT_GT(record.attempts[0].waited, absl::Milliseconds(100));
+  // One that cannot wait is refused, and never sent.
+  server_.Script(
+      {StreamPlay::Fails(StatusCode::RESOURCE_EXHAUSTED).Pushback("60000")});
+  for (const int attempts : {1, 0}) {
+    StreamApp app(api(), shape(), channel);
+    app.SetDeadline(absl::Seconds(20));
+    EXPECT_EQ(app.Run().error_code(), StatusCode::RESOURCE_EXHAUSTED);
+    EXPECT_EQ(app.Trailing("forbear-stop-reason"), "wait_exceeds_deadline");
+    EXPECT_GT(std::stoi(app.Trailing("forbear-retry-at-ms").value_or("0")),
+              20000);
+    EXPECT_EQ(app.record().total_attempts, attempts);
+    if (attempts == 0) {
+      EXPECT_EQ(app.sent(), 0);
+    }
+  }
+  EXPECT_EQ(server_.Count(), 4);
+}
+
+TEST_P(StreamTest, CircuitOpen) {
+  ClientOptions client;
+  client.retry.when_open = WhenOpen::kFail;
+  client.retry.max_attempts = 1;
+  // Opens at the third failure, for long.
+  client.endpoint.breaker.consecutive_failures = 3;
+  client.endpoint.breaker.min_open = absl::Seconds(60);
+  client.endpoint.breaker.max_open = absl::Seconds(60);
+  server_.Script({kDown});
+  const auto channel = Channel(Options(), *Client::Create(client));
+  for (int i = 1; i <= 6; ++i) {
+    StreamApp app(api(), shape(), channel);
+    EXPECT_EQ(app.Run().error_code(), StatusCode::UNAVAILABLE);
+    EXPECT_EQ(app.record().total_attempts, i <= 3 ? 1 : 0);
+    if (i <= 3) continue;
+    EXPECT_EQ(app.record().stop_reason, StopReason::kCircuitOpen);
+    EXPECT_EQ(app.Trailing("forbear-stop-reason"), "circuit_open");
+    EXPECT_EQ(app.Wait().error_message().find("forbear: "), 0u);
+  }
+  EXPECT_EQ(server_.Count(), 3);
+}
+
+TEST_P(StreamTest, OptionsOfOneCall) {
+  CallOptions none;
+  none.retryable = std::vector<StatusCode>();
+  CallOptions off;
+  off.enabled = false;
+  CallOptions internal;
+  internal.retryable = {StatusCode::INTERNAL};
+  // There is no rule for the method: what it has of its own makes it ours.
+  RpcOptions no_rule;
+  server_.Script({kDown, kGood});
+  {
+    StreamApp app(api(), shape(), Channel());
+    app.SetOptions(&none);
+    EXPECT_EQ(app.Run().error_code(), StatusCode::UNAVAILABLE);
+    EXPECT_EQ(app.record().stop_reason, StopReason::kNotIdempotent);
+  }
+  server_.Script({kDown, kGood});
+  {
+    StreamApp app(api(), shape(), Channel());
+    app.SetOptions(&off);
+    EXPECT_EQ(app.Run().error_code(), StatusCode::UNAVAILABLE);
+    EXPECT_EQ(RecordOf(app.context()), std::nullopt);
+  }
+  server_.Script({StreamPlay::Fails(StatusCode::INTERNAL), kGood});
+  {
+    StreamApp app(api(), shape(), Channel(no_rule));
+    app.SetOptions(&internal);
+    EXPECT_TRUE(app.Run().ok());
+    EXPECT_EQ(app.record().total_attempts, 2);
+  }
+  EXPECT_EQ(server_.Count(), 4);
+}
+
+TEST_P(StreamTest, TheApplicationsClassifier) {
+  StreamPlay fails = StreamPlay::Fails(StatusCode::INTERNAL);
+  fails.message = "try again";
+  server_.Script({fails, kGood});
+  ClientOptions client;
+  std::atomic<int> asked = 0;
+  client.classify_rpc = [&asked](const RpcAnswer& answer, Outcome* outcome) {
+    ++asked;
+    if (answer.message != "try again") return;
+    outcome->kind = ErrorKind::kTransient;
+    outcome->processed = Processed::kNo;
+  };
+  StreamApp app(api(), shape(), Channel(Options(), *Client::Create(client)));
+  EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
+  EXPECT_EQ(asked, 1);
+  EXPECT_EQ(server_.Count(), 2);
+}
+
+// Of those that send more than one message.
+class SendingStreamTest : public StreamTest {};
+
+INSTANTIATE_TEST_SUITE_P(
+    All, SendingStreamTest,
+    ::testing::Combine(::testing::Values(Shape::kPush, Shape::kChat), kStubs),
+    NameOfBoth);
+
+TEST_P(SendingStreamTest, CorkedAndLast) {
+  for (const bool corked : {false, true}) {
+    for (const bool last : {false, true}) {
+      server_.Script(
+          {kDown, StreamPlay::Fails(StatusCode::UNAVAILABLE, 1), kGood});
+      const int before = server_.Count();
+      StreamApp app(api(), shape(), Channel());
+      if (corked) app.SetCorked();
+      if (last) app.SetWriteLast();
+      EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
+      EXPECT_EQ(app.sent(), 3);
+      EXPECT_EQ(app.received(), shape() == Shape::kPush
+                                    ? Payloads({"abc"})
+                                    : Payloads({"a", "b", "c"}));
+      EXPECT_EQ(server_.Count() - before, 3);
+    }
+  }
+}
+
+// More than may be kept: it goes on, but not again.
+TEST_P(SendingStreamTest, OverTheBuffer) {
+  RpcOptions options = Options();
+  options.max_stream_buffer = 1000;
+  const Payloads payloads(5, std::string(400, 'x'));
+  // The third message is one too many, and the server has it before it fails. Of
+  // kChat it has answered then.
+  const StreamPlay fails = StreamPlay::Fails(StatusCode::UNAVAILABLE, 4);
+  for (const bool good : {true, false}) {
+    server_.Script({good ? kGood : fails, kGood});
+    const int before = server_.Count();
+    StreamApp app(api(), shape(), Channel(options));
+    app.SetPayloads(payloads);
+    EXPECT_EQ(app.Run().ok(), good);
+    EXPECT_EQ(server_.Count() - before, 1);
+    const CallRecord record = app.record();
+    ASSERT_EQ(record.attempts.size(), 1u);
+    if (good) {
+      EXPECT_EQ(record.stop_reason, StopReason::kSuccess);
+      EXPECT_EQ(server_.Seen().back().payloads, payloads);
+    } else if (shape() == Shape::kPush) {
+      EXPECT_EQ(record.stop_reason, StopReason::kNotReplayable);
+      EXPECT_FALSE(record.attempts[0].replayable);
+    } else {
+      EXPECT_EQ(record.stop_reason, StopReason::kCommitted);
+    }
+  }
+  // Below it, all is sent again.
+  options.max_stream_buffer = 5000;
+  server_.Script({StreamPlay::Fails(StatusCode::UNAVAILABLE, 1), kGood});
+  StreamApp app(api(), shape(), Channel(options));
+  app.SetPayloads(payloads);
+  EXPECT_TRUE(app.Run().ok());
+  EXPECT_EQ(server_.Seen().back().payloads, payloads);
+}
+
+// What is kept is let go with the first answer: the bound is not for the rest.
+TEST_P(SendingStreamTest, NoBoundAfterTheAnswer) {
+  RpcOptions options = Options();
+  options.max_stream_buffer = 100;
+  server_.Script({kGood.WithHead()});
+  StreamApp app(api(), shape(), Channel(options));
+  const Payloads payloads(50, std::string(90, 'x'));
+  app.SetPayloads(payloads);
+  if (shape() == Shape::kChat) app.SetPingPong();
+  EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
+  EXPECT_EQ(app.sent(), 50);
+  EXPECT_EQ(server_.Seen().back().payloads, payloads);
+}
+
+// A write to a stream that is over fails, as gRPC's own do.
+TEST_P(SendingStreamTest, WritesFailAfterTheEnd) {
+  server_.Script({StreamPlay::Fails(StatusCode::INTERNAL, 1)});
+  StreamApp app(api(), shape(), Channel());
+  app.SetPayloads(Payloads(100000, "x"));
+  EXPECT_EQ(app.Run().error_code(), StatusCode::INTERNAL);
+  EXPECT_LT(app.sent(), 100000);
+  EXPECT_EQ(server_.Count(), 1);
+}
+
+TEST_P(SendingStreamTest, PingPong) {
+  if (shape() == Shape::kPush) return;
+  server_.Script({kDown, StreamPlay::Fails(StatusCode::UNAVAILABLE, 1), kGood});
+  StreamApp app(api(), shape(), Channel());
+  app.SetPingPong();
+  EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
+  EXPECT_EQ(app.received(), Payloads({"a", "b", "c"}));
+  EXPECT_EQ(server_.Count(), 3);
+}
+
+TEST(StreamOptionsTest, BoundsOfTheBuffer) {
+  RpcOptions options = Options();
+  options.target = "t";
+  for (const int64_t valid : {int64_t{0}, int64_t{1} << 30}) {
+    options.max_stream_buffer = valid;
+    EXPECT_TRUE(ValidateRpcOptions(options).ok());
+  }
+  for (const int64_t faulty : {int64_t{-1}, (int64_t{1} << 30) + 1}) {
+    options.max_stream_buffer = faulty;
+    const absl::Status status = ValidateRpcOptions(options);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(status.message().find("max_stream_buffer"),
+              absl::string_view::npos)
+        << status;
+  }
+}
+
+}  // namespace
+}  // namespace forbear::rpc
