@@ -1,0 +1,65 @@
+#include "tests/testing/grpc_server_process.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+
+namespace forbear::testing {
+namespace {
+
+void Check(bool ok, const char* what) {
+  if (ok) return;
+  std::fprintf(stderr, "GrpcServerProcess: %s\n", what);
+  std::abort();
+}
+
+// Until the other end of `end` is closed.
+void Serve(const GrpcServer::Handler& handler, int port, int end) {
+  absl::StatusOr<std::unique_ptr<GrpcServer>> server = GrpcServer::Create();
+  Check(server.ok(), "no server");
+  (*server)->SetHandler(handler);
+  const int number = (*server)->port();
+  Check(write(port, &number, sizeof(number)) == sizeof(number), "no parent");
+  char byte;
+  while (read(end, &byte, 1) > 0) {
+  }
+}
+
+}  // namespace
+
+GrpcServerProcess::GrpcServerProcess(const GrpcServer::Handler& handler) {
+  int up[2];
+  int down[2];
+  Check(pipe(up) == 0 && pipe(down) == 0, "no pipe");
+  child_ = fork();
+  Check(child_ >= 0, "no process");
+  if (child_ == 0) {
+    close(up[0]);
+    close(down[1]);
+    Serve(handler, up[1], down[0]);
+    _exit(0);
+  }
+  close(up[1]);
+  close(down[0]);
+  end_ = down[1];
+  Check(read(up[0], &port_, sizeof(port_)) == sizeof(port_), "no port");
+  close(up[0]);
+}
+
+GrpcServerProcess::~GrpcServerProcess() {
+  close(end_);
+  waitpid(child_, nullptr, 0);
+}
+
+std::string GrpcServerProcess::address() const {
+  return absl::StrCat("127.0.0.1:", port_);
+}
+
+}  // namespace forbear::testing
