@@ -81,6 +81,7 @@ bool Allocates(absl::string_view function) {
 Counts Read(std::istream* file) {
   Counts counts;
   absl::flat_hash_map<std::string, std::string> names;
+  bool in_allocator = false;  // which may call another one
   bool allocates = false;
   for (std::string line; std::getline(*file, line);) {
     absl::string_view text = line;
@@ -88,9 +89,9 @@ Counts Read(std::istream* file) {
     if (absl::ConsumePrefix(&text, "summary: ")) {
       if (absl::SimpleAtoi(text, &n)) counts.instructions = n;
     } else if (absl::ConsumePrefix(&text, "fn=")) {
-      NameIn(text, &names);
+      in_allocator = Allocates(NameIn(text, &names));
     } else if (absl::ConsumePrefix(&text, "cfn=")) {
-      allocates = Allocates(NameIn(text, &names));
+      allocates = Allocates(NameIn(text, &names)) && !in_allocator;
     } else if (absl::ConsumePrefix(&text, "calls=")) {
       if (allocates && absl::SimpleAtoi(text.substr(0, text.find(' ')), &n)) {
         counts.allocations += n;
@@ -114,9 +115,8 @@ absl::StatusOr<Counts> CountRun(const std::string& name, int64_t operations,
   std::vector<std::string> args = {"valgrind", "--tool=callgrind",
                                    absl::StrCat("--callgrind-out-file=", out)};
   if (!whole) {
-    // It is a thread's own switch; calls are counted all the same.
+    // It is a thread's own switch, and none for how often a function was called.
     args.emplace_back("--toggle-collect=forbear::bench::Counted*");
-    args.emplace_back("--zero-before=forbear::bench::Counted*");
   }
   args.insert(args.end(), {self, kFlag, name, absl::StrCat(operations)});
   const int status = RunValgrind(std::move(args));
@@ -135,19 +135,25 @@ absl::StatusOr<Counts> CountRun(const std::string& name, int64_t operations,
 absl::StatusOr<Counts> CountsOf(const std::string& name, int64_t operations,
                                 CountedThreads threads) {
   const bool whole = threads == CountedThreads::kAll;
-  const absl::StatusOr<Counts> once = CountRun(name, operations, whole);
-  if (!once.ok()) return once.status();
-  const auto n = static_cast<double>(operations);
-  if (!whole) return Counts{once->instructions / n, once->allocations / n};
-  const absl::StatusOr<Counts> thrice = CountRun(name, 3 * operations, whole);
-  if (!thrice.ok()) return thrice.status();
-  return Counts{(thrice->instructions - once->instructions) / (2 * n),
-                (thrice->allocations - once->allocations) / (2 * n)};
+  const int64_t few = operations / 3;
+  const absl::StatusOr<Counts> some = CountRun(name, few, whole);
+  if (!some.ok()) return some.status();
+  const absl::StatusOr<Counts> all = CountRun(name, operations, whole);
+  if (!all.ok()) return all.status();
+  const auto n = static_cast<double>(operations - few);
+  return Counts{(all->instructions - some->instructions) / n,
+                (all->allocations - some->allocations) / n};
 }
 
 absl::StatusOr<double> Instructions(const std::string& name, int64_t operations,
                                     CountedThreads threads) {
-  const absl::StatusOr<Counts> counts = CountsOf(name, operations, threads);
+  if (threads == CountedThreads::kOne) {
+    const absl::StatusOr<Counts> once = CountRun(name, operations, false);
+    if (!once.ok()) return once.status();
+    return once->instructions / static_cast<double>(operations);
+  }
+  const absl::StatusOr<Counts> counts =
+      CountsOf(name, 3 * operations, CountedThreads::kAll);
   if (!counts.ok()) return counts.status();
   return counts->instructions;
 }

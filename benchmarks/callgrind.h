@@ -33,7 +33,8 @@ enum class CountedThreads {
 
 struct Counts {
   double instructions = 0;
-  // Calls of malloc, calloc, realloc and aligned_alloc, by whatever library.
+  // Calls of malloc, calloc, realloc and aligned_alloc, by whatever library and
+  // thread.
   double allocations = 0;
 };
 

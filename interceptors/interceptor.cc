@@ -6,14 +6,17 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/hash/hash.h"
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "core/call_match.h"
+#include "core/wait_queue.h"
 #include "interceptors/call_options.h"
+#include "interceptors/known_methods.h"
+#include "interceptors/method_table.h"
 #include "interceptors/private_access.h"
 #include "interceptors/unary_call.h"
+#include "runtime/clock.h"
 
 namespace forbear::rpc {
 namespace {
@@ -24,49 +27,31 @@ using grpc::experimental::Interceptor;
 using grpc::experimental::InterceptorBatchMethods;
 using Hook = grpc::experimental::InterceptionHookPoints;
 
+class UnaryInterceptor;
+
 // From a context to its call. A context offers no place for anything of ours
 // that could be found from outside; but its interceptors die with it, so an
 // entry is there as long as its context, and there are never more of them than
-// contexts with a call.
+// contexts with a call. The interceptors themselves are the entries: a call allocates
+// nothing for this.
 class CallsByContext {
  public:
-  void Add(const grpc::ClientContext* context,
-           const std::shared_ptr<UnaryCall>& call) {
-    Shard& shard = ShardOf(context);
-    const std::lock_guard<std::mutex> lock(shard.mutex);
-    shard.calls.insert_or_assign(context, call);
-  }
-
-  // Nothing if the context has another call by now: two factories on one
-  // channel.
-  void Remove(const grpc::ClientContext* context, const UnaryCall* call) {
-    Shard& shard = ShardOf(context);
-    const std::lock_guard<std::mutex> lock(shard.mutex);
-    const auto it = shard.calls.find(context);
-    if (it != shard.calls.end() && it->second.get() == call) {
-      shard.calls.erase(it);
-    }
-  }
-
-  std::shared_ptr<UnaryCall> Find(const grpc::ClientContext* context) {
-    Shard& shard = ShardOf(context);
-    const std::lock_guard<std::mutex> lock(shard.mutex);
-    const auto it = shard.calls.find(context);
-    return it == shard.calls.end() ? nullptr : it->second;
-  }
+  void Add(UnaryInterceptor* interceptor);
+  void Remove(UnaryInterceptor* interceptor);
+  // Of two for one context (two factories on one channel) the newer one's.
+  std::shared_ptr<UnaryCall> Find(const grpc::ClientContext* context);
 
  private:
-  struct Shard {
-    std::mutex mutex;
-    absl::flat_hash_map<const grpc::ClientContext*, std::shared_ptr<UnaryCall>>
-        calls;
+  struct Bucket {
+    std::mutex mutex;  // guards all below
+    UnaryInterceptor* first = nullptr;
   };
 
-  Shard& ShardOf(const grpc::ClientContext* context) {
-    return shards_[absl::HashOf(context) % shards_.size()];
+  Bucket& BucketOf(const grpc::ClientContext* context) {
+    return buckets_[absl::HashOf(context) % buckets_.size()];
   }
 
-  std::array<Shard, 16> shards_;
+  std::array<Bucket, 4096> buckets_;
 };
 
 CallsByContext& Calls() {
@@ -78,16 +63,17 @@ CallsByContext& Calls() {
 // What gRPC owns. It dies with the application's context.
 class UnaryInterceptor final : public Interceptor {
  public:
-  UnaryInterceptor(std::shared_ptr<const ChannelPolicy> policy, PolicyRef found,
-                   const CallOptions* own, ClientRpcInfo* info)
+  UnaryInterceptor(std::shared_ptr<const ChannelPolicy> policy,
+                   std::shared_ptr<const KnownMethod> known,
+                   ClientRpcInfo* info)
       : context_(info->client_context()),
-        call_(std::make_shared<UnaryCall>(std::move(policy), std::move(found),
-                                          own, info)) {
-    Calls().Add(context_, call_);
+        call_(std::make_shared<UnaryCall>(std::move(policy), std::move(known),
+                                          info)) {
+    Calls().Add(this);
   }
 
   ~UnaryInterceptor() override {
-    Calls().Remove(context_, call_.get());
+    Calls().Remove(this);
     call_->Detach();
   }
 
@@ -98,9 +84,36 @@ class UnaryInterceptor final : public Interceptor {
   }
 
  private:
+  friend CallsByContext;
+
   const grpc::ClientContext* const context_;
   const std::shared_ptr<UnaryCall> call_;
+  UnaryInterceptor* next_ = nullptr;  // of its bucket, whose lock guards it
 };
+
+void CallsByContext::Add(UnaryInterceptor* interceptor) {
+  Bucket& bucket = BucketOf(interceptor->context_);
+  const std::lock_guard<std::mutex> lock(bucket.mutex);
+  interceptor->next_ = std::exchange(bucket.first, interceptor);
+}
+
+void CallsByContext::Remove(UnaryInterceptor* interceptor) {
+  Bucket& bucket = BucketOf(interceptor->context_);
+  const std::lock_guard<std::mutex> lock(bucket.mutex);
+  UnaryInterceptor** at = &bucket.first;
+  while (*at != interceptor) at = &(*at)->next_;
+  *at = interceptor->next_;
+}
+
+std::shared_ptr<UnaryCall> CallsByContext::Find(
+    const grpc::ClientContext* context) {
+  Bucket& bucket = BucketOf(context);
+  const std::lock_guard<std::mutex> lock(bucket.mutex);
+  for (UnaryInterceptor* i = bucket.first; i != nullptr; i = i->next_) {
+    if (i->context_ == context) return i->call_;
+  }
+  return nullptr;
+}
 
 // Ends every call with one status.
 class Refuser final : public Interceptor {
@@ -161,22 +174,54 @@ class Factory final : public ClientInterceptorFactoryInterface {
       const absl::Status valid = ValidateCallOptions(*own);
       if (!valid.ok()) return new Refuser(Refusal(valid));
     }
-    CallRoute route;
-    route.host = policy_->host;
-    route.port = policy_->port;
-    route.rpc = info->method();
-    PolicyRef found = client_->PolicyOf(route);
-    if (!found->enabled) return nullptr;
-    if (found->wait_for_ready) {
-      SetDefaultWaitForReady(*found->wait_for_ready, info->client_context());
+    const char* const method = info->method();
+    std::shared_ptr<const KnownMethod> known;
+    if (own == nullptr) known = known_.Find(method);
+    if (known == nullptr) {
+      known = LookUp(method, own);
+      if (own == nullptr) known_.Keep(known);
     }
-    return new UnaryInterceptor(policy_, std::move(found), own, info);
+    const TargetPolicy& found = *known->policy;
+    if (!found.enabled) return nullptr;
+    if (found.wait_for_ready) {
+      SetDefaultWaitForReady(*found.wait_for_ready, info->client_context());
+    }
+    return new UnaryInterceptor(policy_, std::move(known), info);
   }
 
  private:
+  // `own`: of one call, or null.
+  std::shared_ptr<const KnownMethod> LookUp(absl::string_view method,
+                                            const CallOptions* own) const {
+    auto known = std::make_shared<KnownMethod>();
+    known->name = std::string(method);
+    CallRoute route;
+    route.host = policy_->host;
+    route.port = policy_->port;
+    route.rpc = method;
+    known->policy = client_->PolicyOf(route);
+    if (!known->policy->enabled) return known;
+    const MethodPolicy* const rule = policy_->methods.Find(method);
+    known->retryable = RetryableCodes(own, rule, *known->policy);
+    known->retry = RetryOf(own, rule, *known->policy);
+    CallKind kind;
+    kind.quota_key = own == nullptr || own->quota_id.empty() ? policy_->quota_id
+                                                             : own->quota_id;
+    kind.endpoint_key = policy_->target;
+    kind.target = policy_->target;
+    kind.method = method;
+    kind.protocol = Protocol::kGrpc;
+    WakeList wakes;
+    known->handle =
+        client_->HandleOf(kind, known->policy, MonotonicNow(), &wakes);
+    for (const std::shared_ptr<Waiter>& waiter : wakes) waiter->Wake();
+    return known;
+  }
+
   const std::shared_ptr<Client> client_;
   grpc::Status fault_;
   std::shared_ptr<const ChannelPolicy> policy_;  // null: fault_ says why
+  KnownMethods known_{client_.get()};
 };
 
 }  // namespace

@@ -113,18 +113,15 @@ bool UnaryCall::IsAttempt(const grpc::ClientContext* context) {
 }
 
 UnaryCall::UnaryCall(std::shared_ptr<const ChannelPolicy> policy,
-                     PolicyRef found, const CallOptions* own,
+                     std::shared_ptr<const KnownMethod> known,
                      grpc::experimental::ClientRpcInfo* info)
     : policy_(std::move(policy)),
       context_(info->client_context()),
-      method_(info->method()),
+      known_(std::move(known)),
       suffix_for_stats_(info->suffix_for_stats()),
-      found_(std::move(found)),
-      retryable_(RetryableCodes(own, policy_->methods.Find(method_), *found_)),
-      retry_(RetryOf(own, policy_->methods.Find(method_), *found_)),
-      own_quota_id_(own == nullptr ? "" : own->quota_id),
       deadline_(FromGrpcTime(context_->raw_deadline())),
-      timer_(std::make_shared<AlarmTimer>()) {}
+      timer_(std::make_shared<AlarmTimer>()),
+      waiter_(timer_) {}
 
 void UnaryCall::Intercept(Batch* batch) {
   if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_CANCEL)) {
@@ -149,18 +146,12 @@ void UnaryCall::OnGoingDown(Batch* batch) {
       takes_ = MayTake(batch);
       held_.push_back(batch);
       {
-        CallRequest request;
-        request.quota_key =
-            own_quota_id_.empty() ? policy_->quota_id : own_quota_id_;
-        request.endpoint_key = policy_->target;
-        request.target = policy_->target;
-        request.method = method_;
-        request.protocol = Protocol::kGrpc;
-        request.deadline = deadline_;
-        request.policy = found_;
-        request.retry = retry_;
-        request.nested = HasRetryMarker(metadata_);
-        call_.emplace(policy_->client.get(), request, timer_);
+        CallFacts facts;
+        facts.deadline = deadline_;
+        facts.retry = known_->retry;
+        facts.nested = HasRetryMarker(metadata_);
+        call_.emplace(policy_->client.get(), known_->handle.get(), facts,
+                      &waiter_);
       }
       // Drain sees to it if it has been cancelled already.
       if (!cancelled_) call_->Begin();
@@ -195,8 +186,7 @@ void UnaryCall::Remember(Batch* batch) {
     metadata_ = batch->GetSendInitialMetadata();
   }
   const bool sends = batch->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE);
-  // A reference to its bytes, not a copy of them.
-  if (sends) request_ = *batch->GetSerializedSendMessage();
+  if (sends) request_.Keep(*batch->GetSerializedSendMessage());
   // There before the message is: no hook says so, but the pointer is set.
   if (void* response = batch->GetRecvMessage()) {
     response_ = response;
@@ -260,12 +250,12 @@ Outcome UnaryCall::Read(const Ending& ending, Lock* lock) {
   ProfileRef profile;
   if (!status.ok()) {
     details = status.error_details();
-    profile = policy_->client->ProfileOf("", *found_, policy_->host);
+    profile = policy_->client->ProfileOf("", *known_->policy, policy_->host);
     result.details = details;
     result.profile = profile.profile;
     result.generic = &profile.set->generic();
   }
-  Outcome outcome = Classify(result, retryable_);
+  Outcome outcome = Classify(result, known_->retryable);
   outcome.bytes_sent =
       request_.Valid() ? static_cast<int64_t>(request_.Length()) : 0;
   outcome.bytes_received = ending.bytes_received;
@@ -320,7 +310,7 @@ void UnaryCall::TellLimits(const Outcome& outcome, const Received* initial,
   facts.headers = fields;
   facts.now = WallNow();
   const ProfileRef profile =
-      policy_->client->ProfileOf("", *found_, policy_->host);
+      policy_->client->ProfileOf("", *known_->policy, policy_->host);
   const auto stand = ReadStand(facts, *profile.profile);
   if (!stand) return;
   call_->OnAnswerHead(in_flight_, outcome);
@@ -517,12 +507,13 @@ void UnaryCall::StartCall(const std::shared_ptr<Attempt>& attempt, int number) {
   }
   CopyHiddenSettings(*context_, context);
 
+  const grpc::ByteBuffer request = request_.Get();
   const Scoped<const grpc::ClientContext*> scope(&starting, context);
   grpc::internal::CallbackUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
       channel_.get(),
-      grpc::internal::RpcMethod(method_.c_str(), suffix_for_stats_,
+      grpc::internal::RpcMethod(known_->name.c_str(), suffix_for_stats_,
                                 grpc::internal::RpcMethod::NORMAL_RPC),
-      context, &request_, &attempt->response,
+      context, &request, &attempt->response,
       // `attempt = attempt`, or it would be a const member, and std::move a copy
       // that dies with this lambda: on a callback thread, perhaps as the last.
       [self = shared_from_this(),
@@ -534,7 +525,9 @@ void UnaryCall::StartCall(const std::shared_ptr<Attempt>& attempt, int number) {
 void UnaryCall::Finish(const Action& action, Lock lock) {
   // From here on nothing but the record is left of this call; `draining_` stays
   // set.
-  NoteStop(action);
+  if (action.reason != StopReason::kSuccess || action.retry_at) {
+    NoteStop(action);
+  }
   absl::InlinedVector<Batch*, 2> batches;
   Batch* answer = nullptr;
   if (phase_ == Phase::kHolding) {
