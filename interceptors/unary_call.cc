@@ -579,7 +579,7 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
                    answer->GetRecvInitialMetadata());
     }
     CopyDebugErrorString(attempt_->context, context_);
-  } else if (timed_out_first_ &&
+  } else if (timed_out_first_ && finish.reason != StopReason::kCancelled &&
              last.error_code() == grpc::StatusCode::CANCELLED) {
     *status = finish.reason == StopReason::kDeadlineExceeded
                   ? StatusOf(finish, WaitPlace::Where::kNowhere)

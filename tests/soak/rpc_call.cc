@@ -261,7 +261,8 @@ void RpcCall::Fault(absl::string_view what, const CallRecord& record) {
 
 void RpcCall::Check(const grpc::Status& status) {
   const std::optional<CallRecord> found = rpc::RecordOf(*context_);
-  const CallRecord record = found.value_or(CallRecord());
+  const CallRecord none;
+  const CallRecord& record = found ? *found : none;
   attempts_ = std::max(record.total_attempts, 0);
   const bool seen = !plain_ && !faulty_;
   if (!books_.ledger->Reported(
