@@ -52,10 +52,14 @@ class Empty final : public grpc::experimental::Interceptor {
 class EmptyFactory final
     : public grpc::experimental::ClientInterceptorFactoryInterface {
  public:
+  explicit EmptyFactory(bool makes_one) : makes_one_(makes_one) {}
   grpc::experimental::Interceptor* CreateClientInterceptor(
       grpc::experimental::ClientRpcInfo*) override {
-    return new Empty;
+    return makes_one_ ? new Empty : nullptr;
   }
+
+ private:
+  const bool makes_one_;
 };
 
 constexpr char kServiceConfig[] = R"({"methodConfig": [{
@@ -242,9 +246,11 @@ std::shared_ptr<grpc::Channel> MakeBenchChannel(const std::string& address,
   std::vector<
       std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>>
       factories;
-  if (kind == "bare" || kind == "empty") {
+  if (kind == "bare" || kind == "null" || kind == "empty") {
     arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
-    if (kind == "empty") factories.push_back(std::make_unique<EmptyFactory>());
+    if (kind != "bare") {
+      factories.push_back(std::make_unique<EmptyFactory>(kind == "empty"));
+    }
   } else if (kind == "retries") {
     arguments.SetServiceConfigJSON(kServiceConfig);
   } else if (kind != "default") {

@@ -61,6 +61,7 @@ class GrpcCase {
 //   bare       GRPC_ARG_ENABLE_RETRIES is 0
 //   default    no channel argument
 //   retries    gRPC's own retryPolicy, in a service config
+//   null       as bare, with a factory of interceptors that makes none
 //   empty      as bare, with an interceptor that does nothing
 //   untouched  Forbear, but no policy that is for this method
 //   forbear    Forbear, with a rule for the method; the record is kept

@@ -15,13 +15,14 @@
 #include "tests/interceptors/echo_call.h"
 #include "tests/testing/grpc_reply.h"
 #include "tests/testing/grpc_server.h"
-#include "tests/testing/grpc_server_process.h"
+#include "tests/testing/server_process.h"
 
 namespace forbear::rpc {
 namespace {
 
 using testing::GrpcReply;
-using testing::GrpcServerProcess;
+using testing::GrpcServer;
+using testing::ServerProcess;
 
 constexpr int kCalls = 2000;
 
@@ -70,7 +71,12 @@ std::vector<std::unique_ptr<EchoCall>> Start(
 
 TEST(WaitingThreadsTest, TwoThousandCallsInBackoff) {
   // The threads of this process are the client's.
-  const GrpcServerProcess server(Answer);
+  const ServerProcess server([](int* port) {
+    std::shared_ptr<GrpcServer> running = *GrpcServer::Create();
+    running->SetHandler(Answer);
+    *port = running->port();
+    return running;
+  });
 
   // Plain calls in flight, for comparison.
   int plain;

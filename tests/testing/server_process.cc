@@ -1,14 +1,11 @@
-#include "tests/testing/grpc_server_process.h"
+#include "tests/testing/server_process.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
-#include <memory>
-#include <utility>
 
-#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 
 namespace forbear::testing {
@@ -16,16 +13,15 @@ namespace {
 
 void Check(bool ok, const char* what) {
   if (ok) return;
-  std::fprintf(stderr, "GrpcServerProcess: %s\n", what);
+  std::fprintf(stderr, "ServerProcess: %s\n", what);
   std::abort();
 }
 
 // Until the other end of `end` is closed.
-void Serve(const GrpcServer::Handler& handler, int port, int end) {
-  absl::StatusOr<std::unique_ptr<GrpcServer>> server = GrpcServer::Create();
-  Check(server.ok(), "no server");
-  (*server)->SetHandler(handler);
-  const int number = (*server)->port();
+void Serve(const ServerProcess::Start& start, int port, int end) {
+  int number = 0;
+  const std::shared_ptr<void> server = start(&number);
+  Check(server != nullptr && number != 0, "no server");
   Check(write(port, &number, sizeof(number)) == sizeof(number), "no parent");
   char byte;
   while (read(end, &byte, 1) > 0) {
@@ -34,7 +30,7 @@ void Serve(const GrpcServer::Handler& handler, int port, int end) {
 
 }  // namespace
 
-GrpcServerProcess::GrpcServerProcess(const GrpcServer::Handler& handler) {
+ServerProcess::ServerProcess(const Start& start) {
   int up[2];
   int down[2];
   Check(pipe(up) == 0 && pipe(down) == 0, "no pipe");
@@ -43,7 +39,7 @@ GrpcServerProcess::GrpcServerProcess(const GrpcServer::Handler& handler) {
   if (child_ == 0) {
     close(up[0]);
     close(down[1]);
-    Serve(handler, up[1], down[0]);
+    Serve(start, up[1], down[0]);
     _exit(0);
   }
   close(up[1]);
@@ -53,12 +49,12 @@ GrpcServerProcess::GrpcServerProcess(const GrpcServer::Handler& handler) {
   close(up[0]);
 }
 
-GrpcServerProcess::~GrpcServerProcess() {
+ServerProcess::~ServerProcess() {
   close(end_);
   waitpid(child_, nullptr, 0);
 }
 
-std::string GrpcServerProcess::address() const {
+std::string ServerProcess::address() const {
   return absl::StrCat("127.0.0.1:", port_);
 }
 
