@@ -87,14 +87,16 @@ Counts Read(std::istream* file) {
     absl::string_view text = line;
     int64_t n = 0;
     if (absl::ConsumePrefix(&text, "summary: ")) {
-      if (absl::SimpleAtoi(text, &n)) counts.instructions = n;
+      if (absl::SimpleAtoi(text, &n)) {
+        counts.instructions = static_cast<double>(n);
+      }
     } else if (absl::ConsumePrefix(&text, "fn=")) {
       in_allocator = Allocates(NameIn(text, &names));
     } else if (absl::ConsumePrefix(&text, "cfn=")) {
       allocates = Allocates(NameIn(text, &names)) && !in_allocator;
     } else if (absl::ConsumePrefix(&text, "calls=")) {
       if (allocates && absl::SimpleAtoi(text.substr(0, text.find(' ')), &n)) {
-        counts.allocations += n;
+        counts.allocations += static_cast<double>(n);
       }
     }
   }

@@ -190,7 +190,7 @@ class Bench {
   void CompareStreams() {
     const auto counted = [&](const char* channel) {
       return CountsOf(absl::StrCat("stream ", channel, "@", stream_address_),
-                      settings_.counted * 3, CountedThreads::kAll);
+                      settings_.counted * 10, CountedThreads::kAll);
     };
     const auto bare = counted("bare");
     const auto empty = counted("empty");

@@ -41,39 +41,16 @@ void Check(bool usual, const char* what) {
 
 // --- The server. ---
 
-class Writer final : public grpc::ServerWriteReactor<EchoMessage> {
+class Service final : public Echo::Service {
  public:
-  explicit Writer(int n) : left_(n) {
-    message_.set_payload(std::string(kPayloadBytes, 'b'));
-    Next();
-  }
-  void OnWriteDone(bool ok) override {
-    if (ok) {
-      Next();
-    } else {
-      Finish(grpc::Status::CANCELLED);
+  grpc::Status Pull(grpc::ServerContext*, const EchoMessage* request,
+                    grpc::ServerWriter<EchoMessage>* writer) override {
+    EchoMessage message;
+    message.set_payload(std::string(kPayloadBytes, 'b'));
+    for (int i = 0; i < request->n(); ++i) {
+      if (!writer->Write(message)) return grpc::Status::CANCELLED;
     }
-  }
-  void OnDone() override { delete this; }
-
- private:
-  void Next() {
-    if (left_-- > 0) {
-      StartWrite(&message_);
-    } else {
-      Finish(grpc::Status::OK);
-    }
-  }
-
-  int left_;
-  EchoMessage message_;
-};
-
-class Service final : public Echo::CallbackService {
- public:
-  grpc::ServerWriteReactor<EchoMessage>* Pull(
-      grpc::CallbackServerContext*, const EchoMessage* request) override {
-    return new Writer(request->n());
+    return grpc::Status::OK;
   }
 };
 
@@ -215,7 +192,7 @@ class Pull final : public GrpcStreamCase {
  public:
   explicit Pull(const std::shared_ptr<grpc::Channel>& channel)
       : stub_(Echo::NewStub(channel)) {
-    for (int i = 0; i < 30; ++i) Run(10);
+    for (int i = 0; i < 30; ++i) Run(3);
   }
 
   void Run(int64_t n) override {

@@ -33,7 +33,8 @@ class GrpcStreamCase {
 //            message on from a stream of its own: what hijacking costs at least.
 // "forbear": Forbear's channel, with a rule for the method.
 //
-// Null: there is no such case.
+// Null: there is no such case. How many messages are read at a time is chance; the more
+// of them are asked for, the less that matters.
 std::unique_ptr<GrpcStreamCase> MakeGrpcStreamCase(absl::string_view name,
                                                    const std::string& address);
 
