@@ -85,15 +85,16 @@ uint64_t MostCalls(const Flags& flags, int per_second) {
   return static_cast<uint64_t>(flags.minutes * 60 + 10) * per_second;
 }
 
-Frame::Frame(std::string name, Flags flags, Ledger* ledger, int more_threads)
+Frame::Frame(std::string name, Flags flags, Ledger* ledger,
+             std::vector<std::string> pools)
     : name_(std::move(name)),
       flags_(std::move(flags)),
       total_(std::chrono::duration_cast<Clock::duration>(
           std::chrono::duration<double>(flags_.minutes * 60))),
       ledger_(ledger),
-      more_threads_(more_threads),
+      pools_(std::move(pools)),
       descriptors_(CountIn("/proc/self/fd")),
-      threads_(CountIn("/proc/self/task")) {
+      threads_(CountThreads()) {
   printf("soak %s: seed %lu, %g minutes\n", name_.c_str(), Long(flags_.seed),
          flags_.minutes);
   fflush(stdout);
@@ -124,11 +125,14 @@ int Frame::Run(std::atomic<bool>* stopping,
   ended = true;
   watchdog.join();
 
-  CheckBack("/proc/self/fd", "descriptors", descriptors_, 0);
-  CheckBack("/proc/self/task", "threads", threads_, more_threads_);
+  CheckBack("/proc/self/fd", "descriptors", descriptors_);
+  CheckBack("/proc/self/task", "threads", threads_);
   CheckMemory();
   ledger_->Close();
-  return Verdict();
+  const int status = Verdict();
+  // What looks for leaks may end the process in another way.
+  fflush(stdout);
+  return status;
 }
 
 void Frame::Watch() {
@@ -177,16 +181,32 @@ void Frame::Sample(int tenth) {
   fflush(stdout);
 }
 
+int Frame::CountThreads() const {
+  int count = 0;
+  DIR* const dir = opendir("/proc/self/task");
+  while (const dirent* const entry = dir == nullptr ? nullptr : readdir(dir)) {
+    if (entry->d_name[0] == '.') continue;
+    std::ifstream file(
+        absl::StrCat("/proc/self/task/", entry->d_name, "/comm"));
+    std::string name;
+    std::getline(file, name);
+    if (std::find(pools_.begin(), pools_.end(), name) == pools_.end()) ++count;
+  }
+  if (dir != nullptr) closedir(dir);
+  return count;
+}
+
 // Waits a little, for servers notice a client's leaving a moment later.
-void Frame::CheckBack(const char* folder, const char* what, int before,
-                      int more) {
-  int now = CountIn(folder);
-  for (int i = 0; i < 1000 && now > before + more; ++i) {
+void Frame::CheckBack(const char* folder, const char* what, int before) {
+  const bool threads = absl::string_view(folder) == "/proc/self/task";
+  int now = 0;
+  for (int i = 0; i < 1000; ++i) {
+    now = threads ? CountThreads() : CountIn(folder);
+    if (now <= before) break;
     Sleep(10);
-    now = CountIn(folder);
   }
   printf("%s: %d at the beginning, %d at the end\n", what, before, now);
-  if (now <= before + more) return;
+  if (now <= before) return;
   ledger_->Fault(absl::StrCat("there are ", now, " ", what, ", and were ",
                               before, " at the beginning"));
   DIR* const dir = opendir(folder);
@@ -196,6 +216,9 @@ void Frame::CheckBack(const char* folder, const char* what, int before,
     if (readlink(path.c_str(), target, sizeof(target) - 1) > 0) {
       printf("  %s -> %s\n", path.c_str(), target);
     }
+    std::ifstream comm(absl::StrCat(path, "/comm"));
+    std::string name;
+    if (std::getline(comm, name)) printf("  %s\n", name.c_str());
   }
   if (dir != nullptr) closedir(dir);
 }

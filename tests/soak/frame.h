@@ -53,9 +53,10 @@ uint64_t MostCalls(const Flags& flags, int per_second);
 
 class Frame {
  public:
-  // `ledger` must outlive it. `more_threads`: how many more there may be at the end,
-  // of a library that keeps some.
-  Frame(std::string name, Flags flags, Ledger* ledger, int more_threads = 0);
+  // `ledger` must outlive it. `pools`: names of a library's threads, which come and go
+  // as that likes, and are not counted.
+  Frame(std::string name, Flags flags, Ledger* ledger,
+        std::vector<std::string> pools = {});
 
   // Runs all of these for the time of the flags, says so to them by `*stopping`, and
   // calls `at_end`, if it is given, when they are back. Returns the exit status.
@@ -69,7 +70,8 @@ class Frame {
   void Watch();
   void PrintMinute(int minute) const;
   void Sample(int tenth);
-  void CheckBack(const char* folder, const char* what, int before, int more);
+  int CountThreads() const;
+  void CheckBack(const char* folder, const char* what, int before);
   void CheckMemory() const;
   int Verdict() const;
 
@@ -77,7 +79,7 @@ class Frame {
   const Flags flags_;
   const Clock::duration total_;
   Ledger* const ledger_;
-  const int more_threads_;
+  const std::vector<std::string> pools_;
   const int descriptors_;
   const int threads_;
   std::array<double, 11> resident_ = {};

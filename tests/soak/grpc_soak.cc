@@ -50,8 +50,11 @@ using Clock = std::chrono::steady_clock;
 constexpr int kMostPerSecond = 1500;
 constexpr int kMostInFlight = 300;
 
-// gRPC's timers: it starts a thread more when all are busy, and keeps some.
-constexpr int kMoreThreads = 2;
+// gRPC's own threads that stay: there are the more of them the more there was to do,
+// and fewer when it likes.
+const char* const kPools[] = {"default-executo", "event_engine",
+                              "grpc_global_tim", "resolver-execut",
+                              "timer_manager"};
 
 void Sleep(absl::Duration d) {
   std::this_thread::sleep_for(absl::ToChronoMicroseconds(d));
@@ -354,7 +357,8 @@ void WarmUp(World* world) {
 int Soak(const Flags& flags) {
   World world(flags);
   WarmUp(&world);
-  Frame frame("grpc", flags, &world.ledger, kMoreThreads);
+  Frame frame("grpc", flags, &world.ledger,
+              {std::begin(kPools), std::end(kPools)});
 
   std::array<Slot, 2> slots;
   Targets targets;

@@ -144,7 +144,8 @@ void RpcCall::Choose(Dice* dice) {
   }
   if (dice->One(6)) context_->set_wait_for_ready(true);
   if (dice->One(6)) context_->set_compression_algorithm(GRPC_COMPRESS_GZIP);
-  drops_context_ = dice->One(2);
+  // Not within the scope of its options, which may be around its end.
+  drops_context_ = !has_own_ && dice->One(2);
 }
 
 void RpcCall::ChooseOptions(Dice* dice) {
