@@ -68,9 +68,9 @@ constexpr char kServiceConfig[] = R"({"methodConfig": [{
     "maxAttempts": 3, "initialBackoff": "0.25s", "maxBackoff": "1s",
     "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]})";
 
-std::shared_ptr<grpc::Channel> OurChannel(const std::string& address,
-                                          grpc::ChannelArguments arguments,
-                                          absl::string_view kind) {
+std::shared_ptr<grpc::Channel> OurChannel(
+    const std::string& address, const grpc::ChannelArguments& arguments,
+    absl::string_view kind) {
   ClientOptions client;
   rpc::RpcOptions options;
   if (kind == "untouched") {
@@ -94,8 +94,7 @@ std::shared_ptr<grpc::Channel> OurChannel(const std::string& address,
         {"/forbear.testing.Echo/Say", {grpc::StatusCode::UNAVAILABLE}}};
   }
   return rpc::CreateChannel(address, grpc::InsecureChannelCredentials(),
-                            Client::Create(client).value(), options,
-                            std::move(arguments));
+                            Client::Create(client).value(), options, arguments);
 }
 
 // What the cases have in common.
@@ -213,7 +212,7 @@ class Many final : public ByStub {
 
 testing::GrpcReply BenchAnswer(const testing::GrpcRequest& request) {
   static std::atomic<int> kept{0};
-  const testing::GrpcReply echo = testing::GrpcReply::Ok(request.bytes);
+  testing::GrpcReply echo = testing::GrpcReply::Ok(request.bytes);
   EchoMessage message;
   message.ParseFromString(request.bytes);
   switch (static_cast<Ask>(message.n())) {

@@ -81,7 +81,8 @@ class UnaryTransportTest
       options.take_over = api() == Api::kGeneric ? TakeOver::kGenericStubs
                                                  : TakeOver::kGeneratedStubs;
     }
-    return CreateChannel(address, credentials, *Client::Create(client), options,
+    return CreateChannel(address, credentials,
+                         *Client::Create(std::move(client)), options,
                          arguments);
   }
 

@@ -119,8 +119,8 @@ class World {
                                     RpcCall::Way way, Dice* dice) {
     const uint64_t id = NextId();
     if (id == 0) return nullptr;
-    const auto call = std::make_shared<RpcCall>(id, way, session,
-                                                Books(/*known=*/true), dice);
+    auto call = std::make_shared<RpcCall>(id, way, session,
+                                          Books(/*known=*/true), dice);
     const bool chains = dice->One(8);
     ++in_flight;
     call->Start(&queue_, [this, session, chains, id] {

@@ -17,7 +17,6 @@ namespace {
 
 using ::forbear::rpc::TakeOver;
 using ::forbear::testing::Echo;
-using ::forbear::testing::EchoMessage;
 using ::grpc::StatusCode;
 
 // A machine that is busy with other things is no fault.

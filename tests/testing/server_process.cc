@@ -1,5 +1,6 @@
 #include "tests/testing/server_process.h"
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,10 +34,10 @@ void Serve(const ServerProcess::Start& start, int port, int end) {
 ServerProcess::ServerProcess(const Start& start) {
   int up[2];
   int down[2];
-  Check(pipe(up) == 0 && pipe(down) == 0, "no pipe");
-  child_ = fork();
-  Check(child_ >= 0, "no process");
-  if (child_ == 0) {
+  Check(pipe2(up, O_CLOEXEC) == 0 && pipe2(down, O_CLOEXEC) == 0, "no pipe");
+  const pid_t child = fork();
+  Check(child >= 0, "no process");
+  if (child == 0) {
     close(up[0]);
     close(down[1]);
     Serve(start, up[1], down[0]);
@@ -44,6 +45,7 @@ ServerProcess::ServerProcess(const Start& start) {
   }
   close(up[1]);
   close(down[0]);
+  child_ = child;
   end_ = down[1];
   Check(read(up[0], &port_, sizeof(port_)) == sizeof(port_), "no port");
   close(up[0]);
