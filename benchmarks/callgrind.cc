@@ -7,11 +7,13 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <istream>
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -56,9 +58,54 @@ __attribute__((noinline)) void Counted(const std::function<void(int64_t)>& loop,
 
 namespace {
 
+// "(12) name" gives a name its number, "(12)" means it.
+std::string NameIn(absl::string_view text,
+                   absl::flat_hash_map<std::string, std::string>* names) {
+  const size_t end = text.find(')');
+  if (end == absl::string_view::npos) return std::string(text);
+  std::string& name = (*names)[text.substr(0, end)];
+  text.remove_prefix(end + 1);
+  if (!text.empty())
+    name = std::string(absl::StripLeadingAsciiWhitespace(text));
+  return name;
+}
+
+bool Allocates(absl::string_view function) {
+  // Two calls of one recursion have names with a quote.
+  function = function.substr(0, function.find('\''));
+  return function == "malloc" || function == "calloc" ||
+         function == "realloc" || function == "aligned_alloc" ||
+         function == "posix_memalign" || function == "memalign";
+}
+
+Counts Read(std::istream* file) {
+  Counts counts;
+  absl::flat_hash_map<std::string, std::string> names;
+  bool in_allocator = false;  // which may call another one
+  bool allocates = false;
+  for (std::string line; std::getline(*file, line);) {
+    absl::string_view text = line;
+    int64_t n = 0;
+    if (absl::ConsumePrefix(&text, "summary: ")) {
+      if (absl::SimpleAtoi(text, &n)) {
+        counts.instructions = static_cast<double>(n);
+      }
+    } else if (absl::ConsumePrefix(&text, "fn=")) {
+      in_allocator = Allocates(NameIn(text, &names));
+    } else if (absl::ConsumePrefix(&text, "cfn=")) {
+      allocates = Allocates(NameIn(text, &names)) && !in_allocator;
+    } else if (absl::ConsumePrefix(&text, "calls=")) {
+      if (allocates && absl::SimpleAtoi(text.substr(0, text.find(' ')), &n)) {
+        counts.allocations += static_cast<double>(n);
+      }
+    }
+  }
+  return counts;
+}
+
 // Of a whole run, or of what is Counted.
-absl::StatusOr<int64_t> CountRun(const std::string& name, int64_t operations,
-                                 bool whole) {
+absl::StatusOr<Counts> CountRun(const std::string& name, int64_t operations,
+                                bool whole) {
   char out[] = "/tmp/forbear-callgrind-XXXXXX";
   const int fd = mkstemp(out);
   if (fd < 0) return absl::UnavailableError("no temporary file in /tmp");
@@ -69,20 +116,16 @@ absl::StatusOr<int64_t> CountRun(const std::string& name, int64_t operations,
   self[length] = '\0';
   std::vector<std::string> args = {"valgrind", "--tool=callgrind",
                                    absl::StrCat("--callgrind-out-file=", out)};
-  // It is a thread's own switch.
-  if (!whole) args.emplace_back("--toggle-collect=forbear::bench::Counted*");
+  if (!whole) {
+    // It is a thread's own switch, and none for how often a function was called.
+    args.emplace_back("--toggle-collect=forbear::bench::Counted*");
+  }
   args.insert(args.end(), {self, kFlag, name, absl::StrCat(operations)});
   const int status = RunValgrind(std::move(args));
-  int64_t total = 0;
   std::ifstream file(out);
-  for (std::string line; std::getline(file, line);) {
-    absl::string_view text = line;
-    if (absl::ConsumePrefix(&text, "summary: ")) {
-      if (!absl::SimpleAtoi(text, &total)) total = 0;
-    }
-  }
+  const Counts total = Read(&file);
   unlink(out);
-  if (status != 0 || total <= 0) {
+  if (status != 0 || total.instructions <= 0) {
     return absl::UnavailableError(
         "valgrind --tool=callgrind did not run (apt-get install valgrind)");
   }
@@ -91,16 +134,30 @@ absl::StatusOr<int64_t> CountRun(const std::string& name, int64_t operations,
 
 }  // namespace
 
+absl::StatusOr<Counts> CountsOf(const std::string& name, int64_t operations,
+                                CountedThreads threads) {
+  const bool whole = threads == CountedThreads::kAll;
+  const int64_t few = operations / 3;
+  const absl::StatusOr<Counts> some = CountRun(name, few, whole);
+  if (!some.ok()) return some.status();
+  const absl::StatusOr<Counts> all = CountRun(name, operations, whole);
+  if (!all.ok()) return all.status();
+  const auto n = static_cast<double>(operations - few);
+  return Counts{(all->instructions - some->instructions) / n,
+                (all->allocations - some->allocations) / n};
+}
+
 absl::StatusOr<double> Instructions(const std::string& name, int64_t operations,
                                     CountedThreads threads) {
-  const bool whole = threads == CountedThreads::kAll;
-  const absl::StatusOr<int64_t> once = CountRun(name, operations, whole);
-  if (!once.ok()) return once.status();
-  const auto n = static_cast<double>(operations);
-  if (!whole) return static_cast<double>(*once) / n;
-  const absl::StatusOr<int64_t> thrice = CountRun(name, 3 * operations, whole);
-  if (!thrice.ok()) return thrice.status();
-  return static_cast<double>(*thrice - *once) / (2 * n);
+  if (threads == CountedThreads::kOne) {
+    const absl::StatusOr<Counts> once = CountRun(name, operations, false);
+    if (!once.ok()) return once.status();
+    return once->instructions / static_cast<double>(operations);
+  }
+  const absl::StatusOr<Counts> counts =
+      CountsOf(name, 3 * operations, CountedThreads::kAll);
+  if (!counts.ok()) return counts.status();
+  return counts->instructions;
 }
 
 bool IsCounted(int argc, char** argv) {

@@ -1,5 +1,5 @@
-// Instructions per operation, counted by Valgrind's callgrind: the same on a
-// machine that is busy. The program runs itself under it.
+// Instructions and allocations per operation, counted by Valgrind's callgrind: the
+// same on a machine that is busy. The program runs itself under it.
 //
 //   int main(int argc, char** argv) {
 //     if (IsCounted(argc, argv)) return RunCounted(argv, run);  // the inner one
@@ -31,8 +31,18 @@ enum class CountedThreads {
   kAll,
 };
 
+struct Counts {
+  double instructions = 0;
+  // Calls of malloc, calloc, realloc and aligned_alloc, by whatever library and
+  // thread.
+  double allocations = 0;
+};
+
 // Per operation of the case, over so many. UNAVAILABLE: valgrind is not there, or
 // did not do it.
+absl::StatusOr<Counts> CountsOf(const std::string& name,
+                                int64_t operations = 10000,
+                                CountedThreads threads = CountedThreads::kOne);
 absl::StatusOr<double> Instructions(
     const std::string& name, int64_t operations = 10000,
     CountedThreads threads = CountedThreads::kOne);

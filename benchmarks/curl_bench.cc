@@ -6,9 +6,7 @@
 // curl_cases.h for the requests; docs/benchmarks.md says how far the numbers reach.
 // Each comparison has a control: the baseline once more. What that differs from 1.00
 // by is noise. Exit status 0 unless something did not run: speed is no test.
-#include <unistd.h>
-
-#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -18,7 +16,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -31,7 +28,9 @@
 #include "benchmarks/curl_cases.h"
 #include "benchmarks/curl_waiting.h"
 #include "benchmarks/goals.h"
+#include "benchmarks/own_process.h"
 #include "benchmarks/ratios.h"
+#include "benchmarks/rounds.h"
 #include "benchmarks/side_by_side.h"
 #include "tests/testing/nginx.h"
 
@@ -101,45 +100,15 @@ Loop MakeLoopOf(const std::string& name) {
   return [one](int64_t n) { one->Run(n); };
 }
 
-struct Spread {
-  double median = 0;
-  double min = 0;
-  double max = 0;
-};
-Spread SpreadOf(std::vector<double> numbers) {
-  std::sort(numbers.begin(), numbers.end());
-  return {numbers[numbers.size() / 2], numbers.front(), numbers.back()};
-}
-
-// Of the baseline in microseconds of processor time per request, of the others as
-// ratios to the baseline of the same round.
+// Of the baseline in microseconds of processor time per request.
 std::vector<Spread> CpuRounds(const std::vector<Loop>& loops,
                               const Settings& settings) {
-  std::vector<std::vector<double>> numbers(loops.size());
-  for (int round = 0; round < settings.rounds; ++round) {
-    std::vector<double> micros(loops.size());
-    for (size_t i = 0; i < loops.size(); ++i) {
-      // Each of them has each place in the row.
-      const size_t at = (i + static_cast<size_t>(round)) % loops.size();
-      const double before = CpuMicros();
-      loops[at](settings.in_round);
-      micros[at] =
-          (CpuMicros() - before) / static_cast<double>(settings.in_round);
-    }
-    for (size_t i = 0; i < loops.size(); ++i) {
-      numbers[i].push_back(i == 0 ? micros[0] : micros[i] / micros[0]);
-    }
-  }
-  std::vector<Spread> spreads;
-  spreads.reserve(numbers.size());
-  for (std::vector<double>& n : numbers) {
-    spreads.push_back(SpreadOf(std::move(n)));
-  }
-  return spreads;
-}
-
-std::string CpuNote(const Spread& spread) {
-  return absl::StrFormat("%.3f … %.3f", spread.min, spread.max);
+  return Rounds(loops.size(), settings.rounds, [&](size_t i) {
+    const double before = CpuMicros();
+    loops[i](settings.in_round);
+    return std::vector<double>{(CpuMicros() - before) /
+                               static_cast<double>(settings.in_round)};
+  })[0];
 }
 
 // Under callgrind the program is so slow that the answer of a server that answers
@@ -173,22 +142,12 @@ absl::StatusOr<std::unique_ptr<testing::Nginx>> StartServer() {
   return testing::Nginx::Start(options);
 }
 
-// In a process of its own, whose memory is nothing else's.
 absl::StatusOr<WaitingNumbers> Waiting(int transfers, double spread,
                                        const std::string& url) {
-  // Not /proc/self: a shell runs it.
-  const std::string command =
-      absl::StrFormat("exec /proc/%d/exe --waiting %d %f '%s'", getpid(),
-                      transfers, spread, url);
-  FILE* const pipe = popen(command.c_str(), "re");
-  if (pipe == nullptr) return absl::InternalError("no process");
-  WaitingNumbers n;
-  const int read = fscanf(pipe, "%lf %lf %lf %lf %lf", &n.megabytes, &n.micros,
-                          &n.late_median, &n.late_p99, &n.late_max);
-  if (pclose(pipe) != 0 || read != 5) {
-    return absl::InternalError("the process did not end well");
-  }
-  return n;
+  const absl::StatusOr<std::vector<double>> n = NumbersOfOwnProcess(
+      {"--waiting", absl::StrCat(transfers), absl::StrCat(spread), url}, 5);
+  if (!n.ok()) return n.status();
+  return WaitingNumbers{(*n)[0], (*n)[1], (*n)[2], (*n)[3], (*n)[4]};
 }
 
 int PrintWaiting(char** argv) {
@@ -287,10 +246,10 @@ class Bench {
                   cpu[0].median, "us", {}, {},
                   absl::StrFormat("%.1f … %.1f", cpu[0].min, cpu[0].max));
     goals_.AtMost(absl::StrCat(c.what, ", control: time to plain"),
-                  cpu[1].median, "x", {}, {}, CpuNote(cpu[1]));
+                  cpu[1].median, "x", {}, {}, cpu[1].Range());
     if (c.ours == nullptr) return;
     goals_.AtMost(absl::StrCat(c.what, ", Forbear: time to plain"),
-                  cpu[2].median, "x", c.must, {}, CpuNote(cpu[2]));
+                  cpu[2].median, "x", c.must, {}, cpu[2].Range());
   }
 
   const testing::Nginx& server_;

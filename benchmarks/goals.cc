@@ -32,6 +32,10 @@ void Goals::AtMost(absl::string_view name, const absl::StatusOr<double>& value,
   lines_.push_back(std::move(line));
 }
 
+void Goals::NotRun(absl::string_view name, absl::string_view why) {
+  lines_.push_back(absl::StrFormat("%-44s not run: %s", name, why));
+}
+
 void Goals::Print() const {
   std::printf("%-44s %8s %-6s %-9s %-9s\n", "goal", "measured", "", "must",
               "stretch");

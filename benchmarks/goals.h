@@ -28,6 +28,9 @@ class Goals {
               std::optional<double> stretch = std::nullopt,
               absl::string_view note = "");
 
+  // What is not there to be measured yet: no hole.
+  void NotRun(absl::string_view name, absl::string_view why);
+
   void Print() const;
 
   // Whether every number is there: speed is no test, but a hole is a fault.

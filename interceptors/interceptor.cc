@@ -6,20 +6,22 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/hash/hash.h"
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "core/call_match.h"
+#include "core/wait_queue.h"
 #include "interceptors/attempt_context.h"
 #include "interceptors/call_options.h"
 #include "interceptors/channel_policy.h"
 #include "interceptors/intercepted_call.h"
+#include "interceptors/known_methods.h"
 #include "interceptors/method_table.h"
 #include "interceptors/observed_stream.h"
 #include "interceptors/private_access.h"
 #include "interceptors/stream_call.h"
 #include "interceptors/unary_call.h"
+#include "runtime/clock.h"
 
 namespace forbear::rpc {
 namespace {
@@ -30,50 +32,31 @@ using grpc::experimental::Interceptor;
 using grpc::experimental::InterceptorBatchMethods;
 using Hook = grpc::experimental::InterceptionHookPoints;
 
+class CallInterceptor;
+
 // From a context to its call. A context offers no place for anything of ours
 // that could be found from outside; but its interceptors die with it, so an
 // entry is there as long as its context, and there are never more of them than
-// contexts with a call.
+// contexts with a call. The interceptors themselves are the entries: a call allocates
+// nothing for this.
 class CallsByContext {
  public:
-  void Add(const grpc::ClientContext* context,
-           const std::shared_ptr<InterceptedCall>& call) {
-    Shard& shard = ShardOf(context);
-    const std::lock_guard<std::mutex> lock(shard.mutex);
-    shard.calls.insert_or_assign(context, call);
-  }
-
-  // Nothing if the context has another call by now: two factories on one
-  // channel.
-  void Remove(const grpc::ClientContext* context, const InterceptedCall* call) {
-    Shard& shard = ShardOf(context);
-    const std::lock_guard<std::mutex> lock(shard.mutex);
-    const auto it = shard.calls.find(context);
-    if (it != shard.calls.end() && it->second.get() == call) {
-      shard.calls.erase(it);
-    }
-  }
-
-  std::shared_ptr<InterceptedCall> Find(const grpc::ClientContext* context) {
-    Shard& shard = ShardOf(context);
-    const std::lock_guard<std::mutex> lock(shard.mutex);
-    const auto it = shard.calls.find(context);
-    return it == shard.calls.end() ? nullptr : it->second;
-  }
+  void Add(CallInterceptor* interceptor);
+  void Remove(CallInterceptor* interceptor);
+  // Of two for one context (two factories on one channel) the newer one's.
+  std::shared_ptr<InterceptedCall> Find(const grpc::ClientContext* context);
 
  private:
-  struct Shard {
-    std::mutex mutex;
-    absl::flat_hash_map<const grpc::ClientContext*,
-                        std::shared_ptr<InterceptedCall>>
-        calls;
+  struct Bucket {
+    std::mutex mutex;  // guards all below
+    CallInterceptor* first = nullptr;
   };
 
-  Shard& ShardOf(const grpc::ClientContext* context) {
-    return shards_[absl::HashOf(context) % shards_.size()];
+  Bucket& BucketOf(const grpc::ClientContext* context) {
+    return buckets_[absl::HashOf(context) % buckets_.size()];
   }
 
-  std::array<Shard, 16> shards_;
+  std::array<Bucket, 4096> buckets_;
 };
 
 CallsByContext& Calls() {
@@ -88,11 +71,11 @@ class CallInterceptor final : public Interceptor {
   CallInterceptor(const grpc::ClientContext* context,
                   std::shared_ptr<InterceptedCall> call)
       : context_(context), call_(std::move(call)) {
-    Calls().Add(context_, call_);
+    Calls().Add(this);
   }
 
   ~CallInterceptor() override {
-    Calls().Remove(context_, call_.get());
+    Calls().Remove(this);
     call_->Detach();
   }
 
@@ -103,9 +86,36 @@ class CallInterceptor final : public Interceptor {
   }
 
  private:
+  friend CallsByContext;
+
   const grpc::ClientContext* const context_;
   const std::shared_ptr<InterceptedCall> call_;
+  CallInterceptor* next_ = nullptr;  // of its bucket, whose lock guards it
 };
+
+void CallsByContext::Add(CallInterceptor* interceptor) {
+  Bucket& bucket = BucketOf(interceptor->context_);
+  const std::lock_guard<std::mutex> lock(bucket.mutex);
+  interceptor->next_ = std::exchange(bucket.first, interceptor);
+}
+
+void CallsByContext::Remove(CallInterceptor* interceptor) {
+  Bucket& bucket = BucketOf(interceptor->context_);
+  const std::lock_guard<std::mutex> lock(bucket.mutex);
+  CallInterceptor** at = &bucket.first;
+  while (*at != interceptor) at = &(*at)->next_;
+  *at = interceptor->next_;
+}
+
+std::shared_ptr<InterceptedCall> CallsByContext::Find(
+    const grpc::ClientContext* context) {
+  Bucket& bucket = BucketOf(context);
+  const std::lock_guard<std::mutex> lock(bucket.mutex);
+  for (CallInterceptor* i = bucket.first; i != nullptr; i = i->next_) {
+    if (i->context_ == context) return i->call_;
+  }
+  return nullptr;
+}
 
 // Ends every call with one status.
 class Refuser final : public Interceptor {
@@ -168,45 +178,70 @@ class Factory final : public ClientInterceptorFactoryInterface {
       const absl::Status valid = ValidateCallOptions(*own);
       if (!valid.ok()) return new Refuser(Refusal(valid));
     }
-    CallRoute route;
-    route.host = policy_->host;
-    route.port = policy_->port;
-    route.rpc = info->method();
-    PolicyRef found = client_->PolicyOf(route);
-    if (!found->enabled) return nullptr;
-    if (!unary && !IsOurs(*info, found, own)) return nullptr;
-    if (found->wait_for_ready) {
-      SetDefaultWaitForReady(*found->wait_for_ready, info->client_context());
+    const char* const method = info->method();
+    std::shared_ptr<const KnownMethod> known;
+    if (own == nullptr) known = known_.Find(method);
+    if (known == nullptr) {
+      known = LookUp(method, own);
+      if (own == nullptr) known_.Keep(known);
+    }
+    const TargetPolicy& found = *known->policy;
+    if (!found.enabled || (!unary && !known->named)) return nullptr;
+    if (found.wait_for_ready) {
+      SetDefaultWaitForReady(*found.wait_for_ready, info->client_context());
     }
     return new CallInterceptor(info->client_context(),
-                               MakeCall(std::move(found), own, info));
+                               MakeCall(std::move(known), own, info));
   }
 
  private:
-  // Of a stream: whether anything was said of its method.
-  bool IsOurs(const ClientRpcInfo& info, const PolicyRef& found,
-              const CallOptions* own) const {
-    return policy_->methods.Find(info.method()) != nullptr ||
-           found.policy != &found.table->top() ||
-           (own != nullptr && own->retryable.has_value());
+  // `own`: of one call, or null.
+  std::shared_ptr<const KnownMethod> LookUp(absl::string_view method,
+                                            const CallOptions* own) const {
+    auto known = std::make_shared<KnownMethod>();
+    known->name = std::string(method);
+    CallRoute route;
+    route.host = policy_->host;
+    route.port = policy_->port;
+    route.rpc = method;
+    known->policy = client_->PolicyOf(route);
+    if (!known->policy->enabled) return known;
+    const MethodPolicy* const rule = policy_->methods.Find(method);
+    known->named = rule != nullptr ||
+                   known->policy.policy != &known->policy.table->top() ||
+                   (own != nullptr && own->retryable.has_value());
+    known->retryable = RetryableCodes(own, rule, *known->policy);
+    known->retry = RetryOf(own, rule, *known->policy);
+    CallKind kind;
+    kind.quota_key = own == nullptr || own->quota_id.empty() ? policy_->quota_id
+                                                             : own->quota_id;
+    kind.endpoint_key = policy_->target;
+    kind.target = policy_->target;
+    kind.method = method;
+    kind.protocol = Protocol::kGrpc;
+    WakeList wakes;
+    known->handle =
+        client_->HandleOf(kind, known->policy, MonotonicNow(), &wakes);
+    for (const std::shared_ptr<Waiter>& waiter : wakes) waiter->Wake();
+    return known;
   }
 
-  std::shared_ptr<InterceptedCall> MakeCall(PolicyRef found,
-                                            const CallOptions* own,
-                                            ClientRpcInfo* info) const {
+  std::shared_ptr<InterceptedCall> MakeCall(
+      std::shared_ptr<const KnownMethod> known, const CallOptions* own,
+      ClientRpcInfo* info) const {
     if (info->type() == ClientRpcInfo::Type::UNARY) {
-      return std::make_shared<UnaryCall>(policy_, std::move(found), own, info);
+      return std::make_shared<UnaryCall>(policy_, std::move(known), info);
     }
     if (policy_->streams == Streams::kRetry && HasPrivateAccess()) {
-      return std::make_shared<StreamCall>(policy_, std::move(found), own, info);
+      return std::make_shared<StreamCall>(policy_, known->policy, own, info);
     }
-    return std::make_shared<ObservedStream>(policy_, std::move(found), own,
-                                            info);
+    return std::make_shared<ObservedStream>(policy_, known->policy, own, info);
   }
 
   const std::shared_ptr<Client> client_;
   grpc::Status fault_;
   std::shared_ptr<const ChannelPolicy> policy_;  // null: fault_ says why
+  KnownMethods known_{client_.get()};
 };
 
 }  // namespace

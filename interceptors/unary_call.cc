@@ -48,18 +48,15 @@ void CopyMetadata(const ReceivedMetadata& from, ReceivedMetadata* to) {
 }  // namespace
 
 UnaryCall::UnaryCall(std::shared_ptr<const ChannelPolicy> policy,
-                     PolicyRef found, const CallOptions* own,
+                     std::shared_ptr<const KnownMethod> known,
                      grpc::experimental::ClientRpcInfo* info)
     : policy_(std::move(policy)),
       context_(info->client_context()),
-      method_(info->method()),
+      known_(std::move(known)),
       suffix_for_stats_(info->suffix_for_stats()),
-      found_(std::move(found)),
-      retryable_(RetryableCodes(own, policy_->methods.Find(method_), *found_)),
-      retry_(RetryOf(own, policy_->methods.Find(method_), *found_)),
-      own_quota_id_(own == nullptr ? "" : own->quota_id),
       deadline_(FromGrpcTime(context_->raw_deadline())),
-      timer_(std::make_shared<AlarmTimer>()) {}
+      timer_(std::make_shared<AlarmTimer>()),
+      waiter_(timer_) {}
 
 void UnaryCall::Intercept(Batch* batch) {
   if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_CANCEL)) {
@@ -84,18 +81,12 @@ void UnaryCall::OnGoingDown(Batch* batch) {
       takes_ = MayTake(batch);
       held_.push_back(batch);
       {
-        CallRequest request;
-        request.quota_key =
-            own_quota_id_.empty() ? policy_->quota_id : own_quota_id_;
-        request.endpoint_key = policy_->target;
-        request.target = policy_->target;
-        request.method = method_;
-        request.protocol = Protocol::kGrpc;
-        request.deadline = deadline_;
-        request.policy = found_;
-        request.retry = retry_;
-        request.nested = HasRetryMarker(metadata_);
-        call_.emplace(policy_->client.get(), request, timer_);
+        CallFacts facts;
+        facts.deadline = deadline_;
+        facts.retry = known_->retry;
+        facts.nested = HasRetryMarker(metadata_);
+        call_.emplace(policy_->client.get(), known_->handle.get(), facts,
+                      &waiter_);
       }
       // Drain sees to it if it has been cancelled already.
       if (!cancelled_) call_->Begin();
@@ -130,8 +121,7 @@ void UnaryCall::Remember(Batch* batch) {
     metadata_ = batch->GetSendInitialMetadata();
   }
   const bool sends = batch->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE);
-  // A reference to its bytes, not a copy of them.
-  if (sends) request_ = *batch->GetSerializedSendMessage();
+  if (sends) request_.Keep(*batch->GetSerializedSendMessage());
   // There before the message is: no hook says so, but the pointer is set.
   if (void* response = batch->GetRecvMessage()) {
     response_ = response;
@@ -185,7 +175,7 @@ Outcome UnaryCall::Read(AttemptEnd end, Lock* lock) {
   end.cancelled_by_caller = cancelled_;
   end.bytes_sent =
       request_.Valid() ? static_cast<int64_t>(request_.Length()) : 0;
-  Outcome outcome = ReadEnd(end, *policy_, *found_, retryable_);
+  Outcome outcome = ReadEnd(end, *policy_, *known_->policy, known_->retryable);
   const RpcClassifier& classifier = policy_->client->options().classify_rpc;
   if (!classifier || end.status->ok()) return outcome;
   // in_flight_ stays: until the report, nobody may end the call, and what the
@@ -207,7 +197,7 @@ void UnaryCall::Report(const Outcome& outcome) {
 void UnaryCall::TellLimits(const Outcome& outcome,
                            const ReceivedMetadata* initial,
                            const ReceivedMetadata* trailing) {
-  const auto stand = StandIn(*policy_, *found_, initial, trailing);
+  const auto stand = StandIn(*policy_, *known_->policy, initial, trailing);
   if (!stand) return;
   call_->OnAnswerHead(in_flight_, outcome);
   call_->OnLimitTold(in_flight_, *stand);
@@ -393,12 +383,13 @@ void UnaryCall::StartCall(const std::shared_ptr<Attempt>& attempt, int number) {
   for (const auto& [name, value] : MetadataOfAttempt(*metadata_, number)) {
     context->AddMetadata(name, value);
   }
+  const grpc::ByteBuffer request = request_.Get();
   const StartingAttempt starting(context);
   grpc::internal::CallbackUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
       channel_.get(),
-      grpc::internal::RpcMethod(method_.c_str(), suffix_for_stats_,
+      grpc::internal::RpcMethod(known_->name.c_str(), suffix_for_stats_,
                                 grpc::internal::RpcMethod::NORMAL_RPC),
-      context, &request_, &attempt->response,
+      context, &request, &attempt->response,
       // `attempt = attempt`, or it would be a const member, and std::move a copy
       // that dies with this lambda: on a callback thread, perhaps as the last.
       [self = shared_from_this(),
@@ -410,7 +401,9 @@ void UnaryCall::StartCall(const std::shared_ptr<Attempt>& attempt, int number) {
 void UnaryCall::Finish(const Action& action, Lock lock) {
   // From here on nothing but the record is left of this call; `draining_` stays
   // set.
-  stop_ = StopStatus(action, call_->holder());
+  if (action.reason != StopReason::kSuccess || action.retry_at) {
+    stop_ = StopStatus(action, call_->holder());
+  }
   absl::InlinedVector<Batch*, 2> batches;
   Batch* answer = nullptr;
   if (phase_ == Phase::kHolding) {
@@ -461,7 +454,7 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
                    answer->GetRecvInitialMetadata());
     }
     CopyDebugErrorString(attempt_->context, context_);
-  } else if (timed_out_first_ &&
+  } else if (timed_out_first_ && finish.reason != StopReason::kCancelled &&
              last.error_code() == grpc::StatusCode::CANCELLED) {
     *status = finish.reason == StopReason::kDeadlineExceeded
                   ? stop_.status()

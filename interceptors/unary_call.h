@@ -53,15 +53,15 @@
 #include "core/action.h"
 #include "core/call_record.h"
 #include "core/outcome.h"
-#include "core/retry_policy.h"
 #include "core/time.h"
+#include "core/wait_queue.h"
 #include "interceptors/alarm_timer.h"
 #include "interceptors/attempt_context.h"
 #include "interceptors/attempt_end.h"
-#include "interceptors/call_options.h"
 #include "interceptors/channel_policy.h"
-#include "interceptors/classify.h"
 #include "interceptors/intercepted_call.h"
+#include "interceptors/kept_bytes.h"
+#include "interceptors/known_methods.h"
 #include "interceptors/message_type.h"
 #include "interceptors/stop_status.h"
 #include "runtime/call.h"
@@ -80,10 +80,10 @@ class UnaryCall final : public InterceptedCall,
     MonotonicTime end_by;
   };
 
-  // `found`: the policy of this call. `own`: its own options, or null; only looked at
-  // here.
-  UnaryCall(std::shared_ptr<const ChannelPolicy> policy, PolicyRef found,
-            const CallOptions* own, grpc::experimental::ClientRpcInfo* info);
+  // `known`: what is known of its method, with the call's own options.
+  UnaryCall(std::shared_ptr<const ChannelPolicy> policy,
+            std::shared_ptr<const KnownMethod> known,
+            grpc::experimental::ClientRpcInfo* info);
 
   void Intercept(Batch* batch) override;
   std::shared_ptr<void> Detach() override;
@@ -140,15 +140,11 @@ class UnaryCall final : public InterceptedCall,
 
   const std::shared_ptr<const ChannelPolicy> policy_;
   grpc::ClientContext* const context_;
-  // A copy: a generic stub's name dies while its call lives.
-  const std::string method_;
+  const std::shared_ptr<const KnownMethod> known_;
   const char* const suffix_for_stats_;
-  const PolicyRef found_;
-  const CodeSet retryable_;
-  const std::optional<RetryOptions> retry_;  // absent: the policy's
-  const std::string own_quota_id_;           // empty: the channel's
   const MonotonicTime deadline_;
-  const std::shared_ptr<AlarmTimer> timer_;  // its Wake is the call's waiter
+  const std::shared_ptr<AlarmTimer> timer_;
+  const std::shared_ptr<Waiter> waiter_;  // the same
 
   mutable std::mutex mutex_;  // guards all below
   std::optional<Call> call_;  // from the first batch on
@@ -163,7 +159,7 @@ class UnaryCall final : public InterceptedCall,
   // Of the batches on their way down.
   absl::InlinedVector<Batch*, 2> held_;
   SentMetadata* metadata_ = nullptr;
-  grpc::ByteBuffer request_;
+  KeptBytes request_;
   void* response_ = nullptr;
   MessageType response_type_ = MessageType::kUnknown;
   bool takes_ = false;  // the call, for all of its attempts

@@ -269,8 +269,10 @@ class Client {
   }
   // Whether no Reload has come since.
   bool IsCurrent(const CallHandle& handle) const {
-    return handle.policy.table->version() ==
-           version_.load(std::memory_order_acquire);
+    return IsCurrent(handle.policy);
+  }
+  bool IsCurrent(const PolicyRef& policy) const {
+    return policy.table->version() == version_.load(std::memory_order_acquire);
   }
 
   // The states of a key; `policy` says whether it has some of its own, and their

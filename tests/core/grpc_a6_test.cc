@@ -16,8 +16,7 @@
 //    counts: an endpoint that refuses connections is an outage |
 //  | a pushback is for this call | for all calls of this endpoint: the server asked
 //    for time |
-//  | maxAttempts above 5 is 5 | up to 100; a service config's is cut to 5 when it
-//    is read |
+//  | maxAttempts above 5 is 5 | up to 100, also in a service config |
 #include <algorithm>
 #include <cmath>
 #include <cstdint>

@@ -146,6 +146,11 @@ int RawHttp2Server::connections() const {
   return static_cast<int>(sockets_.size());
 }
 
+int64_t RawHttp2Server::message_bytes() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return message_bytes_;
+}
+
 void RawHttp2Server::Accept() {
   for (;;) {
     const int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
@@ -185,6 +190,7 @@ void RawHttp2Server::Serve(int fd) {
       {
         const std::lock_guard<std::mutex> lock(mutex_);
         if (type == kHeaders) ++sends_;
+        if (type == kData) message_bytes_ += size;
         if ((flags & kEndStream) == 0) continue;
         act = acts_[std::min(next_act_++, acts_.size() - 1)];
       }

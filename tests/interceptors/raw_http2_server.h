@@ -52,6 +52,8 @@ class RawHttp2Server {
   const std::string& address() const { return address_; }
   int sends() const;
   int connections() const;
+  // Of all requests' messages, as they came: compressed, if they were.
+  int64_t message_bytes() const;
 
  private:
   void Accept();
@@ -67,6 +69,7 @@ class RawHttp2Server {
   mutable std::mutex mutex_;  // guards all below
   bool stopping_ = false;
   int sends_ = 0;
+  int64_t message_bytes_ = 0;
   size_t next_act_ = 0;
   std::vector<int> sockets_;
   std::vector<std::thread> threads_;

@@ -20,6 +20,7 @@
 #include "interceptors/interceptor.h"
 #include "runtime/client.h"
 #include "tests/interceptors/echo_call.h"
+#include "tests/interceptors/status_details.h"
 #include "tests/testing/echo.grpc.pb.h"
 #include "tests/testing/echo2.grpc.pb.h"
 #include "tests/testing/grpc_reply.h"
@@ -85,6 +86,15 @@ std::vector<Scenario> Scenarios() {
        none},
       {"Pushback",
        {busy.Pushback("600"), ok},
+       none,
+       0,
+       false,
+       StatusCode::OK,
+       StopReason::kSuccess,
+       2,
+       absl::Milliseconds(600)},
+      {"RetryInfo",
+       {busy.WithDetails(RetryInfoBytes(absl::Milliseconds(600))), ok},
        none,
        0,
        false,

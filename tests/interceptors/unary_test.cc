@@ -12,6 +12,10 @@
 #include <thread>
 #include <vector>
 
+#include "core/backoff.h"
+#include "core/outcome.h"
+#include "core/retry_policy.h"
+#include "core/stop_reason.h"
 #include "interceptors/interceptor.h"
 #include "runtime/client.h"
 #include "tests/interceptors/echo_call.h"
@@ -423,6 +427,31 @@ TEST_P(UnaryTest, CancelDuringBackoffReturnsAtOnce) {
   // A safety limit, for a machine that is busy with other things: the wait that
   // was cut short is of 30 s.
   EXPECT_LE(milliseconds[98], 500);
+}
+
+// The attempt's own end is that of our time-out, and no word of the application's.
+TEST_P(UnaryTest, CancelDuringTheBackoffAfterAnAttemptTimeout) {
+  server_->Script({GrpcReply::Hang()});
+  RpcOptions options = Consent();
+  options.methods[0].attempt_timeout = absl::Milliseconds(50);
+  options.methods[0].retry = RetryOptions();
+  options.methods[0].retry->backoff.initial = absl::Minutes(1);
+  options.methods[0].retry->backoff.max = absl::Minutes(1);
+  options.methods[0].retry->backoff.jitter = Jitter::kNone;
+  options.methods[0].retry->backoff.lone_part = 1;
+  options.methods[0].retry->max_elapsed = absl::Minutes(5);
+  EchoCall call(GetParam(), Channel(options));
+  call.Start();
+  while (call.record().attempts.empty() ||
+         call.record().attempts[0].outcome.kind == ErrorKind::kOk) {
+    std::this_thread::yield();
+  }
+  call.Cancel();
+  EXPECT_EQ(call.Wait().error_code(), StatusCode::CANCELLED)
+      << call.status().error_message();
+  EXPECT_LT(call.took(), absl::Seconds(30));
+  EXPECT_EQ(call.record().stop_reason, StopReason::kCancelled);
+  EXPECT_EQ(server_->log().Count(), 1);
 }
 
 TEST_P(UnaryTest, CancelWhileHeldBeforeTheFirstSend) {

@@ -1,12 +1,9 @@
 // Calls that wait hold no thread.
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -18,12 +15,14 @@
 #include "tests/interceptors/echo_call.h"
 #include "tests/testing/grpc_reply.h"
 #include "tests/testing/grpc_server.h"
+#include "tests/testing/server_process.h"
 
 namespace forbear::rpc {
 namespace {
 
 using testing::GrpcReply;
 using testing::GrpcServer;
+using testing::ServerProcess;
 
 constexpr int kCalls = 2000;
 
@@ -40,61 +39,18 @@ int Threads() {
   return -1;
 }
 
-// A server in a process of its own: the threads of this one are the client's.
-class ServerProcess {
- public:
-  // REQUIRES: gRPC has not been used in this process.
-  ServerProcess() {
-    int up[2];
-    int down[2];
-    if (pipe(up) != 0 || pipe(down) != 0) std::abort();
-    child_ = fork();
-    if (child_ == 0) {
-      close(down[1]);
-      Serve(up[1], down[0]);
-      _exit(0);
-    }
-    close(up[1]);
-    close(down[0]);
-    end_ = down[1];
-    if (read(up[0], &port_, sizeof(port_)) != sizeof(port_)) std::abort();
-    close(up[0]);
+GrpcReply Answer(const testing::GrpcRequest& request) {
+  testing::EchoMessage message;
+  message.ParseFromString(request.bytes);
+  if (message.payload() == "hang") return GrpcReply::Hang();
+  if (message.payload() == "busy") {
+    // Not before all of them have arrived.
+    return GrpcReply::Error(grpc::StatusCode::RESOURCE_EXHAUSTED)
+        .Pushback("60000")
+        .After(absl::Seconds(2));
   }
-  ~ServerProcess() {
-    close(end_);
-    waitpid(child_, nullptr, 0);
-  }
-
-  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
-
- private:
-  // Until the other end of `end` is closed.
-  static void Serve(int port, int end) {
-    const std::unique_ptr<GrpcServer> server = *GrpcServer::Create();
-    server->SetHandler([](const testing::GrpcRequest& request) {
-      testing::EchoMessage message;
-      message.ParseFromString(request.bytes);
-      if (message.payload() == "hang") return GrpcReply::Hang();
-      if (message.payload() == "busy") {
-        // Not before all of them have arrived.
-        return GrpcReply::Error(grpc::StatusCode::RESOURCE_EXHAUSTED)
-            .Pushback("60000")
-            .After(absl::Seconds(2));
-      }
-      return GrpcReply::Ok(request.bytes);
-    });
-    const int number = server->port();
-    char byte;
-    if (write(port, &number, sizeof(number)) != sizeof(number) ||
-        read(end, &byte, 1) != 0) {
-      std::abort();
-    }
-  }
-
-  pid_t child_ = 0;
-  int end_ = -1;
-  int port_ = 0;
-};
+  return GrpcReply::Ok(request.bytes);
+}
 
 std::vector<std::unique_ptr<EchoCall>> Start(
     const std::shared_ptr<grpc::Channel>& channel, const char* payload) {
@@ -114,7 +70,13 @@ std::vector<std::unique_ptr<EchoCall>> Start(
 }
 
 TEST(WaitingThreadsTest, TwoThousandCallsInBackoff) {
-  const ServerProcess server;
+  // The threads of this process are the client's.
+  const ServerProcess server([](int* port) {
+    std::shared_ptr<GrpcServer> running = *GrpcServer::Create();
+    running->SetHandler(Answer);
+    *port = running->port();
+    return running;
+  });
 
   // Plain calls in flight, for comparison.
   int plain;

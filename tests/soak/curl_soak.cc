@@ -11,7 +11,6 @@
 // the end there are as many descriptors and threads as at the beginning, and memory has
 // not grown. Leaks are the address sanitizer's to find (./dev soak).
 #include <curl/curl.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -20,10 +19,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <deque>
-#include <fstream>
 #include <functional>
 #include <future>
 #include <map>
@@ -34,9 +31,7 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/stop_reason.h"
 #include "curl_wrap/engine.h"
@@ -48,6 +43,7 @@
 #include "curl_wrap/response.h"
 #include "runtime/client.h"
 #include "tests/soak/dice.h"
+#include "tests/soak/frame.h"
 #include "tests/soak/ledger.h"
 #include "tests/soak/servers.h"
 #include "tests/soak/transfer.h"
@@ -64,9 +60,6 @@ using ::forbear::curl::Response;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kMostPerSecond = 2000;
-constexpr auto kStuck = std::chrono::seconds(90);
-
-enum class Plant { kNone, kReport, kBody, kPost, kFd };
 
 void Sleep(absl::Duration d) {
   std::this_thread::sleep_for(absl::ToChronoMicroseconds(d));
@@ -76,11 +69,11 @@ void Sleep(absl::Duration d) {
 
 class World {
  public:
-  World(uint64_t seed, double minutes, Plant plant)
-      : seed(seed),
-        plant(plant),
-        ledger(static_cast<uint64_t>(minutes * 60 + 10) * kMostPerSecond),
-        servers(3, seed + 1000, &ledger, plant == Plant::kBody) {
+  explicit World(const Flags& flags)
+      : seed(flags.seed),
+        plant(flags.plant),
+        ledger(MostCalls(flags, kMostPerSecond)),
+        servers(3, seed + 1000, &ledger, plant == "body") {
     Dice dice(seed);
     // The one that lasts has no queue that is too short, and no limit.
     ClientOptions options;
@@ -110,7 +103,7 @@ class World {
     const uint64_t id = NextId();
     if (id == 0) return nullptr;
     return std::make_shared<Transfer>(id, way, client, servers, &ledger,
-                                      plant == Plant::kPost, dice);
+                                      plant == "post", dice);
   }
   std::shared_ptr<Client> AClient(Dice* dice) const {
     return dice->One(2) ? shared : *Client::Create(RandomClient(dice));
@@ -118,13 +111,13 @@ class World {
   void Check(Transfer* t, const curl::CallResult& result,
              const std::string* body) {
     t->Check(result, body);
-    if (plant == Plant::kReport && t->id() % 1000 == 999) {
+    if (plant == "report" && t->id() % 1000 == 999) {
       t->Check(result, body);
     }
   }
 
   const uint64_t seed;
-  const Plant plant;
+  const std::string plant;
   std::atomic<bool> stopping{false};
   Ledger ledger;
   Servers servers;
@@ -507,7 +500,8 @@ class MultiLoop {
     // It is nobody's to report.
     curl::CallResult result;
     result.stop_reason = StopReason::kPermanentError;
-    world_->ledger.Reported(id, result, /*counted=*/false);
+    world_->ledger.Reported(id, result.stop_reason, result.record,
+                            /*counted=*/false);
   }
   void ReadMessages() {
     int left = 0;
@@ -584,54 +578,11 @@ void Weather(World* world) {
       const absl::Status status = world->shared->Reload(std::move(settings));
       if (!status.ok()) world->ledger.Fault(status.ToString());
     }
-    if (world->plant == Plant::kFd && dice.One(5)) {
+    if (world->plant == "fd" && dice.One(5)) {
       (void)!open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
     Sleep(dice.Millis(50, 800));
   }
-}
-
-// --- What the process has. ---
-
-int CountIn(const char* folder) {
-  int count = 0;
-  DIR* const dir = opendir(folder);
-  if (dir == nullptr) return -1;
-  while (const dirent* const entry = readdir(dir)) {
-    if (entry->d_name[0] != '.') ++count;
-  }
-  closedir(dir);
-  return count - (absl::string_view(folder) == "/proc/self/fd" ? 1 : 0);
-}
-
-double ResidentMb() {
-  std::ifstream file("/proc/self/statm");
-  double all = 0;
-  double resident = 0;
-  file >> all >> resident;
-  return resident * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
-}
-
-// Waits a little, for servers notice a client's leaving a moment later.
-void CheckBack(World* world, const char* folder, const char* what, int before) {
-  int now = CountIn(folder);
-  for (int i = 0; i < 1000 && now > before; ++i) {
-    Sleep(absl::Milliseconds(10));
-    now = CountIn(folder);
-  }
-  printf("%s: %d at the beginning, %d at the end\n", what, before, now);
-  if (now <= before) return;
-  world->ledger.Fault(absl::StrCat("there are ", now, " ", what, ", and were ",
-                                   before, " at the beginning"));
-  DIR* const dir = opendir(folder);
-  while (const dirent* const entry = dir == nullptr ? nullptr : readdir(dir)) {
-    char target[200] = {};
-    const std::string path = absl::StrCat(folder, "/", entry->d_name);
-    if (readlink(path.c_str(), target, sizeof(target) - 1) > 0) {
-      printf("  %s -> %s\n", path.c_str(), target);
-    }
-  }
-  if (dir != nullptr) closedir(dir);
 }
 
 // All ways once, so that what is made once and kept is there.
@@ -660,193 +611,33 @@ void WarmUp(World* world) {
   Sleep(absl::Milliseconds(300));
 }
 
-class Reporter {
- public:
-  Reporter(World* world, Clock::duration total)
-      : world_(world), total_(total) {}
-
-  // Until it is time to stop.
-  void Run() {
-    const auto begin = Clock::now();
-    int tenths = 0;
-    int minutes = 0;
-    uint64_t last = 0;
-    auto moved = begin;
-    while (Clock::now() < begin + total_) {
-      Sleep(absl::Milliseconds(50));
-      const auto now = Clock::now();
-      const Ledger& ledger = world_->ledger;
-      if (ledger.reported() != last) {
-        last = ledger.reported();
-        moved = now;
-      } else if (now - moved > kStuck) {
-        printf("nothing is reported any more: %lu of %lu\n",
-               static_cast<unsigned long>(last),
-               static_cast<unsigned long>(ledger.started()));
-        abort();
-      }
-      if (now - begin >= (minutes + 1) * std::chrono::minutes(1)) {
-        ++minutes;
-        PrintLine(minutes);
-      }
-      if ((now - begin) * 10 >= (tenths + 1) * total_ && tenths < 10)
-        Sample(++tenths);
-    }
-    while (tenths < 10) Sample(++tenths);
-  }
-
-  void CheckMemory() const {
-    if (total_ < std::chrono::minutes(1)) return;
-    const double early = resident_[2];
-    const double last = resident_[10];
-    if (last > early * 1.5) {
-      world_->ledger.Fault(absl::StrCat("resident memory has grown from ",
-                                        early, " MB to ", last));
-    }
-  }
-
- private:
-  void PrintLine(int minute) const {
-    const Ledger& ledger = world_->ledger;
-    printf(
-        "minute %d: %lu transfers, %lu reported, %lu sends, %lu arrivals, %lu "
-        "faults | %s\n",
-        minute, static_cast<unsigned long>(ledger.started()),
-        static_cast<unsigned long>(ledger.reported()),
-        static_cast<unsigned long>(ledger.sends()),
-        static_cast<unsigned long>(ledger.arrivals()),
-        static_cast<unsigned long>(ledger.faults()), ledger.Reasons().c_str());
-    fflush(stdout);
-  }
-  void Sample(int tenth) {
-    resident_[tenth] = ResidentMb();
-    printf("%d %%: %.0f MB resident, %d descriptors, %d threads\n", tenth * 10,
-           resident_[tenth], CountIn("/proc/self/fd"),
-           CountIn("/proc/self/task"));
-    fflush(stdout);
-  }
-
-  World* const world_;
-  const Clock::duration total_;
-  std::array<double, 11> resident_ = {};
-};
-
-int Soak(uint64_t seed, double minutes, Plant plant) {
-  printf("soak curl: seed %lu, %g minutes\n", static_cast<unsigned long>(seed),
-         minutes);
-  fflush(stdout);
-  World world(seed, minutes, plant);
+int Soak(const Flags& flags) {
+  World world(flags);
   WarmUp(&world);
-  const int fds = CountIn("/proc/self/fd");
-  const int threads = CountIn("/proc/self/task");
+  Frame frame("curl", flags, &world.ledger);
 
   std::array<Slot, 2> slots;
   std::array<Target, 2> targets;
-  std::vector<std::thread> all;
+  std::vector<std::function<void()>> all;
   for (int i = 0; i < 2; ++i) {
-    all.emplace_back(Keeper, &world, &slots[i], i);
-    all.emplace_back(Starter, &world, &slots, seed + 200 + i);
-    all.emplace_back(Blocker, &world, &targets[i], seed + 250 + i);
+    const uint64_t seed = flags.seed + i;
+    all.emplace_back([&, i] { Keeper(&world, &slots[i], i); });
+    all.emplace_back([&, seed] { Starter(&world, &slots, seed + 200); });
+    all.emplace_back(
+        [&, seed, i] { Blocker(&world, &targets[i], seed + 250); });
   }
-  all.emplace_back(Canceller, &world, &targets);
-  all.emplace_back(Looper, &world);
-  all.emplace_back(Performer, &world);
-  all.emplace_back(Weather, &world);
-
-  Reporter reporter(&world, std::chrono::duration_cast<Clock::duration>(
-                                std::chrono::duration<double>(minutes * 60)));
-  reporter.Run();
-  world.stopping = true;
-  std::atomic<bool> ended{false};
-  std::thread watchdog([&ended] {
-    const auto limit = Clock::now() + kStuck;
-    while (!ended) {
-      Sleep(absl::Milliseconds(20));
-      if (Clock::now() > limit) {
-        printf("the threads of the soak do not come to an end\n");
-        fflush(stdout);
-        abort();
-      }
-    }
-  });
-  for (std::thread& thread : all) thread.join();
-  ended = true;
-  watchdog.join();
-
-  CheckBack(&world, "/proc/self/fd", "descriptors", fds);
-  CheckBack(&world, "/proc/self/task", "threads", threads);
-  reporter.CheckMemory();
-  const Ledger& ledger = world.ledger;
-  world.ledger.Close();
-  printf("sends %lu, arrivals %lu; %s\n",
-         static_cast<unsigned long>(ledger.sends()),
-         static_cast<unsigned long>(ledger.arrivals()),
-         ledger.Reasons().c_str());
-  if (plant != Plant::kNone) {
-    printf("soak curl: the planted fault was %s\n",
-           ledger.faults() != 0 ? "found" : "NOT found");
-    return ledger.faults() != 0 ? 0 : 1;
-  }
-  if (ledger.faults() != 0) {
-    for (const std::string& fault : ledger.first_faults()) {
-      printf("FAULT: %s\n", fault.c_str());
-    }
-    printf("soak curl: %lu transfers in %g minutes, %lu faults (seed %lu)\n",
-           static_cast<unsigned long>(ledger.started()), minutes,
-           static_cast<unsigned long>(ledger.faults()),
-           static_cast<unsigned long>(seed));
-    return 1;
-  }
-  printf(
-      "soak curl: %lu transfers in %g minutes, every one reported once, 0 "
-      "faults\n",
-      static_cast<unsigned long>(ledger.started()), minutes);
-  return 0;
-}
-
-int Main(int argc, char** argv) {
-  double minutes = 20;
-  uint64_t seed =
-      static_cast<uint64_t>(Clock::now().time_since_epoch().count() % 1000000);
-  Plant plant = Plant::kNone;
-  bool good = true;
-  for (int i = 1; i < argc; ++i) {
-    std::string name = argv[i];
-    std::string value;
-    const size_t equals = name.find('=');
-    if (equals != std::string::npos) {
-      value = name.substr(equals + 1);
-      name.resize(equals);
-    } else if (i + 1 < argc) {
-      value = argv[++i];
-    }
-    if (name == "--minutes") {
-      good = good && absl::SimpleAtod(value, &minutes) && minutes > 0 &&
-             minutes <= 24 * 60;
-    } else if (name == "--seed") {
-      good = good && absl::SimpleAtoi(value, &seed);
-    } else if (name == "--plant") {
-      const std::map<std::string, Plant> plants = {{"report", Plant::kReport},
-                                                   {"body", Plant::kBody},
-                                                   {"post", Plant::kPost},
-                                                   {"fd", Plant::kFd}};
-      const auto found = plants.find(value);
-      good = good && found != plants.end();
-      if (good) plant = found->second;
-    } else {
-      good = false;
-    }
-  }
-  if (!good) {
-    fprintf(stderr,
-            "curl_soak [--minutes 20] [--seed N] "
-            "[--plant report|body|post|fd]\n");
-    return 2;
-  }
-  return Soak(seed, minutes, plant);
+  all.emplace_back([&] { Canceller(&world, &targets); });
+  all.emplace_back([&] { Looper(&world); });
+  all.emplace_back([&] { Performer(&world); });
+  all.emplace_back([&] { Weather(&world); });
+  return frame.Run(&world.stopping, all);
 }
 
 }  // namespace
 }  // namespace forbear::soak
 
-int main(int argc, char** argv) { return forbear::soak::Main(argc, argv); }
+int main(int argc, char** argv) {
+  const auto flags = forbear::soak::ParseFlags(
+      "curl", {"report", "body", "post", "fd"}, argc, argv);
+  return flags ? forbear::soak::Soak(*flags) : 2;
+}

@@ -5,12 +5,11 @@
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
-#include "core/call_record.h"
 
 namespace forbear::soak {
 
-Ledger::Ledger(uint64_t most_transfers)
-    : most_(most_transfers), cells_(new Cell[most_transfers + 1]) {}
+Ledger::Ledger(uint64_t most_calls)
+    : most_(most_calls), cells_(new Cell[most_calls + 1]) {}
 
 uint8_t Ledger::Add(std::atomic<uint8_t>* to, int n) {
   uint8_t before = *to;
@@ -28,21 +27,20 @@ uint64_t Ledger::Begin() {
   return id;
 }
 
-bool Ledger::Reported(uint64_t id, const curl::CallResult& result,
+bool Ledger::Reported(uint64_t id, StopReason reason, const CallRecord& record,
                       bool counted) {
   Cell& cell = cells_[id];
   if (Add(&cell.reports, 1) != 0) {
-    Fault(absl::StrCat("transfer ", id, " was reported more than once"));
+    Fault(absl::StrCat("call ", id, " was reported more than once"));
   }
   ++reported_;
-  ++reasons_[static_cast<size_t>(result.stop_reason)];
-  const int attempts = std::max(result.record.total_attempts, 0);
+  ++reasons_[static_cast<size_t>(reason)];
+  const int attempts = std::max(record.total_attempts, 0);
   int sends = attempts;
-  for (const AttemptRecord& a : result.record.attempts)
-    sends += a.outcome.resends;
+  for (const AttemptRecord& a : record.attempts) sends += a.outcome.resends;
   sends_ += sends;
   Add(&cell.attempts, std::min<int>(sends, kMany));
-  // Of those that are not kept it is not known how often libcurl sent them again.
+  // Of those that are not kept it is not known how often they were sent again.
   cell.counted = counted && attempts <= CallRecord::kMaxAttempts ? 1 : 0;
   return cell.counted == 0 || cell.arrivals <= cell.attempts;
 }
@@ -50,7 +48,7 @@ bool Ledger::Reported(uint64_t id, const curl::CallResult& result,
 bool Ledger::Arrived(uint64_t id, bool strict, bool acted) {
   ++arrivals_;
   if (id == 0 || id >= next_) {
-    Fault(absl::StrCat("a request came of transfer ", id,
+    Fault(absl::StrCat("a request came of call ", id,
                        ", which was never started"));
     return true;
   }
@@ -73,11 +71,11 @@ void Ledger::Close() {
   for (uint64_t id = 1; id < next_; ++id) {
     const Cell& cell = cells_[id];
     if (cell.reports == 0) {
-      Fault(absl::StrCat("transfer ", id, " was never reported"));
+      Fault(absl::StrCat("call ", id, " was never reported"));
     }
     if (cell.counted != 0 && cell.attempts != kMany &&
         cell.arrivals > cell.attempts) {
-      Fault(absl::StrCat("transfer ", id, " came ", int{cell.arrivals},
+      Fault(absl::StrCat("call ", id, " came ", int{cell.arrivals},
                          " times, and its record has ", int{cell.attempts},
                          " sends"));
     }

@@ -1,12 +1,12 @@
-// Ledger: the books of a soak: which transfers were started, how often each was
+// Ledger: the books of a soak: which calls were started, how often each was
 // reported, how often it came to a server, and every fault that was found.
 //
 //   const uint64_t id = ledger.Begin();           // 0: there are no numbers left
 //   …a server:  ledger.Arrived(id, strict, acted);
-//   …its end:   ledger.Reported(id, result);
+//   …its end:   ledger.Reported(id, reason, record, true);
 //   ledger.Close();                               // all are over: adds up
 //
-// Memory: five bytes a transfer, taken at the beginning, so that what a process grows
+// Memory: five bytes a call, taken at the beginning, so that what a process grows
 // by is not the ledger's.
 //
 // Thread rule: thread-safe; Close when all others are done.
@@ -20,22 +20,23 @@
 #include <string>
 #include <vector>
 
+#include "core/call_record.h"
 #include "core/stop_reason.h"
-#include "curl_wrap/call_options.h"
 
 namespace forbear::soak {
 
 class Ledger {
  public:
-  explicit Ledger(uint64_t most_transfers);
+  explicit Ledger(uint64_t most_calls);
 
   uint64_t Begin();
 
   // `counted`: what came of it to servers may be held against what its record says
   // was sent. False: more has come already (Close looks at what comes later).
-  bool Reported(uint64_t id, const curl::CallResult& result, bool counted);
+  bool Reported(uint64_t id, StopReason reason, const CallRecord& record,
+                bool counted);
 
-  // A whole request of this transfer is at a server. `strict`: it may be acted upon
+  // A whole request of this call is at a server. `strict`: it may be acted upon
   // once. `acted`: the server's answer does not say that it was not. False: it was
   // acted upon already.
   bool Arrived(uint64_t id, bool strict, bool acted);

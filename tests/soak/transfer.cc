@@ -375,7 +375,7 @@ void Transfer::Check(const curl::CallResult& result, const std::string* body) {
       (result.stop_reason != StopReason::kCancelled ||
        (flags_[0] == 's' && !options.idempotent.value_or(false) &&
         !record.idempotent));
-  if (!ledger_->Reported(id_, result, counted)) {
+  if (!ledger_->Reported(id_, result.stop_reason, record, counted)) {
     Fault("it came more often than it was sent", result);
   }
   if (result.stop_reason == StopReason::kNone ||

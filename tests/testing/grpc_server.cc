@@ -13,6 +13,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "tests/testing/certificate.h"
 #include "tests/testing/event_loop.h"
 #include "tests/testing/loopback_port.h"
 #include "tests/testing/reply_source.h"
@@ -50,12 +51,18 @@ void KeepGrpcRunning() {
   (void)once;
 }
 
+std::shared_ptr<grpc::ServerCredentials> Tls() {
+  grpc::SslServerCredentialsOptions options;
+  options.pem_key_cert_pairs = {{kCertificateKey, kCertificate}};
+  return grpc::SslServerCredentials(options);
+}
+
 }  // namespace
 
 class GrpcServer::Impl {
  public:
   Impl(const Options& options, LoopbackPort port)
-      : port_(std::move(port)), log_(options.log) {}
+      : port_(std::move(port)), tls_(options.tls), log_(options.log) {}
 
   ~Impl() { Stop(); }
 
@@ -63,6 +70,7 @@ class GrpcServer::Impl {
   void Stop();
 
   const LoopbackPort port_;
+  const bool tls_;
   ArrivalLog log_;
   ReplySource<GrpcRequest, GrpcReply> replies_;
 
@@ -274,7 +282,8 @@ absl::Status GrpcServer::Impl::Start() {
   grpc::ServerBuilder builder;
   int bound = 0;
   builder.AddListeningPort(absl::StrCat("127.0.0.1:", port_.number()),
-                           grpc::InsecureServerCredentials(), &bound);
+                           tls_ ? Tls() : grpc::InsecureServerCredentials(),
+                           &bound);
   // Otherwise two servers may listen on one port, and share its clients.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.SetMaxReceiveMessageSize(-1);

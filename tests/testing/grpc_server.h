@@ -68,6 +68,9 @@ class GrpcServer {
     // 0: any free one.
     int port = 0;
 
+    // With the certificate of tests/testing/certificate.h.
+    bool tls = false;
+
     ArrivalLog::Options log;
   };
 

@@ -6,8 +6,8 @@
 cmd_soak() {
   local bin program=${1:-}
   case $program in
-    curl) shift ;;
-    *) die "soak: curl [--minutes N] [--seed N]; not $program" ;;
+    curl | grpc) shift ;;
+    *) die "soak: curl or grpc [--minutes N] [--seed N]; not $program" ;;
   esac
   setup
   say "./dev: building the soak"

@@ -1,0 +1,386 @@
+// grpc_soak: everything that Forbear does over gRPC, all at once, for minutes, against
+// servers that answer anything; and what must be true is checked all the time.
+//
+//   grpc_soak [--minutes 20] [--seed N] [--plant report|body|strict|fd]
+//
+// --plant puts a fault of that kind in, and is content only if it is found.
+//
+// Calls by each of gRPC's unary APIs, some of them cancelled by other threads at any
+// moment, some started from another one's end; channels that come and go under them;
+// servers that stop and start again; one that speaks HTTP/2 by hand (GOAWAY,
+// RST_STREAM). What is checked: each call ends once; answers and requests are whole;
+// what may be acted upon once does not come again after it was; a record's attempts are
+// those that came; each call is made again from its record; at the end there are as
+// many descriptors and threads as at the beginning, and memory has not grown. Leaks are
+// the address sanitizer's to find (./dev soak).
+#include <fcntl.h>
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "runtime/client.h"
+#include "tests/interceptors/raw_http2_server.h"
+#include "tests/soak/dice.h"
+#include "tests/soak/frame.h"
+#include "tests/soak/ledger.h"
+#include "tests/soak/rpc_call.h"
+#include "tests/soak/rpc_servers.h"
+
+namespace forbear::soak {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kMostPerSecond = 1500;
+constexpr int kMostInFlight = 300;
+
+// gRPC's own threads that stay: there are the more of them the more there was to do,
+// and fewer when it likes.
+const char* const kPools[] = {"default-executo", "event_engine",
+                              "grpc_global_tim", "resolver-execut",
+                              "timer_manager"};
+
+void Sleep(absl::Duration d) {
+  std::this_thread::sleep_for(absl::ToChronoMicroseconds(d));
+}
+
+// Sessions that nobody uses any more, until a thread that may destroys them.
+class Graveyard {
+ public:
+  ~Graveyard() { Empty(); }
+
+  std::shared_ptr<RpcSession> Session(std::shared_ptr<Client> client,
+                                      const std::string& address, Dice* dice) {
+    return std::shared_ptr<RpcSession>(
+        new RpcSession(std::move(client), address, dice),
+        [this](RpcSession* session) {
+          const std::lock_guard<std::mutex> lock(mutex_);
+          dead_.emplace_back(session);
+        });
+  }
+
+  // Not on a thread of gRPC's.
+  void Empty() {
+    std::vector<std::unique_ptr<RpcSession>> dead;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    dead.swap(dead_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<RpcSession>> dead_;
+};
+
+// --- What all ways share. ---
+
+class World {
+ public:
+  explicit World(const Flags& flags)
+      : seed(flags.seed),
+        plant(flags.plant),
+        ledger(MostCalls(flags, kMostPerSecond)),
+        servers(3, seed + 1000, &ledger, plant == "body"),
+        reader_([this] { ReadQueue(); }) {
+    Dice dice(seed);
+    ClientOptions options;
+    options.retry = RandomRpcClient(&dice).retry;
+    RandomRpcShared(&dice, &options);
+    shared = *Client::Create(options);
+  }
+  ~World() { Close(); }
+
+  // All calls have ended; no more may be started.
+  void Close() {
+    if (!reader_.joinable()) return;
+    while (in_flight != 0) Sleep(absl::Milliseconds(1));
+    queue_.Shutdown();
+    reader_.join();
+    graveyard.Empty();
+  }
+
+  // Starts a call. Null: not now.
+  std::shared_ptr<RpcCall> StartOne(const std::shared_ptr<RpcSession>& session,
+                                    RpcCall::Way way, Dice* dice) {
+    const uint64_t id = NextId();
+    if (id == 0) return nullptr;
+    auto call = std::make_shared<RpcCall>(id, way, session,
+                                          Books(/*known=*/true), dice);
+    const bool chains = dice->One(8);
+    ++in_flight;
+    call->Start(&queue_, [this, session, chains, id] {
+      // Another one, from the end of this one: on a callback thread, as a rule.
+      if (chains && !stopping) {
+        Dice own(seed ^ id);
+        StartOne(session, Async(&own), &own);
+      }
+      --in_flight;
+    });
+    return call;
+  }
+  RpcCall::Books Books(bool known) {
+    RpcCall::Books books;
+    books.ledger = &ledger;
+    books.servers = known ? &servers : nullptr;
+    books.plant_strict = plant == "strict";
+    books.plant_report = plant == "report";
+    return books;
+  }
+  static RpcCall::Way Async(Dice* dice) {
+    return static_cast<RpcCall::Way>(1 + dice->Below(RpcCall::kWays - 1));
+  }
+  std::shared_ptr<Client> AClient(Dice* dice) const {
+    return dice->One(2) ? shared : *Client::Create(RandomRpcClient(dice));
+  }
+  // A number for another call; 0: not now.
+  uint64_t NextId() {
+    {
+      const std::lock_guard<std::mutex> lock(pace_mutex_);
+      const auto now = Clock::now();
+      allowance_ = std::min<double>(
+          100,
+          allowance_ + std::chrono::duration<double>(now - paced_).count() *
+                           kMostPerSecond);
+      paced_ = now;
+      if (allowance_ < 1) return 0;
+      --allowance_;
+    }
+    return ledger.Begin();
+  }
+
+  const uint64_t seed;
+  const std::string plant;
+  std::atomic<bool> stopping{false};
+  std::atomic<int> in_flight{0};
+  Ledger ledger;
+  RpcServers servers;
+  std::shared_ptr<Client> shared;
+  Graveyard graveyard;
+
+ private:
+  void ReadQueue() {
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue_.Next(&tag, &ok)) RpcCall::Finished(tag);
+  }
+
+  std::mutex pace_mutex_;
+  double allowance_ = 0;
+  Clock::time_point paced_ = Clock::now();
+  grpc::CompletionQueue queue_;
+  std::thread reader_;
+};
+
+// Where those who start calls find a channel.
+class Slot {
+ public:
+  // Null: there is none.
+  std::shared_ptr<RpcSession> Get() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return session_;
+  }
+  void Set(std::shared_ptr<RpcSession> session) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    session_.swap(session);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::shared_ptr<RpcSession> session_;
+};
+
+// Calls that others may cancel.
+class Targets {
+ public:
+  void Add(std::weak_ptr<RpcCall> call) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    calls_.push_back(std::move(call));
+    if (calls_.size() > 300) calls_.pop_front();
+  }
+  std::shared_ptr<RpcCall> Any(Dice* dice) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (calls_.empty()) return nullptr;
+    return calls_[dice->Below(calls_.size())].lock();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::deque<std::weak_ptr<RpcCall>> calls_;
+};
+
+// Makes a channel, and drops it under those who use it, again and again.
+void Keeper(World* world, Slot* slot, uint64_t seed) {
+  Dice dice(seed);
+  while (!world->stopping) {
+    slot->Set(world->graveyard.Session(world->AClient(&dice),
+                                       world->servers.Any(&dice), &dice));
+    const auto until =
+        Clock::now() + absl::ToChronoMilliseconds(dice.Millis(20, 3000));
+    while (!world->stopping && Clock::now() < until) {
+      Sleep(absl::Milliseconds(10));
+      world->graveyard.Empty();
+    }
+    slot->Set(nullptr);
+  }
+}
+
+void Starter(World* world, std::array<Slot, 2>* slots, Targets* targets,
+             uint64_t seed) {
+  Dice dice(seed);
+  while (!world->stopping) {
+    const std::shared_ptr<RpcSession> session = (*slots)[dice.Below(2)].Get();
+    if (session != nullptr && world->in_flight < kMostInFlight) {
+      for (int n = static_cast<int>(dice.Between(1, 16)); n > 0; --n) {
+        const auto call = world->StartOne(session, World::Async(&dice), &dice);
+        if (call != nullptr) targets->Add(call);
+      }
+    }
+    Sleep(dice.Millis(0, 20));
+  }
+}
+
+void Blocker(World* world, std::array<Slot, 2>* slots, uint64_t seed) {
+  Dice dice(seed);
+  while (!world->stopping) {
+    const std::shared_ptr<RpcSession> session = (*slots)[dice.Below(2)].Get();
+    if (session == nullptr || world->in_flight >= kMostInFlight ||
+        world->StartOne(session, RpcCall::Way::kSync, &dice) == nullptr) {
+      Sleep(absl::Milliseconds(2));
+    }
+    if (dice.One(4)) Sleep(dice.Millis(0, 5));
+  }
+}
+
+void Canceller(World* world, Targets* targets) {
+  Dice dice(world->seed + 300);
+  while (!world->stopping) {
+    if (const auto call = targets->Any(&dice)) call->Cancel();
+    Sleep(dice.Millis(0, 20));
+  }
+}
+
+// One server after the other that speaks HTTP/2 by hand.
+void Rawer(World* world) {
+  using rpc::Act;
+  constexpr Act kActs[] = {Act::kAnswer,         Act::kAnswer,
+                           Act::kUnavailable,    Act::kRefuse,
+                           Act::kReset,          Act::kGoAway,
+                           Act::kGoAwayAndClose, Act::kGoAwayAfterAndClose,
+                           Act::kClose};
+  Dice dice(world->seed + 400);
+  while (!world->stopping) {
+    std::vector<Act> acts;
+    for (int i = 0; i < 500; ++i) {
+      acts.push_back(kActs[dice.Below(std::size(kActs))]);
+    }
+    acts.push_back(Act::kAnswer);
+    rpc::RawHttp2Server server(std::move(acts));
+    int attempts = 0;
+    for (int n = 0; n < 10 && !world->stopping; ++n) {
+      const auto session = world->graveyard.Session(world->AClient(&dice),
+                                                    server.address(), &dice);
+      for (int i = static_cast<int>(dice.Between(1, 10)); i > 0; --i) {
+        const uint64_t id = world->NextId();
+        if (id == 0) break;
+        const auto call =
+            std::make_shared<RpcCall>(id, RpcCall::Way::kSync, session,
+                                      world->Books(/*known=*/false), &dice);
+        std::atomic<bool> ended{false};
+        call->Start(nullptr, [&ended] { ended = true; });
+        while (!ended) Sleep(absl::Milliseconds(1));
+        if (call->passes_through()) ++attempts;
+        attempts += call->attempts();
+      }
+      world->graveyard.Empty();
+      Sleep(dice.Millis(0, 50));
+    }
+    if (server.sends() > attempts) {
+      world->ledger.Fault(absl::StrCat("there came ", server.sends(),
+                                       " sends to a server by hand, and the "
+                                       "records have ",
+                                       attempts, " attempts"));
+    }
+  }
+}
+
+// --- What changes. ---
+
+void Weather(World* world) {
+  Dice dice(world->seed + 600);
+  while (!world->stopping) {
+    world->servers.Stir(&dice);
+    if (dice.One(6)) {
+      Settings settings = world->shared->options();
+      RandomRpcShared(&dice, &settings);
+      const absl::Status status = world->shared->Reload(std::move(settings));
+      if (!status.ok()) world->ledger.Fault(status.ToString());
+    }
+    if (world->plant == "fd" && dice.One(5)) {
+      (void)!open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+    Sleep(dice.Millis(50, 800));
+  }
+}
+
+// All ways for a while, so that what is made once and kept is there.
+void WarmUp(World* world) {
+  Dice dice(world->seed + 700);
+  for (int n = 0; n < 5; ++n) {
+    const auto session = world->graveyard.Session(
+        world->shared, world->servers.Any(&dice), &dice);
+    for (int i = 0; i < 40; ++i) {
+      world->StartOne(session, static_cast<RpcCall::Way>(i % RpcCall::kWays),
+                      &dice);
+      Sleep(absl::Milliseconds(1));
+    }
+  }
+  while (world->in_flight != 0) Sleep(absl::Milliseconds(1));
+  world->graveyard.Empty();
+  Sleep(absl::Milliseconds(300));
+}
+
+int Soak(const Flags& flags) {
+  World world(flags);
+  WarmUp(&world);
+  Frame frame("grpc", flags, &world.ledger,
+              {std::begin(kPools), std::end(kPools)});
+
+  std::array<Slot, 2> slots;
+  Targets targets;
+  std::vector<std::function<void()>> all;
+  for (int i = 0; i < 2; ++i) {
+    const uint64_t seed = flags.seed + i;
+    all.emplace_back([&, seed, i] { Keeper(&world, &slots[i], seed + 100); });
+    all.emplace_back(
+        [&, seed] { Starter(&world, &slots, &targets, seed + 200); });
+    all.emplace_back([&, seed] { Blocker(&world, &slots, seed + 250); });
+  }
+  all.emplace_back([&] { Canceller(&world, &targets); });
+  all.emplace_back([&] { Rawer(&world); });
+  all.emplace_back([&] { Weather(&world); });
+  return frame.Run(&world.stopping, all, [&] { world.Close(); });
+}
+
+}  // namespace
+}  // namespace forbear::soak
+
+int main(int argc, char** argv) {
+  const auto flags = forbear::soak::ParseFlags(
+      "grpc", {"report", "body", "strict", "fd"}, argc, argv);
+  return flags ? forbear::soak::Soak(*flags) : 2;
+}
