@@ -71,8 +71,9 @@
 namespace forbear::rpc {
 
 // A channel to `target` whose unary calls are `client`'s. `arguments` are kept,
-// and GRPC_ARG_ENABLE_RETRIES is set to 0, so that gRPC's own retries do not
-// multiply ours. An empty options.target becomes `target`. With options that
+// but GRPC_ARG_ENABLE_RETRIES is set to 0, so that gRPC's own retries do not
+// multiply ours, and of a service config (RpcOptions::service_config) the policies of
+// retries become ours. An empty options.target becomes `target`. With options that
 // ValidateRpcOptions refuses, every unary call ends with INVALID_ARGUMENT and
 // their faults.
 std::shared_ptr<grpc::Channel> CreateChannel(

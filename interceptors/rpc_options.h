@@ -79,6 +79,16 @@ struct RpcOptions {
 
   std::vector<MethodRule> methods;
 
+  // A gRPC service config, in JSON: its retryPolicy and hedgingPolicy are rules of
+  // the methods that it names (interceptors/service_config.h), and its timeout bounds
+  // all of a call. A rule in `methods` goes before it: of a method that has one
+  // nothing but the timeout counts. CreateChannel gives the rest of it to gRPC (load
+  // balancing, health checking, …), and if this is empty takes the one that is in the
+  // channel's arguments. Who makes the channel with MakeInterceptorFactory gives it
+  // here, and to the channel. One that a name resolver brings is not seen; its
+  // retries are off with GRPC_ARG_ENABLE_RETRIES. Empty: none.
+  std::string service_config;
+
   TakeOver take_over = TakeOver::kNever;
 };
 
