@@ -21,6 +21,12 @@
 //   - An endpoint that keeps failing is left alone for a while: calls wait for
 //     it as long as their deadline allows.
 //   - A wait that does not fit the deadline ends the call at once.
+//   - Hedging (core/hedge.h) is off. Where RetryOptions::hedge or a service config's
+//     hedgingPolicy turns it on, for a method that may be repeated (it lists codes, or
+//     HedgeOptions::repeat_consent), another attempt starts while the first one takes
+//     long, on the same channel; the first good answer wins, and the others are
+//     cancelled. Not for calls of reactors, and of a completion queue with
+//     ReadInitialMetadata, nor without gRPC's private members, unless taken over.
 //   - ClientOptions::classify_rpc, if there is one, looks at each attempt that
 //     ended with another code than OK, and may change what is made of it
 //     (runtime/classifier.h).
@@ -29,8 +35,8 @@
 //
 // What the application sees:
 //   - the last attempt's response, status, message, details, initial and
-//     trailing metadata, as if it had been the only one. peer() and
-//     auth_context() are those of the first attempt. A reactor has had the
+//     trailing metadata, as if it had been the only one (of hedges: the one that
+//     won, or failed last). peer() and auth_context() are those of the first attempt. A reactor has had the
 //     first attempt's initial metadata when a later one brings others.
 //   - If the call ended because of Forbear, without a server's answer to this
 //     call: UNAVAILABLE (the endpoint is in the way: breaker, its own wait),

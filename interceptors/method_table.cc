@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/strip.h"
+#include "core/hedge.h"
 
 namespace forbear::rpc {
 
@@ -61,7 +62,7 @@ CodeSet RetryableCodes(const CallOptions* own, const MethodWords& words,
 }
 
 std::optional<RetryOptions> RetryOf(const CallOptions* own,
-                                    const MethodWords& words,
+                                    const MethodWords& words, CodeSet codes,
                                     const Policy& policy) {
   std::optional<RetryOptions> retry;
   // The policy's, to be changed.
@@ -84,6 +85,10 @@ std::optional<RetryOptions> RetryOf(const CallOptions* own,
   if (words.service != nullptr && words.service->call_timeout) {
     absl::Duration& timeout = changed().call_timeout;
     timeout = std::min(timeout, *words.service->call_timeout);
+  }
+  const HedgeOptions& hedge = (retry ? *retry : policy.retry).hedge;
+  if (hedge.enabled && !hedge.repeat_consent && !codes.empty()) {
+    changed().hedge.repeat_consent = true;
   }
   return retry;
 }

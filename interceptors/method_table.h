@@ -67,9 +67,10 @@ class MethodTable {
 // policy.
 CodeSet RetryableCodes(const CallOptions* own, const MethodWords& words,
                        const TargetPolicy& policy);
-// Absent: the policy's.
+// Absent: the policy's. `codes`: RetryableCodes of the same; if there are any the
+// method may be repeated, and so be hedged without HedgeOptions::repeat_consent.
 std::optional<RetryOptions> RetryOf(const CallOptions* own,
-                                    const MethodWords& words,
+                                    const MethodWords& words, CodeSet codes,
                                     const Policy& policy);
 
 }  // namespace forbear::rpc

@@ -13,6 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/call_record.h"
+#include "core/hedge.h"
 #include "core/outcome.h"
 #include "core/shared_state.h"
 #include "core/stop_reason.h"
@@ -121,7 +122,7 @@ UnaryCall::UnaryCall(std::shared_ptr<const ChannelPolicy> policy,
       suffix_for_stats_(info->suffix_for_stats()),
       found_(std::move(found)),
       retryable_(RetryableCodes(own, policy_->methods.Find(method_), *found_)),
-      retry_(RetryOf(own, policy_->methods.Find(method_), *found_)),
+      retry_(RetryOf(own, policy_->methods.Find(method_), retryable_, *found_)),
       own_quota_id_(own == nullptr ? "" : own->quota_id),
       deadline_(FromGrpcTime(context_->raw_deadline())),
       timer_(std::make_shared<AlarmTimer>()) {}
@@ -146,10 +147,11 @@ void UnaryCall::OnGoingDown(Batch* batch) {
     case Phase::kNew:
       phase_ = Phase::kHolding;
       Remember(batch);
-      takes_ = MayTake(batch);
+      takes_ = policy_->take_over != TakeOver::kNever && IsWhole(batch);
       held_.push_back(batch);
       {
         CallRequest request;
+        request.max_in_flight = PrepareHedges(batch);
         request.quota_key =
             own_quota_id_.empty() ? policy_->quota_id : own_quota_id_;
         request.endpoint_key = policy_->target;
@@ -204,27 +206,42 @@ void UnaryCall::Remember(Batch* batch) {
   }
 }
 
-bool UnaryCall::MayTake(Batch* batch) const {
-  return policy_->take_over != TakeOver::kNever && metadata_ != nullptr &&
+bool UnaryCall::IsWhole(Batch* batch) const {
+  return metadata_ != nullptr &&
          batch->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE) &&
          batch->GetRecvMessage() != nullptr &&
          batch->GetRecvStatus() != nullptr;
 }
 
+int UnaryCall::PrepareHedges(Batch* batch) {
+  const HedgeOptions& hedge = (retry_ ? *retry_ : found_->retry).hedge;
+  if (!hedge.enabled || !IsWhole(batch) || !request_.Valid()) return 1;
+  if (!takes_) {
+    // Into what the answer of a hedge goes. Also to be known if attempt 1 is not back
+    // before it.
+    response_type_ = TypeGoingUp(batch, MessageType::kUnknown, &got_message_);
+    if (response_type_ == MessageType::kUnknown) return 1;
+    channel_ = batch->GetInterceptedChannel();
+    if (channel_ == nullptr) return 1;
+  }
+  return 1 + hedge.max_hedges;
+}
+
 void UnaryCall::OnStatus(Batch* batch) {
   Lock lock(mutex_);
-  if (phase_ != Phase::kSent || in_flight_ != 1) {
+  Out* const out = FindOut(nullptr);
+  if (phase_ != Phase::kSent || out == nullptr) {
     lock.unlock();
     batch->Proceed();
     return;
   }
-  answer_ = batch;
   const grpc::Status& status = *batch->GetRecvStatus();
   // Its response is the application's message already, without its length.
-  Ending ending{&status, nullptr, /*bytes_received=*/0, /*timed_out=*/false};
+  Ending ending{&status, nullptr, /*bytes_received=*/0, /*timed_out=*/false,
+                out->lost};
   if (!status.ok()) {
     response_type_ = TypeGoingUp(batch, response_type_, &got_message_);
-    channel_ = batch->GetInterceptedChannel();
+    if (channel_ == nullptr) channel_ = batch->GetInterceptedChannel();
     if (response_type_ == MessageType::kUnknown || response_ == nullptr ||
         metadata_ == nullptr || !request_.Valid() || channel_ == nullptr) {
       call_->SetNotReplayable();
@@ -233,19 +250,24 @@ void UnaryCall::OnStatus(Batch* batch) {
     ending.timed_out =
         timed_out_first_ || MonotonicNow() + kTimerSlack >= first_end_by_;
   }
-  const Outcome outcome = Read(ending, &lock);
+  const Outcome outcome = Read(nullptr, ending, &lock);
   if (phase_ != Phase::kSent) return;  // detached meanwhile
+  // Not sooner: who finishes the call must not find it while it is read.
+  answer_ = batch;
   if (status.ok()) {
     const bool has_initial =
         batch->QueryInterceptionHookPoint(Hook::POST_RECV_INITIAL_METADATA);
-    TellLimits(outcome, has_initial ? batch->GetRecvInitialMetadata() : nullptr,
+    TellLimits(/*number=*/1, outcome,
+               has_initial ? batch->GetRecvInitialMetadata() : nullptr,
                batch->GetRecvTrailingMetadata());
   }
-  Report(outcome);
+  std::shared_ptr<Attempt> gone = Report(nullptr, outcome);
   Drain(std::move(lock));
+  LetGo(std::move(gone));
 }
 
-Outcome UnaryCall::Read(const Ending& ending, Lock* lock) {
+Outcome UnaryCall::Read(const Attempt* attempt, const Ending& ending,
+                        Lock* lock) {
   const grpc::Status& status = *ending.status;
   // Not a temporary: error_message() returns a copy.
   const std::string message = status.error_message();
@@ -255,7 +277,7 @@ Outcome UnaryCall::Read(const Ending& ending, Lock* lock) {
   if (ending.trailers != nullptr)
     result.pushback = PushbackIn(*ending.trailers);
   result.timed_out = ending.timed_out;
-  result.cancelled_by_caller = cancelled_;
+  result.cancelled_by_caller = cancelled_ || ending.lost;
   std::string details;
   ProfileRef profile;
   if (!status.ok()) {
@@ -272,9 +294,11 @@ Outcome UnaryCall::Read(const Ending& ending, Lock* lock) {
 
   const RpcClassifier& classifier = policy_->client->options().classify_rpc;
   if (!classifier || status.ok()) return outcome;
-  // in_flight_ stays: until the report, nobody may end the call, and what the
-  // function is given stays where it is.
-  reading_ = true;
+  // No answer, but our own doing.
+  if (ending.lost && outcome.kind == ErrorKind::kCancelled) return outcome;
+  // It stays in out_ until the report: attempt 1's batch goes nowhere meanwhile, and
+  // what the function is given stays where it is.
+  FindOut(attempt)->reading = true;
   lock->unlock();
   std::vector<NameAndValue> trailers;
   if (ending.trailers != nullptr) {
@@ -294,18 +318,33 @@ Outcome UnaryCall::Read(const Ending& ending, Lock* lock) {
     Reclassify(classifier, answer, &outcome);
   }
   lock->lock();
-  reading_ = false;
   return outcome;
 }
 
-void UnaryCall::Report(const Outcome& outcome) {
-  const int number = std::exchange(in_flight_, 0);
-  waiting_ = false;
-  call_->OnAttemptDone(number, outcome);
+UnaryCall::Out* UnaryCall::FindOut(const Attempt* attempt) {
+  for (Out& out : out_) {
+    if (out.attempt.get() == attempt) return &out;
+  }
+  return nullptr;
 }
 
-void UnaryCall::TellLimits(const Outcome& outcome, const Received* initial,
-                           const Received* trailing) {
+void UnaryCall::LetGo(std::shared_ptr<Attempt> attempt) {
+  if (attempt != nullptr) RunSoon([attempt = std::move(attempt)] {});
+}
+
+std::shared_ptr<UnaryCall::Attempt> UnaryCall::Report(
+    std::shared_ptr<Attempt> attempt, const Outcome& outcome) {
+  Out* const out = FindOut(attempt.get());
+  const int number = out->number;
+  out_.erase(out_.begin() + (out - out_.data()));
+  waiting_ = false;
+  if (!call_->finished()) attempt_.swap(attempt);
+  call_->OnAttemptDone(number, outcome);
+  return attempt;
+}
+
+void UnaryCall::TellLimits(int number, const Outcome& outcome,
+                           const Received* initial, const Received* trailing) {
   absl::InlinedVector<HeaderField, 8> fields;
   for (const Received* metadata : {initial, trailing}) {
     if (metadata == nullptr) continue;
@@ -323,20 +362,22 @@ void UnaryCall::TellLimits(const Outcome& outcome, const Received* initial,
       policy_->client->ProfileOf("", *found_, policy_->host);
   const auto stand = ReadStand(facts, *profile.profile);
   if (!stand) return;
-  call_->OnAnswerHead(in_flight_, outcome);
-  call_->OnLimitTold(in_flight_, *stand);
+  call_->OnAnswerHead(number, outcome);
+  call_->OnLimitTold(number, *stand);
 }
 
 void UnaryCall::OnCallerCancel() {
-  // Our own, of an attempt that takes too long.
+  // Our own, of an attempt that takes too long, or has lost.
   if (cancelling == this) return;
-  std::shared_ptr<Attempt> attempt;
+  absl::InlinedVector<std::shared_ptr<Attempt>, 1> attempts;
   {
     const Lock lock(mutex_);
     cancelled_ = true;
-    if (in_flight_ > 0) attempt = attempt_;
+    for (const Out& out : out_) {
+      if (out.attempt != nullptr) attempts.push_back(out.attempt);
+    }
   }
-  if (attempt != nullptr) {
+  for (std::shared_ptr<Attempt>& attempt : attempts) {
     // Not here: the lock of the application's context is held. Nor is what may
     // be the last reference dropped here.
     RunSoon([attempt = std::move(attempt)] { attempt->context.TryCancel(); });
@@ -353,7 +394,8 @@ void UnaryCall::OnTimer() {
 
 void UnaryCall::OnAttemptTimeout() {
   Lock lock(mutex_);
-  if (phase_ != Phase::kSent || in_flight_ != 1 || reading_) return;
+  const Out* const out = FindOut(nullptr);
+  if (phase_ != Phase::kSent || out == nullptr || out->reading) return;
   cancel_first_ = true;
   Drain(std::move(lock));
 }
@@ -361,35 +403,33 @@ void UnaryCall::OnAttemptTimeout() {
 void UnaryCall::OnAttemptDone(std::shared_ptr<Attempt> attempt,
                               grpc::Status status) {
   Lock lock(mutex_);
-  if (attempt != attempt_) {
-    // The application's context is gone, and this may be the channel's last
-    // reference: not on a callback thread.
-    lock.unlock();
-    RunSoon([attempt = std::move(attempt)] {});
-    return;
-  }
+  const Out out = *FindOut(attempt.get());
   attempt->status = std::move(status);
   Ending ending{&attempt->status, nullptr, /*bytes_received=*/0,
-                MonotonicNow() + kTimerSlack >= attempt->end_by};
+                MonotonicNow() + kTimerSlack >= attempt->end_by, out.lost};
   if (attempt->response.Valid()) {
     ending.bytes_received = static_cast<int64_t>(attempt->response.Length());
   }
   if (!attempt->status.ok()) {
     ending.trailers = &attempt->context.GetServerTrailingMetadata();
   }
-  const Outcome outcome = Read(ending, &lock);
-  if (attempt != attempt_) {  // detached meanwhile
-    lock.unlock();
-    RunSoon([attempt = std::move(attempt)] {});
-    return;
-  }
-  if (attempt->status.ok()) {
-    TellLimits(outcome, &attempt->context.GetServerInitialMetadata(),
+  const Outcome outcome = Read(attempt.get(), ending, &lock);
+  const bool late = call_->finished();
+  if (attempt->status.ok() && !late) {
+    TellLimits(out.number, outcome,
+               &attempt->context.GetServerInitialMetadata(),
                &attempt->context.GetServerTrailingMetadata());
   }
-  attempt.reset();  // attempt_ has it; nobody may hold it beyond Finish
-  Report(outcome);
-  Drain(std::move(lock));
+  // Either this one, or the one whose answer was the call's until now.
+  std::shared_ptr<Attempt> gone = Report(std::move(attempt), outcome);
+  if (late) {
+    Call::Aftermath aftermath = call_->TakeAftermath();
+    lock.unlock();
+    aftermath.Deliver();
+  } else {
+    Drain(std::move(lock));
+  }
+  LetGo(std::move(gone));
 }
 
 void UnaryCall::Drain(Lock lock) {
@@ -397,19 +437,24 @@ void UnaryCall::Drain(Lock lock) {
   draining_ = true;
   for (;;) {
     // While an attempt is out gRPC ends it, and its end is the news.
-    if (cancelled_ && in_flight_ == 0 && !call_->finished()) {
+    if (cancelled_ && out_.empty() && !call_->finished()) {
       call_->OnCancel();
     }
-    if (cancel_first_ && in_flight_ == 1 && !reading_) {
+    const Out* const first = FindOut(nullptr);
+    if (cancel_first_ && first != nullptr && !first->reading) {
+      timed_out_first_ = true;
       CancelFirst(&lock);
       continue;
+    }
+    if (finish_ && first == nullptr) {
+      Finish(*finish_, std::move(lock));
+      return;
     }
     Action action;
     if (!call_->NextAction(&action)) break;
     switch (action.type) {
       case Action::Type::kStartAttempt:
         waiting_ = false;
-        in_flight_ = action.attempt;
         if (action.attempt > 1) {
           SendAgain(action, /*taken=*/nullptr, &lock);
         } else if (takes_) {
@@ -429,10 +474,11 @@ void UnaryCall::Drain(Lock lock) {
         break;
       }
       case Action::Type::kCancelAttempt:
-        break;  // of a call that is detached: that cancels it
+        Cancel(action.attempt, &lock);
+        break;
       case Action::Type::kFinish:
-        Finish(action, std::move(lock));
-        return;
+        finish_ = action;
+        break;
     }
   }
   draining_ = false;
@@ -443,6 +489,7 @@ void UnaryCall::Drain(Lock lock) {
 
 void UnaryCall::SendFirst(const Action& action, Lock* lock) {
   phase_ = Phase::kSent;
+  out_.push_back({/*number=*/1, nullptr});
   first_end_by_ = action.time;
   const absl::InlinedVector<Batch*, 2> batches = std::move(held_);
   held_.clear();
@@ -474,7 +521,6 @@ void UnaryCall::Take(const Action& action, Lock* lock) {
 
 void UnaryCall::CancelFirst(Lock* lock) {
   cancel_first_ = false;
-  timed_out_first_ = true;
   lock->unlock();
   {
     const Scoped<const UnaryCall*> scope(&cancelling, this);
@@ -483,10 +529,29 @@ void UnaryCall::CancelFirst(Lock* lock) {
   lock->lock();
 }
 
+void UnaryCall::Cancel(int number, Lock* lock) {
+  const auto out =
+      std::find_if(out_.begin(), out_.end(),
+                   [number](const Out& o) { return o.number == number; });
+  // It may have come back by now, or be on its way through Read.
+  if (phase_ == Phase::kOver || out == out_.end() || out->reading) return;
+  out->lost = true;
+  std::shared_ptr<Attempt> attempt = out->attempt;
+  if (attempt == nullptr) {
+    CancelFirst(lock);
+    return;
+  }
+  lock->unlock();
+  attempt->context.TryCancel();
+  attempt.reset();  // the application's context lives until kFinish
+  lock->lock();
+}
+
 void UnaryCall::SendAgain(const Action& action, Batch* taken, Lock* lock) {
   auto attempt = std::make_shared<Attempt>();
   attempt->end_by = action.time;
-  std::shared_ptr<Attempt> before = std::exchange(attempt_, attempt);
+  out_.push_back({action.attempt, attempt});
+  std::shared_ptr<Attempt> before = std::exchange(attempt_, nullptr);
   Call::Aftermath aftermath = call_->TakeAftermath();
   lock->unlock();
   aftermath.Deliver();
@@ -651,16 +716,21 @@ std::shared_ptr<UnaryCall::Attempt> UnaryCall::Detach() {
   phase_ = Phase::kOver;
   held_.clear();
   answer_ = nullptr;
-  const bool in_flight = std::exchange(in_flight_, 0) > 0;
-  std::shared_ptr<Attempt> attempt = std::move(attempt_);
-  attempt_ = nullptr;
+  // Nobody will come back with attempt 1; the others report.
+  absl::InlinedVector<std::shared_ptr<Attempt>, 1> attempts;
+  for (const Out& out : out_) {
+    if (out.attempt != nullptr) attempts.push_back(out.attempt);
+  }
+  std::shared_ptr<Attempt> attempt = std::exchange(attempt_, nullptr);
   Call::Aftermath aftermath;
   if (call_) aftermath = call_->TakeAftermath();
   lock.unlock();
   aftermath.Deliver();
   if (waited_) timer_->Disarm();
   if (attempt_timer_ != nullptr) attempt_timer_->Disarm();
-  if (in_flight && attempt != nullptr) attempt->context.TryCancel();
+  for (const std::shared_ptr<Attempt>& out : attempts) {
+    out->context.TryCancel();
+  }
   return attempt;
 }
 

@@ -19,6 +19,7 @@
 #include "core/policy.h"
 #include "core/retry_policy.h"
 #include "interceptors/call_options.h"
+#include "interceptors/classify.h"
 #include "interceptors/method_table.h"
 #include "interceptors/rpc_options.h"
 
@@ -52,7 +53,7 @@ std::optional<RetryOptions> RetryBy(const std::string& json,
     return std::nullopt;
   }
   const MethodTable table(options, config->rules);
-  return RetryOf(own, table.Find("/a.S/Get"), policy);
+  return RetryOf(own, table.Find("/a.S/Get"), CodeSet(), policy);
 }
 
 TEST(ServiceConfigTest, ARetryPolicyChangesWhatItSaysAndNothingElse) {
@@ -132,13 +133,14 @@ TEST(ServiceConfigTest, ARuleOfTheProgramsGoesBeforeIt) {
   const auto a = RetryableCodes(nullptr, table.Find("/a.S/Get"), policy);
   EXPECT_TRUE(a.Has(StatusCode::INTERNAL));
   EXPECT_FALSE(a.Has(StatusCode::UNAVAILABLE));
-  EXPECT_EQ(RetryOf(nullptr, table.Find("/a.S/Get"), policy), std::nullopt);
+  EXPECT_EQ(RetryOf(nullptr, table.Find("/a.S/Get"), a, policy), std::nullopt);
   for (const std::string method : {"/b.S/Get", "/c.S/Get"}) {
     const auto codes = RetryableCodes(nullptr, table.Find(method), policy);
     EXPECT_TRUE(codes.Has(StatusCode::UNAVAILABLE)) << method;
     EXPECT_TRUE(codes.Has(StatusCode::ABORTED)) << method;
     EXPECT_FALSE(codes.Has(StatusCode::DATA_LOSS)) << method;
-    EXPECT_EQ(RetryOf(nullptr, table.Find(method), policy)->max_attempts, 7);
+    EXPECT_EQ(RetryOf(nullptr, table.Find(method), codes, policy)->max_attempts,
+              7);
   }
 }
 
@@ -151,7 +153,8 @@ TEST(ServiceConfigTest, TheMostSpecificNameIsTheMethods) {
   ASSERT_TRUE(config.ok()) << config.status();
   const MethodTable table({}, config->rules);
   const auto timeout = [&](const std::string& method) {
-    return RetryOf(nullptr, table.Find(method), Policy())->call_timeout;
+    return RetryOf(nullptr, table.Find(method), CodeSet(), Policy())
+        ->call_timeout;
   };
   EXPECT_EQ(timeout("/b.S/Get"), absl::Seconds(1));
   EXPECT_EQ(timeout("/a.S/Put"), absl::Seconds(2));
@@ -167,7 +170,8 @@ TEST(ServiceConfigTest, WithoutAPolicyThereIsNoWordAboutCodes) {
   policy.retryable_codes = {StatusCode::DATA_LOSS};
   EXPECT_TRUE(RetryableCodes(nullptr, table.Find("/a.S/Get"), policy)
                   .Has(StatusCode::DATA_LOSS));
-  EXPECT_EQ(RetryOf(nullptr, table.Find("/a.S/Get"), policy), std::nullopt);
+  EXPECT_EQ(RetryOf(nullptr, table.Find("/a.S/Get"), CodeSet(), policy),
+            std::nullopt);
 }
 
 TEST(ServiceConfigTest, TheRestIsGrpcs) {
