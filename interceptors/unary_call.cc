@@ -403,10 +403,13 @@ void UnaryCall::OnAttemptTimeout() {
 void UnaryCall::OnAttemptDone(std::shared_ptr<Attempt> attempt,
                               grpc::Status status) {
   Lock lock(mutex_);
-  const Out out = *FindOut(attempt.get());
+  // Its parts, and not a copy that holds the attempt until this returns.
+  const Out* const out = FindOut(attempt.get());
+  const int number = out->number;
+  const bool lost = out->lost;
   attempt->status = std::move(status);
   Ending ending{&attempt->status, nullptr, /*bytes_received=*/0,
-                MonotonicNow() + kTimerSlack >= attempt->end_by, out.lost};
+                MonotonicNow() + kTimerSlack >= attempt->end_by, lost};
   if (attempt->response.Valid()) {
     ending.bytes_received = static_cast<int64_t>(attempt->response.Length());
   }
@@ -416,8 +419,7 @@ void UnaryCall::OnAttemptDone(std::shared_ptr<Attempt> attempt,
   const Outcome outcome = Read(attempt.get(), ending, &lock);
   const bool late = call_->finished();
   if (attempt->status.ok() && !late) {
-    TellLimits(out.number, outcome,
-               &attempt->context.GetServerInitialMetadata(),
+    TellLimits(number, outcome, &attempt->context.GetServerInitialMetadata(),
                &attempt->context.GetServerTrailingMetadata());
   }
   // Either this one, or the one whose answer was the call's until now.
