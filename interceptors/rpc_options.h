@@ -32,7 +32,8 @@ struct MethodRule {
   // "/package.Service/Method", "/package.Service/*", or "*". The most specific
   // rule that fits is the method's only one: rules do not add up. What it says goes
   // before the client's configuration (core/policy.h), codes always, the rest if it
-  // is given; of a method without a rule the configuration has all to say.
+  // is given; of a method without a rule the service config (below) and the
+  // configuration have all to say.
   std::string method;
 
   // After these codes it may be sent again, whether or not the server acted on
