@@ -133,6 +133,7 @@ class Refuser final : public Interceptor {
 std::vector<char**> ServiceConfigsIn(const grpc::ChannelArguments& arguments) {
   std::vector<char**> values;
   const grpc_channel_args all = arguments.c_channel_args();
+  if (all.args == nullptr) return values;
   for (size_t i = 0; i < all.num_args; ++i) {
     grpc_arg& arg = all.args[i];
     if (arg.type == GRPC_ARG_STRING &&
