@@ -20,6 +20,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "core/call_record.h"
 #include "core/outcome.h"
@@ -418,6 +421,31 @@ TEST_P(HedgeTest, TheContextGoesWithLosersInMidAir) {
   EXPECT_GT(sends, 60);
   EXPECT_LE(sends, 90);
   EXPECT_TRUE(Cancelled(sends - 30));
+}
+
+// The loser comes back, on a callback thread, when nobody else has the channel any
+// more: gRPC 1.51 would crash if that thread dropped it.
+TEST_P(HedgeTest, TheLoserIsTheLastToHaveTheChannel) {
+  Answer({GrpcReply::Ok(Bytes("first")).After(absl::Milliseconds(300)),
+          GrpcReply::Hang()});
+  absl::Notification back;
+  absl::Notification dropped;
+  ClientOptions client = Unguarded();
+  client.log = [&](absl::string_view line) {
+    if (!absl::StrContains(line, "attempt 2 ended")) return;
+    EXPECT_TRUE(dropped.WaitForNotificationWithTimeout(absl::Seconds(30)));
+    back.Notify();
+  };
+  {
+    auto channel = Channel(client);
+    EchoCall call(api(), channel);
+    call.Start();
+    channel.reset();
+    EXPECT_TRUE(call.Wait().ok()) << call.status().error_message();
+  }
+  dropped.Notify();
+  EXPECT_TRUE(back.WaitForNotificationWithTimeout(absl::Seconds(30)));
+  EXPECT_TRUE(Cancelled(1));
 }
 
 TEST_P(HedgeTest, WhoeverWinsTheRace) {
