@@ -424,28 +424,32 @@ TEST_P(HedgeTest, TheContextGoesWithLosersInMidAir) {
 }
 
 // The loser comes back, on a callback thread, when nobody else has the channel any
-// more: gRPC 1.51 would crash if that thread dropped it.
+// more. gRPC 1.51 may crash if that thread drops it; it does not each time, so that
+// this proves an orderly end and no more.
 TEST_P(HedgeTest, TheLoserIsTheLastToHaveTheChannel) {
-  Answer({GrpcReply::Ok(Bytes("first")).After(absl::Milliseconds(300)),
+  Answer({GrpcReply::Ok(Bytes("first")).After(absl::Milliseconds(200)),
           GrpcReply::Hang()});
-  absl::Notification back;
-  absl::Notification dropped;
-  ClientOptions client = Unguarded();
-  client.log = [&](absl::string_view line) {
-    if (!absl::StrContains(line, "attempt 2 ended")) return;
-    EXPECT_TRUE(dropped.WaitForNotificationWithTimeout(absl::Seconds(30)));
-    back.Notify();
-  };
-  {
-    auto channel = Channel(client);
-    EchoCall call(api(), channel);
-    call.Start();
-    channel.reset();
-    EXPECT_TRUE(call.Wait().ok()) << call.status().error_message();
+  SetDelay(absl::ZeroDuration());
+  for (int i = 0; i < 3; ++i) {
+    absl::Notification back;
+    absl::Notification dropped;
+    ClientOptions client = Unguarded();
+    client.log = [&](absl::string_view line) {
+      if (!absl::StrContains(line, "attempt 2 ended")) return;
+      EXPECT_TRUE(dropped.WaitForNotificationWithTimeout(absl::Seconds(30)));
+      back.Notify();
+    };
+    {
+      auto channel = Channel(client);
+      EchoCall call(api(), channel);
+      call.Start();
+      channel.reset();
+      EXPECT_TRUE(call.Wait().ok()) << call.status().error_message();
+    }
+    dropped.Notify();
+    EXPECT_TRUE(back.WaitForNotificationWithTimeout(absl::Seconds(30)));
   }
-  dropped.Notify();
-  EXPECT_TRUE(back.WaitForNotificationWithTimeout(absl::Seconds(30)));
-  EXPECT_TRUE(Cancelled(1));
+  EXPECT_TRUE(Cancelled(3));
 }
 
 TEST_P(HedgeTest, WhoeverWinsTheRace) {
