@@ -8,7 +8,9 @@
 
 #include "absl/hash/hash.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/string_view.h"
 #include "core/call_match.h"
 #include "core/wait_queue.h"
 #include "interceptors/attempt_context.h"
@@ -19,6 +21,7 @@
 #include "interceptors/method_table.h"
 #include "interceptors/observed_stream.h"
 #include "interceptors/private_access.h"
+#include "interceptors/service_config.h"
 #include "interceptors/stream_call.h"
 #include "interceptors/unary_call.h"
 #include "runtime/clock.h"
@@ -141,6 +144,21 @@ class Refuser final : public Interceptor {
   const grpc::Status status_;
 };
 
+// The values of GRPC_ARG_SERVICE_CONFIG, of which gRPC takes the first.
+std::vector<char**> ServiceConfigsIn(const grpc::ChannelArguments& arguments) {
+  std::vector<char**> values;
+  const grpc_channel_args all = arguments.c_channel_args();
+  if (all.args == nullptr) return values;
+  for (size_t i = 0; i < all.num_args; ++i) {
+    grpc_arg& arg = all.args[i];
+    if (arg.type == GRPC_ARG_STRING &&
+        absl::string_view(arg.key) == GRPC_ARG_SERVICE_CONFIG) {
+      values.push_back(&arg.value.string);
+    }
+  }
+  return values;
+}
+
 grpc::Status Refusal(const absl::Status& fault) {
   return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT,
                       std::string(fault.message()));
@@ -155,7 +173,12 @@ class Factory final : public ClientInterceptorFactoryInterface {
       fault_ = Refusal(valid);
       return;
     }
-    MethodTable methods(options);
+    // Valid, as has been seen.
+    std::vector<ServiceRule> service_rules;
+    if (!options.service_config.empty()) {
+      service_rules = ReadServiceConfig(options.service_config)->rules;
+    }
+    MethodTable methods(options, service_rules);
     if (options.quota_id.empty()) options.quota_id = options.target;
     const HostAndPort server = SplitHostPort(ServerOf(options.target));
     std::string host = absl::AsciiStrToLower(server.host);
@@ -206,12 +229,12 @@ class Factory final : public ClientInterceptorFactoryInterface {
     route.rpc = method;
     known->policy = client_->PolicyOf(route);
     if (!known->policy->enabled) return known;
-    const MethodPolicy* const rule = policy_->methods.Find(method);
-    known->named = rule != nullptr ||
+    const MethodWords words = policy_->methods.Find(method);
+    known->named = words.rule != nullptr || words.service != nullptr ||
                    known->policy.policy != &known->policy.table->top() ||
                    (own != nullptr && own->retryable.has_value());
-    known->retryable = RetryableCodes(own, rule, *known->policy);
-    known->retry = RetryOf(own, rule, *known->policy);
+    known->retryable = RetryableCodes(own, words, *known->policy);
+    known->retry = RetryOf(own, words, known->retryable, *known->policy);
     CallKind kind;
     kind.quota_key = own == nullptr || own->quota_id.empty() ? policy_->quota_id
                                                              : own->quota_id;
@@ -259,6 +282,19 @@ std::shared_ptr<grpc::Channel> CreateChannel(
   grpc::ChannelArguments ours = arguments;
   ours.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   if (options.target.empty()) options.target = target;
+  const std::vector<char**> given = ServiceConfigsIn(ours);
+  if (options.service_config.empty() && !given.empty()) {
+    options.service_config = *given[0];
+  }
+  std::string rest = options.service_config;  // lives until the channel is made
+  if (!rest.empty()) {
+    // What is faulty ends every unary call, and for others is gRPC's to judge.
+    const absl::StatusOr<ServiceConfig> config = ReadServiceConfig(rest);
+    if (config.ok()) rest = config->rest;
+    // Arguments cannot be taken out of a ChannelArguments, nor be set again.
+    for (char** value : given) *value = &rest[0];
+    if (given.empty()) ours.SetServiceConfigJSON(rest);
+  }
   std::vector<std::unique_ptr<ClientInterceptorFactoryInterface>> factories;
   factories.push_back(
       MakeInterceptorFactory(std::move(client), std::move(options)));

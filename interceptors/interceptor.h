@@ -21,6 +21,12 @@
 //   - An endpoint that keeps failing is left alone for a while: calls wait for
 //     it as long as their deadline allows.
 //   - A wait that does not fit the deadline ends the call at once.
+//   - Hedging (core/hedge.h) is off. Where RetryOptions::hedge or a service config's
+//     hedgingPolicy turns it on, for a method that may be repeated (it lists codes, or
+//     HedgeOptions::repeat_consent), another attempt starts while the first one takes
+//     long, on the same channel; the first good answer wins, and the others are
+//     cancelled. Not for calls of reactors, and of a completion queue with
+//     ReadInitialMetadata, nor without gRPC's private members, unless taken over.
 //   - ClientOptions::classify_rpc, if there is one, looks at each attempt that
 //     ended with another code than OK, and may change what is made of it
 //     (runtime/classifier.h).
@@ -36,12 +42,12 @@
 //
 // What the application sees:
 //   - the last attempt's response, status, message, details, initial and
-//     trailing metadata, as if it had been the only one. peer() and
-//     auth_context() are those of the first attempt; of a stream peer() is what was
-//     dialled, and there is no auth_context(). A reactor has had the first attempt's
-//     initial metadata when a later one brings others; a stream's is told that it
-//     has some (OnReadInitialMetadataDone(true), and none are there) also when the
-//     call ended without.
+//     trailing metadata, as if it had been the only one (of hedges: the one that
+//     won, or failed last). peer() and auth_context() are those of the first attempt;
+//     of a stream peer() is what was dialled, and there is no auth_context(). A reactor
+//     has had the first attempt's initial metadata when a later one brings others; a
+//     stream's is told that it has some (OnReadInitialMetadataDone(true), and none are
+//     there) also when the call ended without.
 //   - If the call ended because of Forbear, without a server's answer to this
 //     call: UNAVAILABLE (the endpoint is in the way: breaker, its own wait),
 //     RESOURCE_EXHAUSTED (the quota is), DEADLINE_EXCEEDED or CANCELLED, with a
@@ -81,8 +87,9 @@
 namespace forbear::rpc {
 
 // A channel to `target` whose calls are `client`'s. `arguments` are kept,
-// and GRPC_ARG_ENABLE_RETRIES is set to 0, so that gRPC's own retries do not
-// multiply ours. An empty options.target becomes `target`. With options that
+// but GRPC_ARG_ENABLE_RETRIES is set to 0, so that gRPC's own retries do not
+// multiply ours, and of a service config (RpcOptions::service_config) the policies of
+// retries become ours. An empty options.target becomes `target`. With options that
 // ValidateRpcOptions refuses, every call ends with INVALID_ARGUMENT and their
 // faults.
 std::shared_ptr<grpc::Channel> CreateChannel(

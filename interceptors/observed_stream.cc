@@ -28,7 +28,7 @@ CallRequest RequestOf(const ChannelPolicy& policy, const PolicyRef& found,
   request.protocol = Protocol::kGrpc;
   request.deadline = deadline;
   request.policy = found;
-  request.retry = RetryOf(own, policy.methods.Find(method), *found);
+  request.retry = RetryOf(own, policy.methods.Find(method), CodeSet(), *found);
   if (!request.retry) request.retry = found->retry;
   request.retry->enabled = false;
   request.retry->hedge.enabled = false;

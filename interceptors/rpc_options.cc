@@ -1,12 +1,14 @@
 #include "interceptors/rpc_options.h"
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "core/option_check.h"
+#include "interceptors/service_config.h"
 
 namespace forbear::rpc {
 namespace {
@@ -73,6 +75,14 @@ absl::Status ValidateRpcOptions(const RpcOptions& options) {
   }
   CheckNumber("max_stream_buffer", options.max_stream_buffer, int64_t{0},
               int64_t{1} << 30, &faults);
+  if (!options.service_config.empty()) {
+    const absl::StatusOr<ServiceConfig> config =
+        ReadServiceConfig(options.service_config);
+    if (!config.ok()) {
+      faults.push_back(
+          absl::StrCat("service_config: ", config.status().message()));
+    }
+  }
   if (faults.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("forbear::rpc::RpcOptions: ", absl::StrJoin(faults, "; ")));

@@ -33,7 +33,8 @@ struct MethodRule {
   // "/package.Service/Method", "/package.Service/*", or "*". The most specific
   // rule that fits is the method's only one: rules do not add up. What it says goes
   // before the client's configuration (core/policy.h), codes always, the rest if it
-  // is given; of a method without a rule the configuration has all to say.
+  // is given; of a method without a rule the service config (below) and the
+  // configuration have all to say.
   std::string method;
 
   // After these codes it may be sent again, whether or not the server acted on
@@ -99,6 +100,16 @@ struct RpcOptions {
   std::string target;
 
   std::vector<MethodRule> methods;
+
+  // A gRPC service config, in JSON: its retryPolicy and hedgingPolicy are rules of
+  // the methods that it names (interceptors/service_config.h), and its timeout bounds
+  // all of a call. A rule in `methods` goes before it: of a method that has one
+  // nothing but the timeout counts. CreateChannel gives the rest of it to gRPC (load
+  // balancing, health checking, …), and if this is empty takes the one that is in the
+  // channel's arguments. Who makes the channel with MakeInterceptorFactory gives it
+  // here, and to the channel. One that a name resolver brings is not seen; its
+  // retries are off with GRPC_ARG_ENABLE_RETRIES. Empty: none.
+  std::string service_config;
 
   TakeOver take_over = TakeOver::kNever;
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/call_record.h"
+#include "core/hedge.h"
 #include "core/outcome.h"
 #include "core/stop_reason.h"
 #include "interceptors/grpc_time.h"
@@ -78,10 +79,11 @@ void UnaryCall::OnGoingDown(Batch* batch) {
     case Phase::kNew:
       phase_ = Phase::kHolding;
       Remember(batch);
-      takes_ = MayTake(batch);
+      takes_ = policy_->take_over != TakeOver::kNever && IsWhole(batch);
       held_.push_back(batch);
       {
         CallFacts facts;
+        facts.max_in_flight = PrepareHedges(batch);
         facts.deadline = deadline_;
         facts.retry = known_->retry;
         facts.nested = HasRetryMarker(metadata_);
@@ -129,28 +131,44 @@ void UnaryCall::Remember(Batch* batch) {
   }
 }
 
-bool UnaryCall::MayTake(Batch* batch) const {
-  return policy_->take_over != TakeOver::kNever && metadata_ != nullptr &&
+bool UnaryCall::IsWhole(Batch* batch) const {
+  return metadata_ != nullptr &&
          batch->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE) &&
          batch->GetRecvMessage() != nullptr &&
          batch->GetRecvStatus() != nullptr;
 }
 
+int UnaryCall::PrepareHedges(Batch* batch) {
+  const HedgeOptions& hedge =
+      (known_->retry ? *known_->retry : known_->policy->retry).hedge;
+  if (!hedge.enabled || !IsWhole(batch) || !request_.Valid()) return 1;
+  if (!takes_) {
+    // Into what the answer of a hedge goes. Also to be known if attempt 1 is not back
+    // before it.
+    response_type_ = TypeGoingUp(batch, MessageType::kUnknown, &got_message_);
+    if (response_type_ == MessageType::kUnknown) return 1;
+    channel_ = batch->GetInterceptedChannel();
+    if (channel_ == nullptr) return 1;
+  }
+  return 1 + hedge.max_hedges;
+}
+
 void UnaryCall::OnStatus(Batch* batch) {
   Lock lock(mutex_);
-  if (phase_ != Phase::kSent || in_flight_ != 1) {
+  Out* const out = FindOut(nullptr);
+  if (phase_ != Phase::kSent || out == nullptr) {
     lock.unlock();
     batch->Proceed();
     return;
   }
-  answer_ = batch;
   const grpc::Status& status = *batch->GetRecvStatus();
   // Its response is the application's message already, without its length.
   AttemptEnd end;
   end.status = &status;
+  end.cancelled_by_caller = out->lost;
   if (!status.ok()) {
     response_type_ = TypeGoingUp(batch, response_type_, &got_message_);
-    channel_ = batch->GetInterceptedChannel();
+    if (channel_ == nullptr) channel_ = batch->GetInterceptedChannel();
     if (response_type_ == MessageType::kUnknown || response_ == nullptr ||
         metadata_ == nullptr || !request_.Valid() || channel_ == nullptr) {
       call_->SetNotReplayable();
@@ -159,60 +177,84 @@ void UnaryCall::OnStatus(Batch* batch) {
     end.timed_out =
         timed_out_first_ || MonotonicNow() + kTimerSlack >= first_end_by_;
   }
-  const Outcome outcome = Read(end, &lock);
+  const Outcome outcome = Read(nullptr, end, &lock);
   if (phase_ != Phase::kSent) return;  // detached meanwhile
+  // Not sooner: who finishes the call must not find it while it is read.
+  answer_ = batch;
   if (status.ok()) {
     const bool has_initial =
         batch->QueryInterceptionHookPoint(Hook::POST_RECV_INITIAL_METADATA);
-    TellLimits(outcome, has_initial ? batch->GetRecvInitialMetadata() : nullptr,
+    TellLimits(/*number=*/1, outcome,
+               has_initial ? batch->GetRecvInitialMetadata() : nullptr,
                batch->GetRecvTrailingMetadata());
   }
-  Report(outcome);
+  std::shared_ptr<Attempt> gone = Report(nullptr, outcome);
   Drain(std::move(lock));
+  LetGo(std::move(gone));
 }
 
-Outcome UnaryCall::Read(AttemptEnd end, Lock* lock) {
-  end.cancelled_by_caller = cancelled_;
+Outcome UnaryCall::Read(const Attempt* attempt, AttemptEnd end, Lock* lock) {
+  const bool lost = end.cancelled_by_caller;
+  end.cancelled_by_caller = lost || cancelled_;
   end.bytes_sent =
       request_.Valid() ? static_cast<int64_t>(request_.Length()) : 0;
   Outcome outcome = ReadEnd(end, *policy_, *known_->policy, known_->retryable);
   const RpcClassifier& classifier = policy_->client->options().classify_rpc;
   if (!classifier || end.status->ok()) return outcome;
-  // in_flight_ stays: until the report, nobody may end the call, and what the
-  // function is given stays where it is.
-  reading_ = true;
+  // No answer, but our own doing.
+  if (lost && outcome.kind == ErrorKind::kCancelled) return outcome;
+  // It stays in out_ until the report: attempt 1's batch goes nowhere meanwhile, and
+  // what the function is given stays where it is.
+  FindOut(attempt)->reading = true;
   lock->unlock();
   AskClassifier(classifier, end, this, &outcome);
   lock->lock();
-  reading_ = false;
   return outcome;
 }
 
-void UnaryCall::Report(const Outcome& outcome) {
-  const int number = std::exchange(in_flight_, 0);
-  waiting_ = false;
-  call_->OnAttemptDone(number, outcome);
+UnaryCall::Out* UnaryCall::FindOut(const Attempt* attempt) {
+  for (Out& out : out_) {
+    if (out.attempt.get() == attempt) return &out;
+  }
+  return nullptr;
 }
 
-void UnaryCall::TellLimits(const Outcome& outcome,
+void UnaryCall::LetGo(std::shared_ptr<Attempt> attempt) {
+  if (attempt != nullptr) RunSoon([attempt = std::move(attempt)] {});
+}
+
+std::shared_ptr<UnaryCall::Attempt> UnaryCall::Report(
+    std::shared_ptr<Attempt> attempt, const Outcome& outcome) {
+  Out* const out = FindOut(attempt.get());
+  const int number = out->number;
+  out_.erase(out_.begin() + (out - out_.data()));
+  waiting_ = false;
+  if (!call_->finished()) attempt_.swap(attempt);
+  call_->OnAttemptDone(number, outcome);
+  return attempt;
+}
+
+void UnaryCall::TellLimits(int number, const Outcome& outcome,
                            const ReceivedMetadata* initial,
                            const ReceivedMetadata* trailing) {
   const auto stand = StandIn(*policy_, *known_->policy, initial, trailing);
   if (!stand) return;
-  call_->OnAnswerHead(in_flight_, outcome);
-  call_->OnLimitTold(in_flight_, *stand);
+  call_->OnAnswerHead(number, outcome);
+  call_->OnLimitTold(number, *stand);
 }
 
 void UnaryCall::OnCallerCancel() {
-  // Our own, of an attempt that takes too long.
+  // Our own, of an attempt that takes too long, or has lost.
   if (cancelling == this) return;
-  std::shared_ptr<Attempt> attempt;
+  absl::InlinedVector<std::shared_ptr<Attempt>, 1> attempts;
   {
     const Lock lock(mutex_);
     cancelled_ = true;
-    if (in_flight_ > 0) attempt = attempt_;
+    for (const Out& out : out_) {
+      if (out.attempt != nullptr) attempts.push_back(out.attempt);
+    }
   }
-  if (attempt != nullptr) {
+  for (std::shared_ptr<Attempt>& attempt : attempts) {
     // Not here: the lock of the application's context is held. Nor is what may
     // be the last reference dropped here.
     RunSoon([attempt = std::move(attempt)] { attempt->context.TryCancel(); });
@@ -229,7 +271,8 @@ void UnaryCall::OnTimer() {
 
 void UnaryCall::OnAttemptTimeout() {
   Lock lock(mutex_);
-  if (phase_ != Phase::kSent || in_flight_ != 1 || reading_) return;
+  const Out* const out = FindOut(nullptr);
+  if (phase_ != Phase::kSent || out == nullptr || out->reading) return;
   cancel_first_ = true;
   Drain(std::move(lock));
 }
@@ -237,36 +280,37 @@ void UnaryCall::OnAttemptTimeout() {
 void UnaryCall::OnAttemptDone(std::shared_ptr<Attempt> attempt,
                               grpc::Status status) {
   Lock lock(mutex_);
-  if (attempt != attempt_) {
-    // The application's context is gone, and this may be the channel's last
-    // reference: not on a callback thread.
-    lock.unlock();
-    RunSoon([attempt = std::move(attempt)] {});
-    return;
-  }
+  // Its parts, and not a copy that holds the attempt until this returns.
+  const Out* const out = FindOut(attempt.get());
+  const int number = out->number;
+  const bool lost = out->lost;
   attempt->status = std::move(status);
   AttemptEnd end;
   end.status = &attempt->status;
   end.timed_out = MonotonicNow() + kTimerSlack >= attempt->end_by;
+  end.cancelled_by_caller = lost;
   if (attempt->response.Valid()) {
     end.bytes_received = static_cast<int64_t>(attempt->response.Length());
   }
   if (!attempt->status.ok()) {
     end.trailers = &attempt->context.GetServerTrailingMetadata();
   }
-  const Outcome outcome = Read(end, &lock);
-  if (attempt != attempt_) {  // detached meanwhile
-    lock.unlock();
-    RunSoon([attempt = std::move(attempt)] {});
-    return;
-  }
-  if (attempt->status.ok()) {
-    TellLimits(outcome, &attempt->context.GetServerInitialMetadata(),
+  const Outcome outcome = Read(attempt.get(), end, &lock);
+  const bool late = call_->finished();
+  if (attempt->status.ok() && !late) {
+    TellLimits(number, outcome, &attempt->context.GetServerInitialMetadata(),
                &attempt->context.GetServerTrailingMetadata());
   }
-  attempt.reset();  // attempt_ has it; nobody may hold it beyond Finish
-  Report(outcome);
-  Drain(std::move(lock));
+  // Either this one, or the one whose answer was the call's until now.
+  std::shared_ptr<Attempt> gone = Report(std::move(attempt), outcome);
+  if (late) {
+    Call::Aftermath aftermath = call_->TakeAftermath();
+    lock.unlock();
+    aftermath.Deliver();
+  } else {
+    Drain(std::move(lock));
+  }
+  LetGo(std::move(gone));
 }
 
 void UnaryCall::Drain(Lock lock) {
@@ -274,19 +318,24 @@ void UnaryCall::Drain(Lock lock) {
   draining_ = true;
   for (;;) {
     // While an attempt is out gRPC ends it, and its end is the news.
-    if (cancelled_ && in_flight_ == 0 && !call_->finished()) {
+    if (cancelled_ && out_.empty() && !call_->finished()) {
       call_->OnCancel();
     }
-    if (cancel_first_ && in_flight_ == 1 && !reading_) {
+    const Out* const first = FindOut(nullptr);
+    if (cancel_first_ && first != nullptr && !first->reading) {
+      timed_out_first_ = true;
       CancelFirst(&lock);
       continue;
+    }
+    if (finish_ && first == nullptr) {
+      Finish(*finish_, std::move(lock));
+      return;
     }
     Action action;
     if (!call_->NextAction(&action)) break;
     switch (action.type) {
       case Action::Type::kStartAttempt:
         waiting_ = false;
-        in_flight_ = action.attempt;
         if (action.attempt > 1) {
           SendAgain(action, /*taken=*/nullptr, &lock);
         } else if (takes_) {
@@ -306,10 +355,11 @@ void UnaryCall::Drain(Lock lock) {
         break;
       }
       case Action::Type::kCancelAttempt:
-        break;  // of a call that is detached: that cancels it
+        Cancel(action.attempt, &lock);
+        break;
       case Action::Type::kFinish:
-        Finish(action, std::move(lock));
-        return;
+        finish_ = action;
+        break;
     }
   }
   draining_ = false;
@@ -320,6 +370,7 @@ void UnaryCall::Drain(Lock lock) {
 
 void UnaryCall::SendFirst(const Action& action, Lock* lock) {
   phase_ = Phase::kSent;
+  out_.push_back({/*number=*/1, nullptr});
   first_end_by_ = action.time;
   const absl::InlinedVector<Batch*, 2> batches = std::move(held_);
   held_.clear();
@@ -351,7 +402,6 @@ void UnaryCall::Take(const Action& action, Lock* lock) {
 
 void UnaryCall::CancelFirst(Lock* lock) {
   cancel_first_ = false;
-  timed_out_first_ = true;
   lock->unlock();
   {
     const Scoped<const UnaryCall*> scope(&cancelling, this);
@@ -360,10 +410,29 @@ void UnaryCall::CancelFirst(Lock* lock) {
   lock->lock();
 }
 
+void UnaryCall::Cancel(int number, Lock* lock) {
+  const auto out =
+      std::find_if(out_.begin(), out_.end(),
+                   [number](const Out& o) { return o.number == number; });
+  // It may have come back by now, or be on its way through Read.
+  if (phase_ == Phase::kOver || out == out_.end() || out->reading) return;
+  out->lost = true;
+  std::shared_ptr<Attempt> attempt = out->attempt;
+  if (attempt == nullptr) {
+    CancelFirst(lock);
+    return;
+  }
+  lock->unlock();
+  attempt->context.TryCancel();
+  attempt.reset();  // the application's context lives until kFinish
+  lock->lock();
+}
+
 void UnaryCall::SendAgain(const Action& action, Batch* taken, Lock* lock) {
   auto attempt = std::make_shared<Attempt>();
   attempt->end_by = action.time;
-  std::shared_ptr<Attempt> before = std::exchange(attempt_, attempt);
+  out_.push_back({action.attempt, attempt});
+  std::shared_ptr<Attempt> before = std::exchange(attempt_, nullptr);
   Call::Aftermath aftermath = call_->TakeAftermath();
   lock->unlock();
   aftermath.Deliver();
@@ -503,16 +572,21 @@ std::shared_ptr<void> UnaryCall::Detach() {
   phase_ = Phase::kOver;
   held_.clear();
   answer_ = nullptr;
-  const bool in_flight = std::exchange(in_flight_, 0) > 0;
-  std::shared_ptr<Attempt> attempt = std::move(attempt_);
-  attempt_ = nullptr;
+  // Nobody will come back with attempt 1; the others report.
+  absl::InlinedVector<std::shared_ptr<Attempt>, 1> attempts;
+  for (const Out& out : out_) {
+    if (out.attempt != nullptr) attempts.push_back(out.attempt);
+  }
+  std::shared_ptr<Attempt> attempt = std::exchange(attempt_, nullptr);
   Call::Aftermath aftermath;
   if (call_) aftermath = call_->TakeAftermath();
   lock.unlock();
   aftermath.Deliver();
   if (waited_) timer_->Disarm();
   if (attempt_timer_ != nullptr) attempt_timer_->Disarm();
-  if (in_flight && attempt != nullptr) attempt->context.TryCancel();
+  for (const std::shared_ptr<Attempt>& out : attempts) {
+    out->context.TryCancel();
+  }
   return attempt;
 }
 

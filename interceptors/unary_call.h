@@ -11,13 +11,18 @@
 //                of our own on the channel below this interceptor, waits are
 //                alarms; then the last attempt's answer is put into the held
 //                batch, and that goes on up
+//   is hedged    further attempts start while attempt 1 is still down. If one of
+//                them ends the call, attempt 1 is cancelled, and its batch, when it
+//                comes, is the one that gets the answer. If attempt 1 does, the
+//                others are cancelled and let go when they are back
 //
 // With RpcOptions::take_over the first batch is hijacked when it may go, and held;
 // then attempt 1 is a call of our own, too.
 //
 // gRPC ops come in batches: the sync API, the callback API and a completion
 // queue's Finish make one; a reactor makes two (start; message and status), and
-// both are held, or go.
+// both are held, or go. Those that make two are not hedged: what answer they want is
+// not known when the first one goes.
 //
 // Who calls what. Events come from several threads at once: the application's
 // (Intercept), gRPC's callback threads (attempt ends) and its timer threads
@@ -34,8 +39,9 @@
 // Whose memory. A ClientContext owns a reference to its channel, and gRPC 1.51
 // crashes if a channel's last one is dropped on a callback thread. So attempts
 // are dropped while the application's own context, which has one too, is alive;
-// the last one, whose metadata the application reads, is moved to whoever
-// destroys that context (Detach).
+// the one whose metadata the application reads is moved to whoever destroys that
+// context (Detach); and those that come back after the call's end are dropped on a
+// timer's thread (RunSoon).
 //
 // Thread rule: thread-safe.
 #ifndef FORBEAR_INTERCEPTORS_UNARY_CALL_H_
@@ -92,6 +98,14 @@ class UnaryCall final : public InterceptedCall,
  private:
   using Lock = std::unique_lock<std::mutex>;
 
+  // An attempt that is out: told to start, and its end is not reported.
+  struct Out {
+    int number = 0;
+    std::shared_ptr<Attempt> attempt;  // null: the application's own call
+    bool lost = false;     // another one won, and it was told to end
+    bool reading = false;  // it has ended, and Read looks at how
+  };
+
   enum class Phase {
     kNew,      // no batch yet
     kHolding,  // the first batches are held
@@ -119,20 +133,33 @@ class UnaryCall final : public InterceptedCall,
   // `taken`: to be hijacked before; or null.
   void SendAgain(const Action& action, Batch* taken, Lock* lock);
   void CancelFirst(Lock* lock);
+  void Cancel(int number, Lock* lock);
   void Finish(const Action& action, Lock lock);
 
   void Remember(Batch* batch);
-  // Whether this is all of the call, and ours to make.
-  bool MayTake(Batch* batch) const;
+  // Whether this is all of the call.
+  bool IsWhole(Batch* batch) const;
+  // How many attempts of it can be out at a time. Makes that possible.
+  int PrepareHedges(Batch* batch);
   void StartCall(const std::shared_ptr<Attempt>& attempt, int number);
   // What an end means. The application's classifier may look at it, for which the
   // lock is given back and taken again: whatever is not the attempt's may have
-  // changed. Nobody ends the call meanwhile, but its context may go away.
-  Outcome Read(AttemptEnd end, Lock* lock);
-  void Report(const Outcome& outcome);
+  // changed. Without hedges nobody ends the call meanwhile, but its context may go
+  // away. `attempt`: one that is out.
+  Outcome Read(const Attempt* attempt, AttemptEnd end, Lock* lock);
+  // It is not out any more. Its answer is the call's for now, unless the call is over.
+  // Returns the attempt whose answer is none: for LetGo, without the lock.
+  std::shared_ptr<Attempt> Report(std::shared_ptr<Attempt> attempt,
+                                  const Outcome& outcome);
   // A good answer's: tells the call of the limits in it.
-  void TellLimits(const Outcome& outcome, const ReceivedMetadata* initial,
+  void TellLimits(int number, const Outcome& outcome,
+                  const ReceivedMetadata* initial,
                   const ReceivedMetadata* trailing);
+  // Null: it is not out. Null means the application's own call.
+  Out* FindOut(const Attempt* attempt);
+  // Drops it, soon: the application's context may be gone, and this be the channel's
+  // last reference, which must not be dropped on a callback thread.
+  static void LetGo(std::shared_ptr<Attempt> attempt);
   // Puts the end of the call into the batch that waits for it.
   void FillAnswer(const Action& finish, Batch* answer);
   grpc::Status FillResponse();
@@ -153,8 +180,9 @@ class UnaryCall final : public InterceptedCall,
   bool cancelled_ = false;  // by the application
   bool waiting_ = false;    // the last action was a wait
   bool waited_ = false;     // one was
-  int in_flight_ = 0;       // the number of the attempt that is out; 0: none
-  bool reading_ = false;    // it has ended, and Read looks at how
+  absl::InlinedVector<Out, 1> out_;
+  // kFinish, while the batch that gets the answer is not back.
+  std::optional<Action> finish_;
 
   // Of the batches on their way down.
   absl::InlinedVector<Batch*, 2> held_;
@@ -167,14 +195,15 @@ class UnaryCall final : public InterceptedCall,
   // Attempt 1.
   std::shared_ptr<AlarmTimer> attempt_timer_;
   MonotonicTime first_end_by_;  // its Action::time
-  bool cancel_first_ = false;   // its time is over, and it is to be told
+  bool cancel_first_ = false;   // its time is over, and it is to be told so
   bool timed_out_first_ = false;
 
   // The batch with the status, held after attempt 1, or hijacked before it.
   Batch* answer_ = nullptr;
   bool* got_message_ = nullptr;
   std::unique_ptr<grpc::ChannelInterface> channel_;  // below this interceptor
-  std::shared_ptr<Attempt> attempt_;  // the last one that is a call of ours
+  // The attempt whose end was reported last; null: attempt 1's, or none.
+  std::shared_ptr<Attempt> attempt_;
 
   // What a refused call gets, and what trailers refer to.
   StopStatus stop_;

@@ -359,9 +359,6 @@ class Reader {
     if (const pb::ListValue* codes = members.List("nonFatalStatusCodes")) {
       ReadCodes(*codes, "nonFatalStatusCodes", &members, target);
     }
-    notes_.push_back(absl::StrCat(
-        path.substr(0, path.size() - 1),
-        ": gRPC calls are not hedged yet; they are made again, one by one"));
   }
 
   void ReadCodes(const pb::ListValue& codes, const std::string& name,
@@ -431,6 +428,35 @@ v1::Config ServiceConfigToProto(const pb::Struct& json, Texts* faults,
   v1::Config config;
   Reader(&config, faults, notes).Read(json);
   return config;
+}
+
+ServiceConfigReading ReadServiceConfig(absl::string_view text) {
+  ServiceConfigReading reading;
+  pb::Struct json;
+  const pb::util::Status status =
+      pb::util::JsonStringToMessage(std::string(text), &json);
+  if (!status.ok()) {
+    reading.faults.push_back(absl::StrCat(
+        "no JSON object: ",
+        absl::string_view(status.message().data(), status.message().size())));
+    return reading;
+  }
+  reading.proto = ServiceConfigToProto(json, &reading.faults, &reading.notes);
+  auto& fields = *json.mutable_fields();
+  fields.erase("retryThrottling");
+  const auto methods = fields.find("methodConfig");
+  if (methods != fields.end() &&
+      methods->second.kind_case() == pb::Value::kListValue) {
+    for (pb::Value& method :
+         *methods->second.mutable_list_value()->mutable_values()) {
+      if (method.kind_case() != pb::Value::kStructValue) continue;
+      auto& members = *method.mutable_struct_value()->mutable_fields();
+      members.erase("retryPolicy");
+      members.erase("hedgingPolicy");
+    }
+  }
+  (void)pb::util::MessageToJsonString(json, &reading.rest);
+  return reading;
 }
 
 }  // namespace forbear

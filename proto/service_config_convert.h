@@ -60,6 +60,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "google/protobuf/struct.pb.h"
 #include "proto/config.pb.h"
 
@@ -73,6 +74,17 @@ bool IsServiceConfig(const google::protobuf::Struct& json);
 v1::Config ServiceConfigToProto(const google::protobuf::Struct& json,
                                 std::vector<std::string>* faults,
                                 std::vector<std::string>* notes);
+
+// All that there is to say about a text that must be a service config.
+struct ServiceConfigReading {
+  v1::Config proto;
+  std::vector<std::string> faults;
+  std::vector<std::string> notes;
+  // The config without what was read of it about retries (retryPolicy,
+  // hedgingPolicy, retryThrottling): for a gRPC that must not retry as well.
+  std::string rest;
+};
+ServiceConfigReading ReadServiceConfig(absl::string_view text);
 
 }  // namespace forbear
 

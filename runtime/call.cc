@@ -86,6 +86,7 @@ CallSpec Call::Spec() const {
   spec.idempotent = flags_.idempotent;
   spec.replayable = flags_.replayable;
   spec.nested = flags_.nested;
+  spec.max_in_flight = flags_.max_in_flight;
   spec.protocol = handle_->protocol;
   spec.names = handle_->names;
   spec.wall_start = client_->WallAt(begin_);

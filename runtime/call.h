@@ -51,6 +51,8 @@ struct CallFlags {
   // It carries the retry marker of a layer around it (signals/retry_marker.h).
   // That it is made within another call's attempt, Call sees by itself.
   bool nested = false;
+  // Attempts that the driver can have out at a time (CallSpec::max_in_flight).
+  int max_in_flight = 1;
 };
 struct CallFacts : CallFlags {
   MonotonicTime deadline = MonotonicTime::Infinite();

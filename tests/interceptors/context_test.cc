@@ -1,5 +1,4 @@
-// What attempts carry: metadata, credentials, wait_for_ready, and the deadline
-// of the server call that a call is made for.
+// What attempts carry, and how: the table in docs/grpc.md, seen from the server.
 
 #include <grpcpp/security/credentials.h>
 #include <gtest/gtest.h>
@@ -8,8 +7,11 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "interceptors/interceptor.h"
 #include "runtime/client.h"
@@ -157,6 +159,185 @@ TEST_P(ContextTest, WaitForReady) {
   }
 }
 
+TEST_P(ContextTest, AHedgeCarriesWhatARetryDoes) {
+  server_->SetHandler([](const testing::GrpcRequest& request) {
+    return request.metadata.count("grpc-previous-rpc-attempts") == 0
+               ? GrpcReply::Hang()
+               : GrpcReply::Ok(request.bytes);
+  });
+  options_.methods[0].retry.emplace();
+  options_.methods[0].retry->hedge.enabled = true;
+  options_.methods[0].retry->hedge.delay = absl::Milliseconds(20);
+  std::atomic<int> asked = 0;
+  const auto channel = Channel(grpc::experimental::LocalCredentials(LOCAL_TCP));
+  ASSERT_TRUE(channel->WaitForConnected(std::chrono::system_clock::now() +
+                                        std::chrono::seconds(30)));
+  EchoCall call(GetParam(), channel);
+  call.context().AddMetadata("x-raw-bin", std::string("\0\xff\x01", 3));
+  call.context().set_credentials(
+      grpc::experimental::MetadataCredentialsFromPlugin(
+          std::make_unique<Token>(&asked), GRPC_SECURITY_NONE));
+  EXPECT_TRUE(call.Run().ok()) << call.status().error_message();
+  const auto sends = server_->log().Snapshot();
+  ASSERT_EQ(sends.size(), 2u);
+  std::map<std::string, std::string> first = sends[0].headers;
+  std::map<std::string, std::string> second = sends[1].headers;
+  // They may overtake each other.
+  if (first.count("grpc-previous-rpc-attempts") > 0) first.swap(second);
+  EXPECT_EQ(first.at("x-token"), "1");
+  EXPECT_EQ(second.at("x-token"), "2");
+  EXPECT_EQ(second.at("grpc-previous-rpc-attempts"), "1");
+  first.erase("x-token");
+  second.erase("x-token");
+  second.erase("grpc-previous-rpc-attempts");
+  EXPECT_EQ(first, second);
+}
+
+TEST_P(ContextTest, AnAttemptTimeoutIsTheServersDeadlineFromTheSecondOn) {
+  std::atomic<int64_t> left[2] = {0, 0};
+  server_->SetHandler([&left](const testing::GrpcRequest& request) {
+    left[request.index % 2] = absl::ToInt64Milliseconds(request.time_left);
+    return request.index == 0 ? GrpcReply::Error(StatusCode::UNAVAILABLE)
+                              : GrpcReply::Ok(request.bytes);
+  });
+  options_.methods[0].attempt_timeout = absl::Seconds(10);
+  EchoCall call(GetParam(), Channel());
+  call.SetDeadline(absl::Seconds(60));
+  EXPECT_TRUE(call.Run().ok()) << call.status().error_message();
+  // Attempt 1 is the application's own call; it is cancelled when its time is over.
+  EXPECT_GT(left[0], 15000);
+  EXPECT_GT(left[1], 0);
+  EXPECT_LE(left[1], 10400);
+}
+
+// Sees what only a real service sees of a call. Its first attempt fails.
+class Inspector final : public testing::Echo::Service {
+ public:
+  struct Sight {
+    std::string authority;
+    std::string peer;
+  };
+
+  // `takes_gzip`: false: gRPC itself refuses requests that are compressed so.
+  explicit Inspector(bool takes_gzip = true) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
+                             &port_);
+    if (!takes_gzip) {
+      builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
+    }
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+  }
+  ~Inspector() override { server_->Shutdown(); }
+
+  grpc::Status Say(grpc::ServerContext* context, const EchoMessage* request,
+                   EchoMessage* response) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const grpc::string_ref authority = context->ExperimentalGetAuthority();
+    seen_.push_back(
+        {std::string(authority.data(), authority.size()), context->peer()});
+    if (context->client_metadata().count("grpc-previous-rpc-attempts") == 0) {
+      return grpc::Status(StatusCode::UNAVAILABLE, "first");
+    }
+    *response = *request;
+    return grpc::Status::OK;
+  }
+
+  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  std::vector<Sight> seen() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return seen_;
+  }
+
+ private:
+  int port_ = 0;
+  mutable std::mutex mutex_;  // guards seen_
+  std::vector<Sight> seen_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+TEST_P(ContextTest, AuthorityAndPeer) {
+  Inspector server;
+  const auto channel =
+      CreateChannel(server.address(), grpc::InsecureChannelCredentials(),
+                    *Client::Create({}), options_);
+  EchoCall given(GetParam(), channel);
+  given.context().set_authority("shop.example");
+  EXPECT_TRUE(given.Run().ok()) << given.status().error_message();
+  EchoCall none(GetParam(), channel);
+  EXPECT_TRUE(none.Run().ok()) << none.status().error_message();
+  const std::vector<Inspector::Sight> seen = server.seen();
+  ASSERT_EQ(seen.size(), 4u);
+  EXPECT_EQ(seen[0].authority, "shop.example");
+  EXPECT_EQ(seen[1].authority, "shop.example");
+  EXPECT_EQ(seen[2].authority, server.address());
+  EXPECT_EQ(seen[3].authority, server.address());
+  // One connection for all of them.
+  EXPECT_EQ(seen[3].peer, seen[0].peer);
+  EXPECT_EQ(none.context().peer(), "ipv4:" + server.address());
+}
+
+TEST_P(ContextTest, Compression) {
+  Inspector server(/*takes_gzip=*/false);
+  options_.methods[0].retryable = {StatusCode::UNAVAILABLE,
+                                   StatusCode::UNIMPLEMENTED};
+  const auto channel =
+      CreateChannel(server.address(), grpc::InsecureChannelCredentials(),
+                    *Client::Create({}), options_);
+  EchoCall call(GetParam(), channel, std::string(10000, 'x'));
+  call.context().set_compression_algorithm(GRPC_COMPRESS_GZIP);
+  // Each attempt was compressed, or one would have come through.
+  EXPECT_EQ(call.Run().error_code(), StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(server.seen().size(), 0u);
+  const CallRecord record = call.record();
+  ASSERT_EQ(record.attempts.size(), 3u);
+  for (const AttemptRecord& attempt : record.attempts) {
+    EXPECT_EQ(attempt.outcome.status, StatusCode::UNIMPLEMENTED);
+  }
+  EchoCall plain(GetParam(), channel, std::string(10000, 'x'));
+  EXPECT_TRUE(plain.Run().ok()) << plain.status().error_message();
+  EXPECT_EQ(server.seen().size(), 2u);
+}
+
+// An interceptor below ours: sees the contexts of all attempts.
+class CensusSpy final
+    : public grpc::experimental::ClientInterceptorFactoryInterface {
+ public:
+  explicit CensusSpy(std::vector<census_context*>* seen) : seen_(seen) {}
+  grpc::experimental::Interceptor* CreateClientInterceptor(
+      grpc::experimental::ClientRpcInfo* info) override {
+    seen_->push_back(info->client_context()->census_context());
+    return nullptr;
+  }
+
+ private:
+  std::vector<census_context*>* const seen_;
+};
+
+TEST_P(ContextTest, CensusContext) {
+  FailFirst();
+  options_.target = server_->address();
+  std::vector<census_context*> seen;  // one call: one attempt after the other
+  std::vector<
+      std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>>
+      factories;
+  factories.push_back(MakeInterceptorFactory(*Client::Create({}), options_));
+  factories.push_back(std::make_unique<CensusSpy>(&seen));
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  EchoCall call(GetParam(),
+                grpc::experimental::CreateCustomChannelWithInterceptors(
+                    server_->address(), grpc::InsecureChannelCredentials(),
+                    arguments, std::move(factories)));
+  // gRPC hands it to tracers that are linked in, and there are none.
+  int something = 0;
+  auto* const census = reinterpret_cast<census_context*>(&something);
+  call.context().set_census_context(census);
+  EXPECT_TRUE(call.Run().ok()) << call.status().error_message();
+  EXPECT_EQ(seen, (std::vector<census_context*>{census, census}));
+}
+
 // A server whose handler calls another one, through Forbear.
 class Proxy final : public testing::Echo::Service {
  public:
@@ -209,6 +390,31 @@ TEST_P(ContextTest, DeadlineOfTheServerCallThatItIsMadeFor) {
   EXPECT_LE(left, 850);
   EXPECT_GE(proxy.took_ms(), 300);
   EXPECT_LT(proxy.took_ms(), 5000);
+}
+
+TEST_P(ContextTest, CancellationOfTheServerCallThatItIsMadeFor) {
+  server_->SetHandler([](const testing::GrpcRequest& request) {
+    return request.index == 0 ? GrpcReply::Error(StatusCode::UNAVAILABLE)
+                              : GrpcReply::Hang();
+  });
+  Proxy proxy(Channel());
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
+                           &port);
+  builder.RegisterService(&proxy);
+  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  EchoCall call(GetParam(),
+                grpc::CreateChannel("127.0.0.1:" + std::to_string(port),
+                                    grpc::InsecureChannelCredentials()));
+  call.Start();
+  ASSERT_TRUE(server_->log().WaitForCount(2, absl::Seconds(10)));
+  call.Cancel();
+  EXPECT_EQ(call.Wait().error_code(), StatusCode::CANCELLED);
+  EXPECT_TRUE(server_->log().WaitForCancelled(1, absl::Seconds(10)));
+  server->Shutdown();
+  EXPECT_EQ(server_->log().Count(), 2);
+  EXPECT_GE(proxy.took_ms(), 0);
 }
 
 }  // namespace

@@ -5,9 +5,14 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <cstdlib>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <thread>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "interceptors/interceptor.h"
@@ -108,6 +113,61 @@ TEST_P(LifetimeTest, CancelAtAnyMoment) {
   }
 }
 
+TEST_P(LifetimeTest, SeveralThreadsCancelOneCall) {
+  const auto channel = Channel(*server_, Fast(), take_over());
+  for (int i = 0; i < 50; ++i) {
+    EchoCall call(api(), channel);
+    call.Start();
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 3; ++t) {
+      threads.emplace_back([&call, turns = i * (t + 1) % 50] {
+        for (int k = 0; k < turns; ++k) std::this_thread::yield();
+        for (int k = 0; k < 5; ++k) call.Cancel();
+      });
+    }
+    const StatusCode code = call.Wait().error_code();
+    EXPECT_TRUE(code == StatusCode::OK || code == StatusCode::CANCELLED)
+        << code;
+    for (std::thread& thread : threads) thread.join();
+    call.DestroyContext();
+  }
+}
+
+TEST_P(LifetimeTest, ShutdownWithCallsInBackoff) {
+  server_->SetHandler([](const testing::GrpcRequest&) {
+    return GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED).Pushback("30000");
+  });
+  // Some have been sent, and wait for their next attempt; the others for their first.
+  constexpr int kCalls = 20;
+  auto channel = Channel(*server_, Fast(), take_over());
+  std::vector<std::unique_ptr<EchoCall>> calls;
+  for (int i = 0; i < kCalls; ++i) {
+    calls.push_back(std::make_unique<EchoCall>(api(), channel));
+    calls.back()->Start();
+    if (i > 0) continue;
+    ASSERT_TRUE(server_->log().WaitForCount(1, absl::Seconds(10)));
+    while (calls[0]->record().attempts.empty() ||
+           calls[0]->record().attempts[0].outcome.kind == ErrorKind::kOk) {
+      std::this_thread::yield();
+    }
+  }
+  // The client is the channel's already.
+  channel.reset();
+  server_->Stop();
+  std::vector<std::thread> threads;
+  threads.reserve(kCalls);
+  for (const auto& call : calls) {
+    threads.emplace_back([&call] { call->Cancel(); });
+  }
+  for (const auto& call : calls) {
+    EXPECT_EQ(call->Wait().error_code(), StatusCode::CANCELLED);
+    EXPECT_LT(call->took(), absl::Seconds(30));
+    EXPECT_EQ(call->record().stop_reason, StopReason::kCancelled);
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(server_->log().Count(), 1);
+}
+
 TEST_P(LifetimeTest, CancelRacesWithTheAttemptTimeout) {
   server_->Script({GrpcReply::Hang()});
   RpcOptions options;
@@ -174,6 +234,136 @@ TEST(LifetimeTest2, ContextDestroyedInsideItsCallback) {
                        });
   }
   while (done < 200) std::this_thread::yield();
+}
+
+// A call and all that it is made with.
+struct OwnCall {
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<testing::Echo::Stub> stub;
+  grpc::ClientContext context;
+  testing::EchoMessage request;
+  testing::EchoMessage response;
+
+  explicit OwnCall(std::shared_ptr<grpc::Channel> of)
+      : channel(std::move(of)), stub(testing::Echo::NewStub(channel)) {}
+};
+
+// gRPC 1.51 does not survive it if that is the process's last channel, with or
+// without Forbear. With another one it does, and so do we.
+TEST(LifetimeTest2, TheChannelGoesInACallback) {
+  const std::unique_ptr<GrpcServer> server = *GrpcServer::Create();
+  EchoCall other(Api::kCallback,
+                 grpc::CreateChannel(server->address(),
+                                     grpc::InsecureChannelCredentials()));
+  ASSERT_TRUE(other.Run().ok());
+  server->SetHandler(Flaky);
+  for (const bool hedged : {false, true}) {
+    RpcOptions options;
+    options.methods = {{"*", {StatusCode::UNAVAILABLE}}};
+    options.methods[0].retry.emplace();
+    options.methods[0].retry->hedge.enabled = hedged;
+    options.methods[0].retry->hedge.delay = absl::ZeroDuration();
+    options.methods[0].retry->backoff.initial = absl::Milliseconds(2);
+    std::atomic<int> done = 0;
+    for (int i = 0; i < 50; ++i) {
+      auto* call = new OwnCall(CreateChannel(server->address(),
+                                             grpc::InsecureChannelCredentials(),
+                                             Fast(), options));
+      call->stub->async()->Say(&call->context, &call->request, &call->response,
+                               [call, &done](const grpc::Status& status) {
+                                 EXPECT_TRUE(status.ok())
+                                     << status.error_message();
+                                 delete call;
+                                 ++done;
+                               });
+    }
+    while (done < 50) std::this_thread::yield();
+  }
+}
+
+TEST(LifetimeTest2, AFactoryThatNoChannelGets) {
+  RpcOptions options;
+  options.target = "127.0.0.1:1";
+  std::shared_ptr<Client> client = Fast();
+  const std::weak_ptr<Client> watched = client;
+  auto factory = MakeInterceptorFactory(std::move(client), options);
+  EXPECT_FALSE(watched.expired());
+  factory.reset();
+  EXPECT_TRUE(watched.expired());
+}
+
+TEST(LifetimeTest2, TheFactoryGoesWithTheLastContext) {
+  const std::unique_ptr<GrpcServer> server = *GrpcServer::Create();
+  server->SetHandler([](const testing::GrpcRequest& request) {
+    return request.index == 0 ? GrpcReply::Error(StatusCode::UNAVAILABLE)
+                              : GrpcReply::Hang();
+  });
+  RpcOptions options;
+  options.target = server->address();
+  options.methods = {{"*", {StatusCode::UNAVAILABLE}}};
+  std::shared_ptr<Client> client = Fast();
+  const std::weak_ptr<Client> watched = client;
+  std::vector<
+      std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>>
+      factories;
+  factories.push_back(MakeInterceptorFactory(std::move(client), options));
+  auto call = std::make_unique<OwnCall>(
+      grpc::experimental::CreateCustomChannelWithInterceptors(
+          server->address(), grpc::InsecureChannelCredentials(),
+          grpc::ChannelArguments(), std::move(factories)));
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::optional<grpc::Status> ended;
+  call->stub->async()->Say(&call->context, &call->request, &call->response,
+                           [&](const grpc::Status& status) {
+                             const std::lock_guard<std::mutex> lock(mutex);
+                             ended = status;
+                             changed.notify_all();
+                           });
+  // From now on nobody has the channel but the call.
+  call->stub.reset();
+  call->channel.reset();
+  ASSERT_TRUE(server->log().WaitForCount(2, absl::Seconds(10)));
+  EXPECT_FALSE(watched.expired());
+  call->context.TryCancel();
+  {
+    std::unique_lock<std::mutex> lock(mutex);
+    changed.wait(lock, [&] { return ended.has_value(); });
+  }
+  EXPECT_EQ(ended->error_code(), StatusCode::CANCELLED);
+  EXPECT_EQ(RecordOf(call->context)->total_attempts, 2);
+  EXPECT_FALSE(watched.expired());
+  call.reset();
+  // What a thread of gRPC's still holds of it for a moment.
+  while (!watched.expired()) std::this_thread::yield();
+}
+
+// Calls in backoff, and in flight, keep nobody from leaving.
+TEST(LifetimeDeathTest, TheProcessEndsWithCallsInBackoff) {
+  ::testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  const auto leave = [] {
+    // Never destroyed, as the calls of a program that exits in the middle.
+    static auto* const server = GrpcServer::Create()->release();
+    server->SetHandler([](const testing::GrpcRequest& request) {
+      return request.index == 0
+                 ? GrpcReply::Hang()
+                 : GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED)
+                       .Pushback("30000");
+    });
+    static auto* const calls = new std::vector<std::unique_ptr<OwnCall>>;
+    const auto channel = Channel(*server, Fast());
+    for (int i = 0; i < 5; ++i) {
+      calls->push_back(std::make_unique<OwnCall>(channel));
+      OwnCall& call = *calls->back();
+      call.stub->async()->Say(&call.context, &call.request, &call.response,
+                              [](const grpc::Status&) {});
+      if (i < 2 && !server->log().WaitForCount(i + 1, absl::Seconds(10))) {
+        std::exit(1);
+      }
+    }
+    std::exit(0);
+  };
+  EXPECT_EXIT(leave(), ::testing::ExitedWithCode(0), "");
 }
 
 TEST(LifetimeTest2, NoContextNoRecord) {

@@ -51,6 +51,17 @@ constexpr absl::string_view kGrpcStatus14(
     "14",
     16);
 
+constexpr absl::string_view kHtml(
+    "\x0f\x10\x09"
+    "text/html",
+    12);
+constexpr absl::string_view kRetryAfter30(
+    "\x00\x0b"
+    "retry-after"
+    "\x02"
+    "30",
+    16);
+
 std::string BigEndian(uint32_t value, int bytes) {
   std::string text;
   for (int i = bytes - 1; i >= 0; --i) {
@@ -203,6 +214,12 @@ void RawHttp2Server::Serve(int fd) {
 }
 
 bool RawHttp2Server::Perform(Act act, int fd, uint32_t stream) {
+  const auto page = [fd, stream](absl::string_view status) {
+    // A literal under the static table's ":status".
+    return Send(fd, Frame(kHeaders, kEndHeaders, stream,
+                          Joined({"\x08\x03", status, kHtml, kRetryAfter30})) +
+                        Frame(kData, kEndStream, stream, "<p>Busy</p>"));
+  };
   const auto go_away = [fd](uint32_t last) {
     return Send(
         fd, Frame(kGoAway, 0, 0, BigEndian(last, 4) + BigEndian(kNoError, 4)));
@@ -233,6 +250,16 @@ bool RawHttp2Server::Perform(Act act, int fd, uint32_t stream) {
       return false;
     case Act::kClose:
       return false;
+    case Act::kHttp404:
+      return page("404");
+    case Act::kHttp429:
+      return page("429");
+    case Act::kHttp502:
+      return page("502");
+    case Act::kHttp503:
+      return page("503");
+    case Act::kHttp504:
+      return page("504");
   }
   return false;
 }

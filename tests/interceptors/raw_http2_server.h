@@ -1,6 +1,6 @@
 // An HTTP/2 server that says what no gRPC server can be made to say: that it
 // has not processed a stream (GOAWAY with a lower last stream, RST_STREAM with
-// REFUSED_STREAM). It writes its frames by hand and reads no header.
+// REFUSED_STREAM), or, as proxies do, something that is not gRPC. It writes its frames by hand and reads no header.
 //
 //   RawHttp2Server server({Act::kRefuse, Act::kAnswer});
 //   auto channel = grpc::CreateChannel(server.address(), …);
@@ -39,6 +39,12 @@ enum class Act {
   // processed.
   kGoAwayAfterAndClose,
   kClose,  // the connection ends without a word: perhaps processed
+  // A proxy's page: this status, Retry-After: 30, and some HTML.
+  kHttp404,
+  kHttp429,
+  kHttp502,
+  kHttp503,
+  kHttp504,
 };
 
 class RawHttp2Server {

@@ -11,6 +11,7 @@
 #include "core/policy.h"
 #include "core/retry_policy.h"
 #include "interceptors/call_options.h"
+#include "interceptors/classify.h"
 #include "interceptors/method_table.h"
 
 namespace forbear::rpc {
@@ -66,7 +67,7 @@ TEST(MethodTableTest, TheMostSpecificRuleIsTheOnlyOne) {
       {"/a.S/Get", {StatusCode::INTERNAL}, std::nullopt, RetryOptions{}},
   };
   options.methods[3].retry->max_attempts = 9;
-  const MethodTable table(options);
+  const MethodTable table(options, {});
   // What a configuration says of the same calls.
   TargetPolicy policy;
   policy.retry.max_attempts = 5;
@@ -75,7 +76,7 @@ TEST(MethodTableTest, TheMostSpecificRuleIsTheOnlyOne) {
     return RetryableCodes(nullptr, table.Find(method), policy);
   };
   const auto retry = [&](const std::string& method) {
-    return RetryOf(nullptr, table.Find(method), policy);
+    return RetryOf(nullptr, table.Find(method), codes(method), policy);
   };
 
   EXPECT_TRUE(codes("/b.S/Get").Has(StatusCode::ABORTED));
@@ -100,12 +101,13 @@ TEST(MethodTableTest, TheMostSpecificRuleIsTheOnlyOne) {
   EXPECT_TRUE(codes("Buy").Has(StatusCode::ABORTED));
 
   // Without a rule the policy has the word.
-  const MethodTable empty((RpcOptions()));
-  EXPECT_EQ(empty.Find("/a.S/Buy"), nullptr);
-  const auto by_policy = RetryableCodes(nullptr, nullptr, policy);
+  const MethodTable empty(RpcOptions(), {});
+  EXPECT_EQ(empty.Find("/a.S/Buy").rule, nullptr);
+  EXPECT_EQ(empty.Find("/a.S/Buy").service, nullptr);
+  const auto by_policy = RetryableCodes(nullptr, {}, policy);
   EXPECT_TRUE(by_policy.Has(StatusCode::DATA_LOSS));
   EXPECT_FALSE(by_policy.Has(StatusCode::UNAVAILABLE));
-  EXPECT_EQ(RetryOf(nullptr, nullptr, policy), std::nullopt);
+  EXPECT_EQ(RetryOf(nullptr, {}, {}, policy), std::nullopt);
 
   // A call's own options go before all.
   CallOptions own;
@@ -113,14 +115,56 @@ TEST(MethodTableTest, TheMostSpecificRuleIsTheOnlyOne) {
                   .Has(StatusCode::ABORTED));
   own.retryable = std::vector<StatusCode>{};
   EXPECT_TRUE(RetryableCodes(&own, table.Find("/b.S/Get"), policy).empty());
-  EXPECT_TRUE(RetryableCodes(&own, nullptr, policy).empty());
+  EXPECT_TRUE(RetryableCodes(&own, {}, policy).empty());
   own.attempt_timeout = absl::Seconds(3);
-  const auto get = RetryOf(&own, table.Find("/a.S/Get"), policy);
+  const auto get = RetryOf(&own, table.Find("/a.S/Get"), {}, policy);
   EXPECT_EQ(get->attempt_timeout, absl::Seconds(3));
   EXPECT_EQ(get->max_attempts, 9);
-  EXPECT_EQ(RetryOf(&own, nullptr, policy)->max_attempts, 5);
+  EXPECT_EQ(RetryOf(&own, {}, {}, policy)->max_attempts, 5);
   own.retry = RetryOptions();
-  EXPECT_EQ(RetryOf(&own, table.Find("/a.S/Get"), policy)->max_attempts, 3);
+  EXPECT_EQ(RetryOf(&own, table.Find("/a.S/Get"), {}, policy)->max_attempts, 3);
+}
+
+TEST(MethodTableTest, ToListACodeIsTheConsentToHedge) {
+  const MethodTable table(RpcOptions(), {});
+  const MethodWords words = table.Find("/a.S/Get");
+  Policy policy;
+  const CodeSet listed = {StatusCode::UNAVAILABLE};
+  EXPECT_EQ(RetryOf(nullptr, words, listed, policy), std::nullopt);
+  policy.retry.hedge.enabled = true;
+  EXPECT_EQ(RetryOf(nullptr, words, {}, policy), std::nullopt);
+  ASSERT_TRUE(RetryOf(nullptr, words, listed, policy));
+  EXPECT_TRUE(RetryOf(nullptr, words, listed, policy)->hedge.repeat_consent);
+  // Of a call that brings its own options as well.
+  CallOptions own;
+  own.retry = RetryOptions();
+  own.retry->hedge.enabled = true;
+  EXPECT_TRUE(RetryOf(&own, words, listed, Policy())->hedge.repeat_consent);
+  EXPECT_FALSE(RetryOf(&own, words, {}, Policy())->hedge.repeat_consent);
+}
+
+TEST(RpcOptionsTest, FaultsOfAServiceConfigAreAmongThem) {
+  RpcOptions options;
+  options.target = "a:1";
+  options.methods = {{"Say", {}}};
+  options.service_config = R"({"methodConfig": [{"name": [{}],
+      "retryPolicy": {"maxAttempts": 1, "initialBackoff": "1s",
+                      "maxBackoff": "0s", "backoffMultiplier": 2,
+                      "retryableStatusCodes": ["UNAVAILABLE"]}}]})";
+  const std::string faults(ValidateRpcOptions(options).message());
+  EXPECT_THAT(faults, HasSubstr("methods[0].method is \"Say\""));
+  EXPECT_THAT(
+      faults,
+      HasSubstr(
+          "service_config: methodConfig[0].retryPolicy.maxAttempts is 1"));
+  EXPECT_THAT(faults,
+              HasSubstr("methodConfig[0].retryPolicy.maxBackoff is \"0s\""));
+  options.methods.clear();
+  options.service_config = "{";
+  EXPECT_THAT(std::string(ValidateRpcOptions(options).message()),
+              HasSubstr("service_config: no JSON object"));
+  options.service_config = "{}";
+  EXPECT_TRUE(ValidateRpcOptions(options).ok());
 }
 
 TEST(RpcOptionsTest, TheServerOfATarget) {

@@ -8,7 +8,7 @@ ROOMS = {
     "core": ("", "absl"),
     "signals": ("core", "absl"),
     "runtime": ("core signals", "absl std posix"),  # posix: membarrier(2)
-    "interceptors": ("core signals runtime", "absl std grpc"),
+    "interceptors": ("core signals runtime proto", "absl std grpc"),  # proto: service configs
     "curl_wrap": ("core signals runtime", "absl std posix curl"),  # posix: SIGPIPE, fseeko
     "proto": ("core", "absl std protobuf"),
     "cache": ("core runtime", "absl std"),
