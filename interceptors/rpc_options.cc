@@ -73,8 +73,9 @@ absl::Status ValidateRpcOptions(const RpcOptions& options) {
       ValidateRetry(*rule.retry, absl::StrCat(path, ".retry"), &faults);
     }
   }
-  CheckNumber("max_stream_buffer", options.max_stream_buffer, int64_t{0},
-              int64_t{1} << 30, &faults);
+  CheckNumber("max_stream_buffer",
+              static_cast<double>(options.max_stream_buffer), 0, 1 << 30,
+              &faults);
   if (!options.service_config.empty()) {
     const absl::StatusOr<ServiceConfig> config =
         ReadServiceConfig(options.service_config);
