@@ -83,7 +83,7 @@ void UnaryCall::OnGoingDown(Batch* batch) {
       held_.push_back(batch);
       {
         CallFacts facts;
-        facts.max_in_flight = PrepareHedges(batch);
+        facts.max_in_flight = static_cast<int16_t>(PrepareHedges(batch));
         facts.deadline = deadline_;
         facts.retry = known_->retry;
         facts.nested = HasRetryMarker(metadata_);

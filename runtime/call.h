@@ -21,6 +21,7 @@
 #ifndef FORBEAR_RUNTIME_CALL_H_
 #define FORBEAR_RUNTIME_CALL_H_
 
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -51,8 +52,9 @@ struct CallFlags {
   // It carries the retry marker of a layer around it (signals/retry_marker.h).
   // That it is made within another call's attempt, Call sees by itself.
   bool nested = false;
-  // Attempts that the driver can have out at a time (CallSpec::max_in_flight).
-  int max_in_flight = 1;
+  // Attempts that the driver can have out at a time (CallSpec::max_in_flight). Small,
+  // for thousands of calls wait.
+  int16_t max_in_flight = 1;
 };
 struct CallFacts : CallFlags {
   MonotonicTime deadline = MonotonicTime::Infinite();
