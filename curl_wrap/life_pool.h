@@ -42,6 +42,7 @@
 #include "curl_wrap/call_setup.h"
 #include "curl_wrap/easy_options.h"
 #include "curl_wrap/http_transport.h"
+#include "curl_wrap/parsed_url.h"
 #include "curl_wrap/request.h"
 
 namespace forbear::curl {
@@ -71,8 +72,9 @@ struct Life {
   bool is_set = false;  // `spare` has them
   const EasyOptions* settings = &own;
   Request::Lists lists;
-  CallMemory memory;         // of a Request
-  HttpTransport::Room room;  // of its calls
+  CallMemory memory;             // of a Request
+  HttpTransport::Room room;      // of its calls
+  std::optional<ParsedUrl> url;  // of the last request, as a rule
   std::optional<ExtraHeader> key;
   std::optional<HttpTransport> transport;  // none: it passes through
   bool at_most_once = false;               // … of the transport

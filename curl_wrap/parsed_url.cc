@@ -48,6 +48,32 @@ ParsedUrl::ParsedUrl(const std::string& text) {
   curl_free(again);
 }
 
+bool ParsedUrl::MoveTo(const std::string& text) {
+  if (url_ == nullptr) return false;
+  if (text == text_) return true;
+  // As far as the server is named, and then a path that is neither decoded nor shortened.
+  const size_t end = text_.find_first_of("/?", text_.find("://") + 3);
+  if (end == std::string::npos || text.size() <= end || text[end] != '/' ||
+      text.compare(0, end, text_, 0, end) != 0 || !IsPlain(text)) {
+    return false;
+  }
+  const size_t question = text.find('?', end);
+  const std::string path = text.substr(end, question - end);
+  if (path.find("/.") != std::string::npos ||
+      text.find('%', end) != std::string::npos) {
+    return false;
+  }
+  const char* const query =
+      question == std::string::npos ? nullptr : text.c_str() + question + 1;
+  if (curl_url_set(url_.get(), CURLUPART_PATH, path.c_str(), 0) != CURLUE_OK ||
+      curl_url_set(url_.get(), CURLUPART_QUERY, query, 0) != CURLUE_OK) {
+    url_ = nullptr;
+    return false;
+  }
+  text_ = text;
+  return true;
+}
+
 const CURLU* ParsedUrl::For(CURL* easy) const {
   if (url_ == nullptr) return nullptr;
   // Before a transfer this is CURLOPT_URL, whoever has set it.

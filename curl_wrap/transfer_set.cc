@@ -376,10 +376,13 @@ void TransferSet::StartAttempt(Transfer* t, int n, MonotonicTime deadline) {
     life.transport.emplace(life.easy, life.settings, limits, readers,
                            &life.room);
     life.transport->WatchHold(&OnHold, &life);
-    const CallMemory* const memory =
-        t->handle == nullptr ? &life.memory
-                             : HandleAccess::Memory(*t->handle, client_.get());
-    if (memory != nullptr) {
+    if (t->handle == nullptr) {
+      if (!life.url || !life.url->MoveTo(life.own.url)) {
+        life.url.emplace(life.own.url);
+      }
+      life.transport->SetParsedUrl(&*life.url);
+    } else if (const CallMemory* const memory =
+                   HandleAccess::Memory(*t->handle, client_.get())) {
       life.transport->SetParsedUrl(memory->parsed_url());
     }
   }

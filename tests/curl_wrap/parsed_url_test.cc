@@ -145,6 +145,8 @@ TEST_F(ParsedUrlTest, ACopyIsWhatLibcurlWouldParse) {
   const auto pick = [&](size_t n) { return random() % n; };
   CURL* const easy = curl_easy_init();
   int used = 0;
+  int moves = 0;
+  ParsedUrl moved("http://10.0.0.1:8080/");
   for (int i = 0; i < 200000; ++i) {
     std::string text = pick(8) == 0 ? "" : pieces[pick(2)];
     if (pick(4) != 0) text += pick(2) == 0 ? "a.example" : "10.0.0.1:8080";
@@ -153,9 +155,19 @@ TEST_F(ParsedUrlTest, ACopyIsWhatLibcurlWouldParse) {
     const ParsedUrl url(text);
     curl_easy_setopt(easy, CURLOPT_URL, text.c_str());
     const CURLU* const ours = url.For(easy);
+    SCOPED_TRACE(text);
+    // What goes from URL to URL is what is parsed anew.
+    if (moved.MoveTo(text)) {
+      ++moves;
+      ASSERT_EQ(ours != nullptr, IsLibcurlBefore812());
+      if (ours == nullptr) continue;
+      ASSERT_NE(moved.For(easy), nullptr);
+      ASSERT_EQ(PartsOf(moved.For(easy)), PartsOf(ours));
+    } else if (ours != nullptr && pick(10) == 0) {
+      moved = ParsedUrl(text);
+    }
     if (ours == nullptr) continue;
     ++used;
-    SCOPED_TRACE(text);
     CURLU* const copy = curl_url_dup(const_cast<CURLU*>(ours));
     for (const unsigned flags :
          {0u, unsigned{CURLU_PATH_AS_IS}, unsigned{CURLU_DISALLOW_USER}}) {
@@ -171,6 +183,7 @@ TEST_F(ParsedUrlTest, ACopyIsWhatLibcurlWouldParse) {
   }
   curl_easy_cleanup(easy);
   EXPECT_EQ(used > 10000, IsLibcurlBefore812());
+  EXPECT_GT(moves, 1000);
 }
 
 // --- On a handle. ---
