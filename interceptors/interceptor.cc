@@ -230,9 +230,12 @@ class Factory final : public ClientInterceptorFactoryInterface {
     known->policy = client_->PolicyOf(route);
     if (!known->policy->enabled) return known;
     const MethodWords words = policy_->methods.Find(method);
-    known->named = words.rule != nullptr || words.service != nullptr ||
-                   known->policy.policy != &known->policy.table->top() ||
-                   (own != nullptr && own->retryable.has_value());
+    // A service config's timeout, and what else is not of retries, gRPC sees to.
+    known->named =
+        words.rule != nullptr ||
+        (words.service != nullptr && words.service->ChangesRetries()) ||
+        known->policy.policy != &known->policy.table->top() ||
+        (own != nullptr && own->retryable.has_value());
     known->retryable = RetryableCodes(own, words, *known->policy);
     known->retry = RetryOf(own, words, known->retryable, *known->policy);
     CallKind kind;

@@ -54,8 +54,9 @@ struct MethodRule {
 
 // What becomes of streams. Of methods for which nothing was said they pass through
 // untouched, and cost what they cost without Forbear: a stream is Forbear's only if
-// a rule of RpcOptions::methods or a target of the configuration fits its method, or
-// its CallOptions list codes.
+// a rule of RpcOptions::methods, a retryPolicy or hedgingPolicy of the service config,
+// or a target of the configuration fits its method, or its CallOptions list codes.
+// Streams are not hedged.
 enum class Streams {
   // As unary calls: they wait for gate and breaker, and are sent again until the
   // server has sent a head or a message, with what the application has sent so far.
