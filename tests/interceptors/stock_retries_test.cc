@@ -10,21 +10,24 @@
 // Where we decide otherwise, the row has both, and why (docs/conformance.md). A row
 // with a reason whose two sides are the same fails as well: it is no deviation then.
 //
-// Not played here:
-//   transparent_not_sent_on_wire, transparent_max_concurrent_streams: they need a
-//     fault inside a channel; what gRPC repeats by itself, and we then do not, is
-//     transparent_retry_test's
-//   buffer_exceeded_in_backoff, streaming_after_commit: streams
-//   hedging: no driver for it here
+// Streams: stock_streams_test.cc. Hedging: stock_hedges_test.cc.
+//
+// Not played: transparent_not_sent_on_wire, which needs a fault inside a channel; a
+// call that a real transport has not sent is TransparentTest's. What gRPC repeats
+// after it has sent it, and we then do not, is transparent_retry_test's.
 
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <ostream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -34,13 +37,15 @@
 #include "core/call_record.h"
 #include "core/stop_reason.h"
 #include "interceptors/interceptor.h"
-#include "proto/config_convert.h"
+#include "interceptors/rpc_options.h"
 #include "runtime/client.h"
 #include "tests/interceptors/echo_call.h"
+#include "tests/interceptors/retry_config.h"
 #include "tests/testing/arrival_log.h"
-#include "tests/testing/echo.pb.h"
+#include "tests/testing/echo.grpc.pb.h"
 #include "tests/testing/grpc_reply.h"
 #include "tests/testing/grpc_server.h"
+#include "tests/testing/loopback_port.h"
 
 namespace forbear::rpc {
 namespace {
@@ -49,33 +54,6 @@ using grpc::StatusCode;
 using testing::Arrival;
 using testing::GrpcReply;
 using testing::GrpcServer;
-
-// The policy of nearly all scenarios.
-struct Policy {
-  int max_attempts = 3;
-  const char* initial = "0.1s";
-  const char* max = "12s";
-  double multiplier = 1.6;
-  const char* attempt_timeout = nullptr;
-  const char* throttling = nullptr;
-};
-
-std::string ServiceConfig(const Policy& policy) {
-  std::string config = absl::StrCat(
-      R"({"methodConfig": [{"name": [{"service": "forbear.testing.Echo"}],)",
-      R"("retryPolicy": {"maxAttempts": )", policy.max_attempts,
-      R"(, "initialBackoff": ")", policy.initial, R"(", "maxBackoff": ")",
-      policy.max, R"(", "backoffMultiplier": )", policy.multiplier);
-  if (policy.attempt_timeout != nullptr) {
-    absl::StrAppend(&config, R"(, "perAttemptRecvTimeout": ")",
-                    policy.attempt_timeout, "\"");
-  }
-  absl::StrAppend(&config, R"(, "retryableStatusCodes": ["ABORTED"]}}])");
-  if (policy.throttling != nullptr) {
-    absl::StrAppend(&config, R"(, "retryThrottling": )", policy.throttling);
-  }
-  return config + "}";
-}
 
 enum class Action {
   kNone,
@@ -111,6 +89,14 @@ Seen Sends(int count, StatusCode code, std::string message = "xyz") {
   return seen;
 }
 
+RetryConfig QuickRetries(int max_attempts) {
+  RetryConfig config;
+  config.max_attempts = max_attempts;
+  config.initial = "0.01s";
+  config.max = "0.02s";
+  return config;
+}
+
 struct Scenario {
   const char* name = nullptr;
   std::vector<GrpcReply> replies;
@@ -118,7 +104,7 @@ struct Scenario {
   // From one send to the next one, at least; of fewer than there are sends.
   std::vector<absl::Duration> waits;
 
-  Policy policy;
+  RetryConfig policy;
   absl::Duration deadline = absl::Seconds(30);
   Action action = Action::kNone;
   // An argument of both channels.
@@ -206,11 +192,11 @@ std::vector<Scenario> Scenarios() {
     s.waits = {ms(295)};
   }
   add("previous_attempts_header", {aborted}, Sends(5, StatusCode::ABORTED))
-      .policy = {5, "0.01s", "0.02s", 1.6, nullptr, nullptr};
+      .policy = QuickRetries(5);
   {
     Scenario& s =
         add("max_attempts_above_5", {aborted}, Sends(5, StatusCode::ABORTED));
-    s.policy = {7, "0.01s", "0.02s", 1.6, nullptr, nullptr};
+    s.policy = QuickRetries(7);
     s.why = "who writes 7 is given 7";
     s.ours = Sends(7, StatusCode::ABORTED);
   }
@@ -291,19 +277,14 @@ std::shared_ptr<grpc::Channel> Channel(bool stock, const Scenario& scenario,
   if (scenario.argument != nullptr) {
     arguments.SetInt(scenario.argument, scenario.argument_value);
   }
-  const std::string config = ServiceConfig(scenario.policy);
   const auto credentials = grpc::InsecureChannelCredentials();
   if (stock) {
-    arguments.SetServiceConfigJSON(config);
+    arguments.SetServiceConfigJSON(scenario.policy.Text());
     return grpc::CreateCustomChannel(address, credentials, arguments);
   }
-  auto settings = ParseConfig(config, ConfigFormat::kJson);
-  if (!settings.ok()) {
-    ADD_FAILURE() << settings.status();
-    return nullptr;
-  }
-  return CreateChannel(address, credentials,
-                       *Client::Create(ClientOptions(*std::move(settings))), {},
+  RpcOptions options;
+  options.service_config = scenario.policy.Text();
+  return CreateChannel(address, credentials, *Client::Create({}), options,
                        arguments);
 }
 
@@ -311,7 +292,6 @@ Result Play(bool stock, Api api, const Scenario& scenario) {
   const std::unique_ptr<GrpcServer> server = *GrpcServer::Create();
   server->Script(scenario.replies);
   const auto channel = Channel(stock, scenario, server->address());
-  if (channel == nullptr) return {};
   EchoCall call(api, channel);
   call.SetDeadline(scenario.deadline);
   call.Start();
@@ -385,7 +365,6 @@ TEST(RefusedHereTest, IsNotSentAgain) {
   server->Script({GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED, "xyz")
                       .Pushback("60000")});
   const auto channel = Channel(/*stock=*/false, Scenario(), server->address());
-  ASSERT_NE(channel, nullptr);
   EchoCall first(Api::kSync, channel);
   first.SetDeadline(absl::Seconds(5));
   EXPECT_EQ(first.Run().error_code(), StatusCode::RESOURCE_EXHAUSTED);
@@ -421,15 +400,13 @@ class RewriterFactory final
 TEST(RewrittenTest, TheRewrittenStatusDecides) {
   const std::unique_ptr<GrpcServer> server = *GrpcServer::Create();
   server->Script({GrpcReply::Error(StatusCode::ABORTED, "xyz")});
-  auto settings = ParseConfig(ServiceConfig({}), ConfigFormat::kJson);
-  ASSERT_TRUE(settings.ok()) << settings.status();
   RpcOptions options;
   options.target = server->address();
+  options.service_config = RetryConfig().Text();
   std::vector<
       std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>>
       factories;
-  factories.push_back(MakeInterceptorFactory(
-      *Client::Create(ClientOptions(*std::move(settings))), options));
+  factories.push_back(MakeInterceptorFactory(*Client::Create({}), options));
   factories.push_back(std::make_unique<RewriterFactory>());
   EchoCall call(Api::kSync,
                 grpc::experimental::CreateCustomChannelWithInterceptors(
@@ -464,6 +441,126 @@ TEST(MetadataTest, OutlivesWhatItWasMadeOf) {
       EXPECT_EQ(arrival.headers.at("baz"), "quux");
     }
   }
+}
+
+// A server that takes one call at a time of a connection. "first" waits to be let go.
+class NarrowServer final : public testing::Echo::Service {
+ public:
+  NarrowServer() : port_(*testing::LoopbackPort::Reserve(0)) { Start(); }
+  ~NarrowServer() override { server_->Shutdown(); }
+
+  grpc::Status Say(grpc::ServerContext* context,
+                   const testing::EchoMessage* request,
+                   testing::EchoMessage* response) override {
+    const auto previous =
+        context->client_metadata().find("grpc-previous-rpc-attempts");
+    std::unique_lock<std::mutex> lock(mutex_);
+    calls_.push_back(previous == context->client_metadata().end()
+                         ? request->payload()
+                         : absl::StrCat(request->payload(), " again"));
+    changed_.notify_all();
+    changed_.wait(lock,
+                  [&] { return request->payload() != "first" || let_go_; });
+    *response = *request;
+    return grpc::Status::OK;
+  }
+
+  std::string address() const {
+    return absl::StrCat("127.0.0.1:", port_.number());
+  }
+  // " again": with grpc-previous-rpc-attempts.
+  std::vector<std::string> calls() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return calls_;
+  }
+  bool AwaitCalls(size_t n) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(20),
+                             [&] { return calls_.size() >= n; });
+  }
+  void LetGo() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    let_go_ = true;
+    changed_.notify_all();
+  }
+  // Takes no more calls, and waits for those that it has.
+  void Stop() { server_->Shutdown(); }
+  void Start() {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(address(), grpc::InsecureServerCredentials());
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 1);
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+    ASSERT_NE(server_, nullptr);
+  }
+
+ private:
+  const testing::LoopbackPort port_;
+  mutable std::mutex mutex_;  // guards the three below
+  std::condition_variable changed_;
+  std::vector<std::string> calls_;
+  bool let_go_ = false;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+// transparent_max_concurrent_streams: the second call waits inside the transport, and
+// was not sent when the server goes away. gRPC then makes it again, whatever the
+// policy, unseen.
+void PlayNotSent(bool stock, const std::string& config, StatusCode code,
+                 const std::vector<std::string>& calls) {
+  NarrowServer server;
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 300);
+  const auto credentials = grpc::InsecureChannelCredentials();
+  RpcOptions options;
+  options.service_config = config;
+  const auto channel =
+      stock
+          ? grpc::CreateCustomChannel(server.address(), credentials, arguments)
+          : CreateChannel(server.address(), credentials, *Client::Create({}),
+                          options, arguments);
+  EchoCall first(Api::kCallback, channel, "first");
+  EchoCall second(Api::kCallback, channel, "second");
+  second.context().set_wait_for_ready(true);
+  for (EchoCall* call : {&first, &second}) call->SetDeadline(absl::Seconds(60));
+  first.Start();
+  ASSERT_TRUE(server.AwaitCalls(1));
+  second.Start();
+  std::thread stop([&server] { server.Stop(); });
+  // The client has heard of it.
+  EXPECT_TRUE(channel->WaitForStateChange(
+      GRPC_CHANNEL_READY,
+      std::chrono::system_clock::now() + std::chrono::seconds(20)));
+  server.LetGo();
+  stop.join();
+  EXPECT_TRUE(first.Wait().ok()) << first.status().error_message();
+  server.Start();
+  EXPECT_EQ(second.Wait().error_code(), code)
+      << second.status().error_message();
+  EXPECT_EQ(server.calls(), calls);
+}
+
+TEST(TransparentTest, Stock) {
+  PlayNotSent(/*stock=*/true, "", StatusCode::OK, {"first", "second"});
+}
+
+// A deviation: gRPC's transparent retries are off, with all of its retries, and
+// nothing that it tells of such a call proves that it was not sent
+// (docs/decisions/0006-transparent-retries.md).
+TEST(TransparentTest, OursWithoutConsent) {
+  PlayNotSent(/*stock=*/false, "", StatusCode::UNAVAILABLE, {"first"});
+}
+
+// The same status, the same sends; but it counts, and says so.
+TEST(TransparentTest, OursWithConsent) {
+  RetryConfig config;
+  config.codes = R"("UNAVAILABLE")";
+  PlayNotSent(/*stock=*/false, config.Text(), StatusCode::OK,
+              {"first", "second again"});
 }
 
 }  // namespace

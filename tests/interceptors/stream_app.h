@@ -55,7 +55,10 @@ class StreamApp {
   StreamApp(const StreamApp&) = delete;
   StreamApp& operator=(const StreamApp&) = delete;
 
-  // Before Start.
+  // Before Start. Of a call that is made in a server's handler, before all else.
+  void MakeFor(const grpc::ServerContext& context) {
+    context_ = grpc::ClientContext::FromServerContext(context);
+  }
   grpc::ClientContext& context() { return *context_; }
   void SetDeadline(absl::Duration d);
   void SetOptions(const CallOptions* own) { own_ = own; }

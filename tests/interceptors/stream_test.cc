@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
+#include <future>
 #include <map>
 #include <memory>
 #include <string>
@@ -22,9 +24,11 @@
 #include "interceptors/rpc_options.h"
 #include "runtime/classifier.h"
 #include "runtime/client.h"
+#include "tests/interceptors/status_details.h"
 #include "tests/interceptors/stream_app.h"
 #include "tests/interceptors/stream_server.h"
 #include "tests/testing/certificate.h"
+#include "tests/testing/echo.grpc.pb.h"
 
 namespace forbear::rpc {
 namespace {
@@ -326,6 +330,123 @@ TEST_P(StreamTest, TheApplicationsClassifier) {
   StreamApp app(api(), shape(), Channel(Options(), *Client::Create(client)));
   EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
   EXPECT_EQ(asked, 1);
+  EXPECT_EQ(server_.Count(), 2);
+}
+
+TEST_P(StreamTest, RetryInfoIsHonoured) {
+  StreamPlay busy = StreamPlay::Fails(StatusCode::RESOURCE_EXHAUSTED);
+  busy.details = RetryInfoBytes(absl::Milliseconds(600));
+  server_.Script({busy, kGood});
+  StreamApp app(api(), shape(), Channel());
+  EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
+  EXPECT_EQ(server_.Count(), 2);
+  const CallRecord record = app.record();
+  ASSERT_EQ(record.attempts.size(), 2u);
+  EXPECT_EQ(record.attempts[1].wait_source, DelaySource::kRetryInfo);
+  EXPECT_GE(record.attempts[1].start - record.attempts[0].end,
+            absl::Milliseconds(600));
+}
+
+TEST_P(StreamTest, PushbackIsHonoured) {
+  server_.Script({kDown.Pushback("600"), kGood});
+  StreamApp app(api(), shape(), Channel());
+  EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
+  EXPECT_EQ(server_.Count(), 2);
+  const CallRecord record = app.record();
+  ASSERT_EQ(record.attempts.size(), 2u);
+  EXPECT_EQ(record.attempts[1].wait_source, DelaySource::kPushback);
+  EXPECT_GE(record.attempts[1].start - record.attempts[0].end,
+            absl::Milliseconds(600));
+}
+
+// A server whose handler makes a stream to another one, through Forbear.
+class Proxy final : public testing::Echo::Service {
+ public:
+  Proxy(StreamApi api, Shape shape, std::shared_ptr<grpc::Channel> backend)
+      : api_(api), shape_(shape), backend_(std::move(backend)) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
+                             &port_);
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+  }
+  ~Proxy() override { server_->Shutdown(); }
+
+  grpc::Status Say(grpc::ServerContext* context, const testing::EchoMessage*,
+                   testing::EchoMessage*) override {
+    StreamApp inner(api_, shape_, backend_);
+    inner.MakeFor(*context);
+    const grpc::Status status = inner.Run();
+    attempts_ = inner.record().total_attempts;
+    return status;
+  }
+
+  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  // Of the inner stream, when it has ended; -1: it has not.
+  int attempts() const { return attempts_; }
+
+ private:
+  const StreamApi api_;
+  const Shape shape_;
+  const std::shared_ptr<grpc::Channel> backend_;
+  std::atomic<int> attempts_{-1};
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+// A call of that server, by callback.
+class OuterCall {
+ public:
+  explicit OuterCall(const Proxy& proxy)
+      : stub_(testing::Echo::NewStub(grpc::CreateChannel(
+            proxy.address(), grpc::InsecureChannelCredentials()))) {}
+
+  grpc::ClientContext& context() { return context_; }
+  void Start() {
+    stub_->async()->Say(&context_, &message_, &message_,
+                        [this](const grpc::Status& status) {
+                          end_.set_value(status.error_code());
+                        });
+  }
+  StatusCode Wait() { return end_.get_future().get(); }
+
+ private:
+  const std::unique_ptr<testing::Echo::Stub> stub_;
+  grpc::ClientContext context_;
+  testing::EchoMessage message_;
+  std::promise<StatusCode> end_;
+};
+
+TEST_P(StreamTest, DeadlineOfTheServerCallThatItIsMadeFor) {
+  server_.Script({kDown, StreamPlay::Hangs()});
+  Proxy proxy(api(), shape(), Channel());
+  OuterCall outer(proxy);
+  outer.context().set_deadline(std::chrono::system_clock::now() +
+                               std::chrono::seconds(2));
+  outer.Start();
+  EXPECT_EQ(outer.Wait(), StatusCode::DEADLINE_EXCEEDED);
+  // The second attempt had the outer call's deadline, and ended with it.
+  EXPECT_TRUE(server_.WaitFor([](const std::vector<SeenStream>& seen) {
+    return seen.size() == 2 && seen[1].cancelled;
+  }));
+  EXPECT_LE(server_.Seen()[1].time_left, absl::Milliseconds(2050));
+  while (proxy.attempts() < 0) std::this_thread::yield();
+  EXPECT_EQ(proxy.attempts(), 2);
+}
+
+TEST_P(StreamTest, CancellationOfTheServerCallThatItIsMadeFor) {
+  server_.Script({kDown, StreamPlay::Hangs()});
+  Proxy proxy(api(), shape(), Channel());
+  OuterCall outer(proxy);
+  outer.Start();
+  ASSERT_TRUE(server_.WaitForCount(2));
+  EXPECT_EQ(server_.Seen()[1].time_left, absl::InfiniteDuration());
+  outer.context().TryCancel();
+  EXPECT_EQ(outer.Wait(), StatusCode::CANCELLED);
+  EXPECT_TRUE(server_.WaitFor(
+      [](const std::vector<SeenStream>& seen) { return seen[1].cancelled; }));
+  while (proxy.attempts() < 0) std::this_thread::yield();
+  EXPECT_EQ(proxy.attempts(), 2);
   EXPECT_EQ(server_.Count(), 2);
 }
 
