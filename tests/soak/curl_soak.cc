@@ -11,7 +11,6 @@
 // the end there are as many descriptors and threads as at the beginning, and memory has
 // not grown. Leaks are the address sanitizer's to find (./dev soak).
 #include <curl/curl.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -45,8 +44,11 @@
 #include "tests/soak/dice.h"
 #include "tests/soak/frame.h"
 #include "tests/soak/ledger.h"
+#include "tests/soak/pace.h"
 #include "tests/soak/servers.h"
+#include "tests/soak/stop_sign.h"
 #include "tests/soak/transfer.h"
+#include "tests/soak/weather.h"
 
 namespace forbear::soak {
 namespace {
@@ -60,10 +62,6 @@ using ::forbear::curl::Response;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kMostPerSecond = 2000;
-
-void Sleep(absl::Duration d) {
-  std::this_thread::sleep_for(absl::ToChronoMicroseconds(d));
-}
 
 // --- What all ways share. ---
 
@@ -83,20 +81,7 @@ class World {
   }
 
   // A number for another transfer; 0: not now.
-  uint64_t NextId() {
-    {
-      std::lock_guard<std::mutex> lock(pace_mutex_);
-      const auto now = Clock::now();
-      allowance_ = std::min<double>(
-          100,
-          allowance_ + std::chrono::duration<double>(now - paced_).count() *
-                           kMostPerSecond);
-      paced_ = now;
-      if (allowance_ < 1) return 0;
-      --allowance_;
-    }
-    return ledger.Begin();
-  }
+  uint64_t NextId() { return pace_.Take() ? ledger.Begin() : 0; }
   std::shared_ptr<Transfer> NewTransfer(Transfer::Way way,
                                         const std::shared_ptr<Client>& client,
                                         Dice* dice) {
@@ -118,15 +103,13 @@ class World {
 
   const uint64_t seed;
   const std::string plant;
-  std::atomic<bool> stopping{false};
+  StopSign stopping;
   Ledger ledger;
   Servers servers;
   std::shared_ptr<Client> shared;
 
  private:
-  std::mutex pace_mutex_;
-  double allowance_ = 0;
-  Clock::time_point paced_ = Clock::now();
+  Pace pace_{kMostPerSecond};
 };
 
 // --- Engines. ---
@@ -138,7 +121,7 @@ struct Session {
   std::atomic<uint64_t> started{0};
   std::atomic<uint64_t> reported{0};
   std::atomic<bool> down{false};  // Shutdown has returned
-  std::atomic<int> pins{0};
+  Tally pins;
   uint64_t serial = 0;
 };
 
@@ -148,7 +131,7 @@ class Slot {
   // Null: there is none. Else Unpin it.
   Session* Pin() {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (session_ != nullptr) ++session_->pins;
+    if (session_ != nullptr) session_->pins.Add();
     return session_;
   }
   void Set(Session* session) {
@@ -224,7 +207,7 @@ void Starter(World* world, std::array<Slot, 2>* slots, uint64_t seed) {
   while (!world->stopping) {
     Session* const session = (*slots)[dice.Below(2)].Pin();
     if (session == nullptr) {
-      Sleep(absl::Milliseconds(1));
+      world->stopping.WaitFor(absl::Milliseconds(1));
       continue;
     }
     if (session->serial != serial) {
@@ -260,8 +243,8 @@ void Starter(World* world, std::array<Slot, 2>* slots, uint64_t seed) {
         world->Check(t.get(), response, &response.body);
       }
     }
-    --session->pins;
-    Sleep(dice.Millis(0, 20));
+    session->pins.Remove();
+    world->stopping.WaitFor(dice.Millis(0, 20));
   }
 }
 
@@ -289,11 +272,7 @@ void Keeper(World* world, Slot* slot, int which) {
     }
     session.engine = std::move(*engine);
     slot->Set(&session);
-    const auto until =
-        Clock::now() + absl::ToChronoMilliseconds(dice.Millis(300, 6000));
-    while (!world->stopping && Clock::now() < until) {
-      Sleep(absl::Milliseconds(20));
-    }
+    world->stopping.WaitFor(dice.Millis(300, 6000));
     const bool gone_first = dice.One(2);
     if (gone_first) slot->Set(nullptr);
     absl::Duration grace =
@@ -309,7 +288,7 @@ void Keeper(World* world, Slot* slot, int which) {
     session.down = true;
     slot->Set(nullptr);
     if (other.joinable()) other.join();
-    while (session.pins != 0) Sleep(absl::Milliseconds(1));
+    session.pins.WaitForNone();
     if (session.reported != session.started) {
       world->ledger.Fault(absl::StrCat(
           "Shutdown(", absl::FormatDuration(grace), ") has returned, and of ",
@@ -359,7 +338,7 @@ void Blocker(World* world, Target* target, uint64_t seed) {
         const auto t =
             world->NewTransfer(Transfer::Way::kHandle, client, &dice);
         if (t == nullptr) {
-          Sleep(absl::Milliseconds(2));
+          world->stopping.WaitFor(absl::Milliseconds(2));
           continue;
         }
         t->Dress(&handle);
@@ -367,7 +346,7 @@ void Blocker(World* world, Target* target, uint64_t seed) {
         const curl::CallResult result = handle.Perform(t->options);
         world->Check(t.get(), result, nullptr);
         handle.Reset();
-        if (dice.One(4)) Sleep(dice.Millis(0, 5));
+        if (dice.One(4)) world->stopping.WaitFor(dice.Millis(0, 5));
       }
       target->Set(nullptr);
     }
@@ -379,7 +358,7 @@ void Canceller(World* world, std::array<Target, 2>* targets) {
   Dice dice(world->seed + 300);
   while (!world->stopping) {
     (*targets)[dice.Below(targets->size())].Cancel();
-    Sleep(dice.Millis(0, 60));
+    world->stopping.WaitFor(dice.Millis(0, 60));
   }
 }
 
@@ -553,35 +532,16 @@ void Performer(World* world) {
          n > 0 && !world->stopping; --n) {
       const auto t = world->NewTransfer(Transfer::Way::kRaw, client, &dice);
       if (t == nullptr) {
-        Sleep(absl::Milliseconds(2));
+        world->stopping.WaitFor(absl::Milliseconds(2));
         continue;
       }
       t->Dress(easy);
       const curl::CallResult result = curl::Perform(easy, t->options, client);
       world->Check(t.get(), result, nullptr);
       curl_easy_reset(easy);
-      if (dice.One(4)) Sleep(dice.Millis(0, 5));
+      if (dice.One(4)) world->stopping.WaitFor(dice.Millis(0, 5));
     }
     curl_easy_cleanup(easy);
-  }
-}
-
-// --- What changes. ---
-
-void Weather(World* world) {
-  Dice dice(world->seed + 600);
-  while (!world->stopping) {
-    world->servers.Stir(&dice);
-    if (dice.One(6)) {
-      Settings settings = world->shared->options();
-      RandomShared(&dice, &settings);
-      const absl::Status status = world->shared->Reload(std::move(settings));
-      if (!status.ok()) world->ledger.Fault(status.ToString());
-    }
-    if (world->plant == "fd" && dice.One(5)) {
-      (void)!open("/dev/null", O_RDONLY | O_CLOEXEC);
-    }
-    Sleep(dice.Millis(50, 800));
   }
 }
 
@@ -604,11 +564,12 @@ void WarmUp(World* world) {
   session.engine = *Engine::Create(world->shared);
   for (int i = 0; i < 20; ++i) {
     StartOne(world, &session, &dice, nullptr);
-    Sleep(absl::Milliseconds(1));
+    world->stopping.WaitFor(absl::Milliseconds(1));
   }
   session.engine->Shutdown(absl::Seconds(2));
   session.engine.reset();
-  Sleep(absl::Milliseconds(300));
+  // Until servers have noticed that these have left.
+  world->stopping.WaitFor(absl::Milliseconds(300));
 }
 
 int Soak(const Flags& flags) {
@@ -629,7 +590,9 @@ int Soak(const Flags& flags) {
   all.emplace_back([&] { Canceller(&world, &targets); });
   all.emplace_back([&] { Looper(&world); });
   all.emplace_back([&] { Performer(&world); });
-  all.emplace_back([&] { Weather(&world); });
+  Weather weather(flags.seed + 600, flags.plant, &world.stopping,
+                  &world.ledger);
+  all.emplace_back([&] { weather.Run(&world.servers, world.shared.get()); });
   return frame.Run(&world.stopping, all);
 }
 

@@ -14,13 +14,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace forbear::soak {
 namespace {
-
-void Sleep(int milliseconds) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
-}
 
 int CountIn(const char* folder) {
   int count = 0;
@@ -100,29 +97,25 @@ Frame::Frame(std::string name, Flags flags, Ledger* ledger,
   fflush(stdout);
 }
 
-int Frame::Run(std::atomic<bool>* stopping,
+int Frame::Run(StopSign* stopping,
                const std::vector<std::function<void()>>& threads,
                const std::function<void()>& at_end) {
   std::vector<std::thread> all;
   all.reserve(threads.size());
   for (const std::function<void()>& run : threads) all.emplace_back(run);
-  Watch();
-  *stopping = true;
-  std::atomic<bool> ended{false};
+  Watch(*stopping);
+  stopping->Raise();
+  StopSign ended;
   std::thread watchdog([&ended] {
-    const auto limit = Clock::now() + kStuck;
-    while (!ended) {
-      Sleep(20);
-      if (Clock::now() > limit) {
-        printf("the threads of the soak do not come to an end\n");
-        fflush(stdout);
-        abort();
-      }
+    if (!ended.WaitFor(absl::FromChrono(kStuck))) {
+      printf("the threads of the soak do not come to an end\n");
+      fflush(stdout);
+      abort();
     }
   });
   for (std::thread& thread : all) thread.join();
   if (at_end) at_end();
-  ended = true;
+  ended.Raise();
   watchdog.join();
 
   CheckBack("/proc/self/fd", "descriptors", descriptors_);
@@ -135,14 +128,14 @@ int Frame::Run(std::atomic<bool>* stopping,
   return status;
 }
 
-void Frame::Watch() {
+void Frame::Watch(const StopSign& stopping) {
   const auto begin = Clock::now();
   int tenths = 0;
   int minutes = 0;
   uint64_t last = 0;
   auto moved = begin;
   while (Clock::now() < begin + total_) {
-    Sleep(50);
+    stopping.WaitFor(absl::Milliseconds(50));
     const auto now = Clock::now();
     if (ledger_->reported() != last) {
       last = ledger_->reported();
@@ -200,11 +193,11 @@ int Frame::CountThreads() const {
 void Frame::CheckBack(const char* folder, const char* what, int before) {
   const bool threads = absl::string_view(folder) == "/proc/self/task";
   int now = 0;
-  for (int i = 0; i < 1000; ++i) {
+  const auto limit = Clock::now() + std::chrono::seconds(10);
+  do {
     now = threads ? CountThreads() : CountIn(folder);
-    if (now <= before) break;
-    Sleep(10);
-  }
+    std::this_thread::yield();
+  } while (now > before && Clock::now() < limit);
   printf("%s: %d at the beginning, %d at the end\n", what, before, now);
   if (now <= before) return;
   ledger_->Fault(absl::StrCat("there are ", now, " ", what, ", and were ",

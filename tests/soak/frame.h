@@ -20,7 +20,6 @@
 #define FORBEAR_TESTS_SOAK_FRAME_H_
 
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -29,6 +28,7 @@
 #include <vector>
 
 #include "tests/soak/ledger.h"
+#include "tests/soak/stop_sign.h"
 
 namespace forbear::soak {
 
@@ -58,16 +58,15 @@ class Frame {
   Frame(std::string name, Flags flags, Ledger* ledger,
         std::vector<std::string> pools = {});
 
-  // Runs all of these for the time of the flags, says so to them by `*stopping`, and
+  // Runs all of these for the time of the flags, says so to them by `stopping`, and
   // calls `at_end`, if it is given, when they are back. Returns the exit status.
-  int Run(std::atomic<bool>* stopping,
-          const std::vector<std::function<void()>>& threads,
+  int Run(StopSign* stopping, const std::vector<std::function<void()>>& threads,
           const std::function<void()>& at_end = nullptr);
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  void Watch();
+  void Watch(const StopSign& stopping);
   void PrintMinute(int minute) const;
   void Sample(int tenth);
   int CountThreads() const;

@@ -13,12 +13,10 @@
 // those that came; each call is made again from its record; at the end there are as
 // many descriptors and threads as at the beginning, and memory has not grown. Leaks are
 // the address sanitizer's to find (./dev soak).
-#include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -31,16 +29,19 @@
 #include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "runtime/client.h"
 #include "tests/interceptors/raw_http2_server.h"
 #include "tests/soak/dice.h"
 #include "tests/soak/frame.h"
 #include "tests/soak/ledger.h"
+#include "tests/soak/pace.h"
 #include "tests/soak/rpc_call.h"
 #include "tests/soak/rpc_servers.h"
+#include "tests/soak/stop_sign.h"
+#include "tests/soak/weather.h"
 
 namespace forbear::soak {
 namespace {
@@ -55,10 +56,6 @@ constexpr int kMostInFlight = 300;
 const char* const kPools[] = {"default-executo", "event_engine",
                               "grpc_global_tim", "resolver-execut",
                               "timer_manager"};
-
-void Sleep(absl::Duration d) {
-  std::this_thread::sleep_for(absl::ToChronoMicroseconds(d));
-}
 
 // Sessions that nobody uses any more, until a thread that may destroys them.
 class Graveyard {
@@ -100,7 +97,7 @@ class World {
     Dice dice(seed);
     ClientOptions options;
     options.retry = RandomRpcClient(&dice).retry;
-    RandomRpcShared(&dice, &options);
+    RandomShared(&dice, &options);
     shared = *Client::Create(options);
   }
   ~World() { Close(); }
@@ -108,7 +105,7 @@ class World {
   // All calls have ended; no more may be started.
   void Close() {
     if (!reader_.joinable()) return;
-    while (in_flight != 0) Sleep(absl::Milliseconds(1));
+    in_flight.WaitForNone();
     queue_.Shutdown();
     reader_.join();
     graveyard.Empty();
@@ -122,14 +119,14 @@ class World {
     auto call = std::make_shared<RpcCall>(id, way, session,
                                           Books(/*known=*/true), dice);
     const bool chains = dice->One(8);
-    ++in_flight;
+    in_flight.Add();
     call->Start(&queue_, [this, session, chains, id] {
       // Another one, from the end of this one: on a callback thread, as a rule.
       if (chains && !stopping) {
         Dice own(seed ^ id);
         StartOne(session, Async(&own), &own);
       }
-      --in_flight;
+      in_flight.Remove();
     });
     return call;
   }
@@ -148,25 +145,12 @@ class World {
     return dice->One(2) ? shared : *Client::Create(RandomRpcClient(dice));
   }
   // A number for another call; 0: not now.
-  uint64_t NextId() {
-    {
-      const std::lock_guard<std::mutex> lock(pace_mutex_);
-      const auto now = Clock::now();
-      allowance_ = std::min<double>(
-          100,
-          allowance_ + std::chrono::duration<double>(now - paced_).count() *
-                           kMostPerSecond);
-      paced_ = now;
-      if (allowance_ < 1) return 0;
-      --allowance_;
-    }
-    return ledger.Begin();
-  }
+  uint64_t NextId() { return pace_.Take() ? ledger.Begin() : 0; }
 
   const uint64_t seed;
   const std::string plant;
-  std::atomic<bool> stopping{false};
-  std::atomic<int> in_flight{0};
+  StopSign stopping;
+  Tally in_flight;
   Ledger ledger;
   RpcServers servers;
   std::shared_ptr<Client> shared;
@@ -179,9 +163,7 @@ class World {
     while (queue_.Next(&tag, &ok)) RpcCall::Finished(tag);
   }
 
-  std::mutex pace_mutex_;
-  double allowance_ = 0;
-  Clock::time_point paced_ = Clock::now();
+  Pace pace_{kMostPerSecond};
   grpc::CompletionQueue queue_;
   std::thread reader_;
 };
@@ -232,7 +214,7 @@ void Keeper(World* world, Slot* slot, uint64_t seed) {
     const auto until =
         Clock::now() + absl::ToChronoMilliseconds(dice.Millis(20, 3000));
     while (!world->stopping && Clock::now() < until) {
-      Sleep(absl::Milliseconds(10));
+      world->stopping.WaitFor(absl::Milliseconds(10));
       world->graveyard.Empty();
     }
     slot->Set(nullptr);
@@ -244,13 +226,13 @@ void Starter(World* world, std::array<Slot, 2>* slots, Targets* targets,
   Dice dice(seed);
   while (!world->stopping) {
     const std::shared_ptr<RpcSession> session = (*slots)[dice.Below(2)].Get();
-    if (session != nullptr && world->in_flight < kMostInFlight) {
+    if (session != nullptr && world->in_flight.count() < kMostInFlight) {
       for (int n = static_cast<int>(dice.Between(1, 16)); n > 0; --n) {
         const auto call = world->StartOne(session, World::Async(&dice), &dice);
         if (call != nullptr) targets->Add(call);
       }
     }
-    Sleep(dice.Millis(0, 20));
+    world->stopping.WaitFor(dice.Millis(0, 20));
   }
 }
 
@@ -258,11 +240,11 @@ void Blocker(World* world, std::array<Slot, 2>* slots, uint64_t seed) {
   Dice dice(seed);
   while (!world->stopping) {
     const std::shared_ptr<RpcSession> session = (*slots)[dice.Below(2)].Get();
-    if (session == nullptr || world->in_flight >= kMostInFlight ||
+    if (session == nullptr || world->in_flight.count() >= kMostInFlight ||
         world->StartOne(session, RpcCall::Way::kSync, &dice) == nullptr) {
-      Sleep(absl::Milliseconds(2));
+      world->stopping.WaitFor(absl::Milliseconds(2));
     }
-    if (dice.One(4)) Sleep(dice.Millis(0, 5));
+    if (dice.One(4)) world->stopping.WaitFor(dice.Millis(0, 5));
   }
 }
 
@@ -270,7 +252,7 @@ void Canceller(World* world, Targets* targets) {
   Dice dice(world->seed + 300);
   while (!world->stopping) {
     if (const auto call = targets->Any(&dice)) call->Cancel();
-    Sleep(dice.Millis(0, 20));
+    world->stopping.WaitFor(dice.Millis(0, 20));
   }
 }
 
@@ -300,14 +282,14 @@ void Rawer(World* world) {
         const auto call =
             std::make_shared<RpcCall>(id, RpcCall::Way::kSync, session,
                                       world->Books(/*known=*/false), &dice);
-        std::atomic<bool> ended{false};
-        call->Start(nullptr, [&ended] { ended = true; });
-        while (!ended) Sleep(absl::Milliseconds(1));
+        absl::Notification ended;
+        call->Start(nullptr, [&ended] { ended.Notify(); });
+        ended.WaitForNotification();
         if (call->passes_through()) ++attempts;
         attempts += call->attempts();
       }
       world->graveyard.Empty();
-      Sleep(dice.Millis(0, 50));
+      world->stopping.WaitFor(dice.Millis(0, 50));
     }
     if (server.sends() > attempts) {
       world->ledger.Fault(absl::StrCat("there came ", server.sends(),
@@ -315,25 +297,6 @@ void Rawer(World* world) {
                                        "records have ",
                                        attempts, " attempts"));
     }
-  }
-}
-
-// --- What changes. ---
-
-void Weather(World* world) {
-  Dice dice(world->seed + 600);
-  while (!world->stopping) {
-    world->servers.Stir(&dice);
-    if (dice.One(6)) {
-      Settings settings = world->shared->options();
-      RandomRpcShared(&dice, &settings);
-      const absl::Status status = world->shared->Reload(std::move(settings));
-      if (!status.ok()) world->ledger.Fault(status.ToString());
-    }
-    if (world->plant == "fd" && dice.One(5)) {
-      (void)!open("/dev/null", O_RDONLY | O_CLOEXEC);
-    }
-    Sleep(dice.Millis(50, 800));
   }
 }
 
@@ -346,12 +309,13 @@ void WarmUp(World* world) {
     for (int i = 0; i < 40; ++i) {
       world->StartOne(session, static_cast<RpcCall::Way>(i % RpcCall::kWays),
                       &dice);
-      Sleep(absl::Milliseconds(1));
+      world->stopping.WaitFor(absl::Milliseconds(1));
     }
   }
-  while (world->in_flight != 0) Sleep(absl::Milliseconds(1));
+  world->in_flight.WaitForNone();
   world->graveyard.Empty();
-  Sleep(absl::Milliseconds(300));
+  // Until servers have noticed that these have left.
+  world->stopping.WaitFor(absl::Milliseconds(300));
 }
 
 int Soak(const Flags& flags) {
@@ -372,7 +336,9 @@ int Soak(const Flags& flags) {
   }
   all.emplace_back([&] { Canceller(&world, &targets); });
   all.emplace_back([&] { Rawer(&world); });
-  all.emplace_back([&] { Weather(&world); });
+  Weather weather(flags.seed + 600, flags.plant, &world.stopping,
+                  &world.ledger);
+  all.emplace_back([&] { weather.Run(&world.servers, world.shared.get()); });
   return frame.Run(&world.stopping, all, [&] { world.Close(); });
 }
 

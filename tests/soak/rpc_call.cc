@@ -6,11 +6,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "core/rate_limiter.h"
 #include "core/replay.h"
 #include "core/retry_policy.h"
 #include "core/stop_reason.h"
 #include "interceptors/interceptor.h"
+#include "tests/soak/weather.h"
 
 namespace forbear::soak {
 namespace {
@@ -22,49 +22,12 @@ using ::grpc::StatusCode;
 // A machine that is busy with other things is no fault.
 constexpr absl::Duration kSlack = absl::Seconds(15);
 
-RetryOptions RandomRetry(Dice* dice) {
-  RetryOptions retry;
-  retry.max_attempts = static_cast<int>(dice->Between(1, 5));
-  retry.max_elapsed = dice->Millis(20, 2000);
-  retry.call_timeout = kLongestCall;
-  retry.when_open = dice->One(4) ? WhenOpen::kFail : WhenOpen::kWait;
-  retry.backoff.initial = dice->Millis(1, 5);
-  retry.backoff.max = absl::Milliseconds(20);
-  return retry;
-}
-
-size_t RandomSize(Dice* dice) {
-  if (dice->One(40)) return dice->Below(200000);
-  if (dice->One(4)) return dice->Below(20000);
-  return dice->Below(500);
-}
-
 }  // namespace
-
-void RandomRpcShared(Dice* dice, Policy* policy) {
-  policy->endpoint.breaker.min_open = dice->Millis(2, 10);
-  policy->endpoint.breaker.max_open = absl::Milliseconds(50);
-  policy->endpoint.breaker.probe_lease = absl::Milliseconds(500);
-  policy->endpoint.pacing = policy->quota.pacing = dice->One(2);
-  policy->endpoint.budget.enabled = !dice->One(3);
-  policy->endpoint.max_concurrency = dice->One(4) ? 16 : 0;
-  policy->endpoint.max_waiters = policy->quota.max_waiters =
-      dice->One(8) ? 20 : 1000;
-  policy->quota.limits.clear();
-  if (dice->One(4)) {
-    RateLimitOptions limit;
-    limit.name = "rps";
-    limit.amount = 1000;
-    limit.per = absl::Seconds(1);
-    limit.burst = 50;
-    policy->quota.limits.push_back(limit);
-  }
-}
 
 ClientOptions RandomRpcClient(Dice* dice) {
   ClientOptions options;
-  options.retry = RandomRetry(dice);
-  RandomRpcShared(dice, &options);
+  options.retry = RandomRetry(dice, kLongestCall);
+  RandomShared(dice, &options);
   options.max_targets = dice->One(3) ? 4 : 4096;
   return options;
 }
@@ -121,8 +84,8 @@ RpcCall::RpcCall(uint64_t id, Way way, std::shared_ptr<RpcSession> session,
 RpcCall::~RpcCall() = default;
 
 void RpcCall::Choose(Dice* dice) {
-  size_ = RandomSize(dice);
-  const size_t bytes = RandomSize(dice);
+  size_ = RandomSize(dice, 40);
+  const size_t bytes = RandomSize(dice, 40);
   request_.set_n(static_cast<int>(bytes));
   request_.set_payload(std::string(KnownBytes(id_ + 1, bytes)));
   strict_ = dice->One(3);
@@ -153,7 +116,7 @@ void RpcCall::ChooseOptions(Dice* dice) {
   has_own_ = plain_;
   if (dice->One(6)) {
     has_own_ = true;
-    if (dice->One(2)) own_.retry = RandomRetry(dice);
+    if (dice->One(2)) own_.retry = RandomRetry(dice, kLongestCall);
     if (dice->One(2)) own_.attempt_timeout = dice->Millis(5, 250);
     if (dice->One(2)) own_.quota_id = absl::StrCat("q", dice->Below(6));
   }

@@ -29,7 +29,6 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/call_record.h"
-#include "core/policy.h"
 #include "interceptors/call_options.h"
 #include "interceptors/rpc_options.h"
 #include "runtime/client.h"
@@ -43,8 +42,6 @@ namespace forbear::soak {
 // A client with waits of milliseconds, and bounds that are met now and then. No call of
 // it lasts much longer than kLongestCall.
 ClientOptions RandomRpcClient(Dice* dice);
-// What may be different after a Reload: not what a replay needs.
-void RandomRpcShared(Dice* dice, Policy* policy);
 inline constexpr absl::Duration kLongestCall = absl::Seconds(4);
 
 // The method that may be sent again, and the one that may be acted upon once.

@@ -3,14 +3,10 @@
 #include <grpcpp/support/status_code_enum.h>
 
 #include <iterator>
-#include <thread>
 
-#include "absl/status/status.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "tests/interceptors/status_details.h"
 #include "tests/testing/echo.pb.h"
 
@@ -41,20 +37,9 @@ std::string RpcServers::Any(Dice* dice) const {
   return all_[dice->Below(all_.size())]->server->address();
 }
 
-void RpcServers::Stir(Dice* dice) {
-  One& one = *all_[dice->Below(all_.size())];
-  if (!dice->One(4)) {
-    static constexpr int kMoods[] = {97, 90, 70, 40, 5};
-    one.good_percent = kMoods[dice->Below(std::size(kMoods))];
-    return;
-  }
-  one.server->Stop();
-  std::this_thread::sleep_for(absl::ToChronoMilliseconds(dice->Millis(5, 300)));
-  const absl::Status started = one.server->Start();
-  if (!started.ok()) {
-    ledger_->Fault(
-        absl::StrCat("a server does not start again: ", started.ToString()));
-  }
+void RpcServers::Stir(Weather* weather) {
+  One& one = *all_[weather->Which(all_.size())];
+  weather->Change(one.server.get(), &one.good_percent);
 }
 
 GrpcReply RpcServers::Bad(Dice* dice, const std::string& good) {

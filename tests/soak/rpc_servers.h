@@ -25,6 +25,7 @@
 
 #include "tests/soak/dice.h"
 #include "tests/soak/ledger.h"
+#include "tests/soak/weather.h"
 #include "tests/testing/grpc_reply.h"
 #include "tests/testing/grpc_server.h"
 
@@ -39,7 +40,7 @@ class RpcServers {
   std::string Any(Dice* dice) const;
 
   // Something changes: a mood, or a server is gone for a moment, which this waits for.
-  void Stir(Dice* dice);
+  void Stir(Weather* weather);
 
   // What came of this call, if it was lately, and what it was answered.
   std::string HistoryOf(uint64_t id) const;

@@ -1,15 +1,12 @@
 #include "tests/soak/servers.h"
 
 #include <iterator>
-#include <thread>
 #include <utility>
 
-#include "absl/status/statusor.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/time.h"
 #include "tests/testing/fault.h"
 
 namespace forbear::soak {
@@ -41,20 +38,9 @@ std::string Servers::Any(Dice* dice) const {
   return all_[dice->Below(all_.size())]->server->Url("");
 }
 
-void Servers::Stir(Dice* dice) {
-  One& one = *all_[dice->Below(all_.size())];
-  if (!dice->One(4)) {
-    static constexpr int kMoods[] = {97, 90, 70, 40, 5};
-    one.good_percent = kMoods[dice->Below(5)];
-    return;
-  }
-  one.server->Stop();
-  std::this_thread::sleep_for(absl::ToChronoMilliseconds(dice->Millis(5, 300)));
-  const absl::Status started = one.server->Start();
-  if (!started.ok()) {
-    ledger_->Fault(
-        absl::StrCat("a server does not start again: ", started.ToString()));
-  }
+void Servers::Stir(Weather* weather) {
+  One& one = *all_[weather->Which(all_.size())];
+  weather->Change(one.server.get(), &one.good_percent);
 }
 
 Reply Servers::Bad(Dice* dice, uint64_t id, size_t size,

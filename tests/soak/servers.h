@@ -29,6 +29,7 @@
 #include "absl/strings/string_view.h"
 #include "tests/soak/dice.h"
 #include "tests/soak/ledger.h"
+#include "tests/soak/weather.h"
 #include "tests/testing/http_server.h"
 #include "tests/testing/reply.h"
 
@@ -46,7 +47,7 @@ class Servers {
   std::string Any(Dice* dice) const;
 
   // Something changes: a mood, or a server is gone for a moment, which this waits for.
-  void Stir(Dice* dice);
+  void Stir(Weather* weather);
 
   // What came of this transfer, if it was lately, and what it was answered.
   std::string HistoryOf(uint64_t id) const;

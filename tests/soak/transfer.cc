@@ -12,29 +12,13 @@
 #include "core/replay.h"
 #include "core/retry_policy.h"
 #include "core/stop_reason.h"
+#include "tests/soak/weather.h"
 
 namespace forbear::soak {
 namespace {
 
 // A machine that is busy with other things is no fault.
 constexpr absl::Duration kSlack = absl::Seconds(15);
-
-RetryOptions RandomRetry(Dice* dice) {
-  RetryOptions retry;
-  retry.max_attempts = static_cast<int>(dice->Between(1, 5));
-  retry.max_elapsed = dice->Millis(20, 2000);
-  retry.call_timeout = kLongest;
-  retry.when_open = dice->One(4) ? WhenOpen::kFail : WhenOpen::kWait;
-  retry.backoff.initial = dice->Millis(1, 5);
-  retry.backoff.max = absl::Milliseconds(20);
-  return retry;
-}
-
-size_t RandomSize(Dice* dice, size_t rare) {
-  if (dice->One(rare)) return dice->Below(200000);
-  if (dice->One(4)) return dice->Below(20000);
-  return dice->Below(500);
-}
 
 // As a Handle or a Request.
 struct RawTo {
@@ -47,29 +31,9 @@ struct RawTo {
 
 }  // namespace
 
-void RandomShared(Dice* dice, Policy* policy) {
-  policy->endpoint.breaker.min_open = dice->Millis(2, 10);
-  policy->endpoint.breaker.max_open = absl::Milliseconds(50);
-  policy->endpoint.breaker.probe_lease = absl::Milliseconds(500);
-  policy->endpoint.pacing = policy->quota.pacing = dice->One(2);
-  policy->endpoint.budget.enabled = !dice->One(3);
-  policy->endpoint.max_concurrency = dice->One(4) ? 16 : 0;
-  policy->endpoint.max_waiters = policy->quota.max_waiters =
-      dice->One(8) ? 20 : 1000;
-  policy->quota.limits.clear();
-  if (dice->One(4)) {
-    RateLimitOptions limit;
-    limit.name = "rps";
-    limit.amount = 1000;
-    limit.per = absl::Seconds(1);
-    limit.burst = 50;
-    policy->quota.limits.push_back(limit);
-  }
-}
-
 ClientOptions RandomClient(Dice* dice) {
   ClientOptions options;
-  options.retry = RandomRetry(dice);
+  options.retry = RandomRetry(dice, kLongest);
   RandomShared(dice, &options);
   options.max_targets = dice->One(3) ? 4 : 4096;
   if (dice->One(4)) options.idempotency_header = "Idempotency-Key";
@@ -179,7 +143,7 @@ void Transfer::ChooseOptions(Dice* dice) {
   if (dice->One(3)) options.max_hold_time = dice->Millis(0, 50);
   if (dice->One(5)) options.max_held_bytes = 400;
   if (dice->One(4)) options.quota_id = absl::StrCat("q", dice->Below(6));
-  if (dice->One(6)) options.retry = RandomRetry(dice);
+  if (dice->One(6)) options.retry = RandomRetry(dice, kLongest);
   if (dice->One(400)) {
     faulty_ = true;
     options.profile = "there-is-none";

@@ -36,8 +36,6 @@ namespace forbear::soak {
 // A client with waits of milliseconds, and bounds that are met now and then. No call of
 // it lasts much longer than kLongest.
 ClientOptions RandomClient(Dice* dice);
-// What may be different after a Reload: not what a replay needs.
-void RandomShared(Dice* dice, Policy* policy);
 inline constexpr absl::Duration kLongest = absl::Seconds(4);
 
 class Transfer {
