@@ -78,6 +78,11 @@ class StreamApp {
 
   void Start();
   void Cancel() { context_->TryCancel(); }
+  // Whether Wait would return at once.
+  bool done() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return done_;
+  }
   const grpc::Status& Wait();
   const grpc::Status& Run() {
     Start();

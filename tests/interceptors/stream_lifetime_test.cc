@@ -84,6 +84,12 @@ std::shared_ptr<grpc::Channel> ChannelTo(
                        Fast(), options);
 }
 
+// Lets others run, the more often the larger `i` is: what is done next is done at
+// another moment each time.
+void Yield(int i) {
+  for (int n = i * 37 % 101; n > 0; --n) std::this_thread::yield();
+}
+
 // Every other stream fails.
 std::vector<StreamPlay> Flaky() {
   std::vector<StreamPlay> plays;
@@ -100,6 +106,11 @@ class StreamLifetimeTest
   static Shape shape() { return std::get<0>(GetParam()); }
   static StreamApi api() { return std::get<1>(GetParam()); }
   static Streams streams() { return std::get<2>(GetParam()); }
+
+  // Until that many streams have arrived, or this one has come to its end.
+  void WaitForCount(int n, StreamApp* app) const {
+    while (server_.Count() < n && !app->done()) std::this_thread::yield();
+  }
 
   StreamServer server_;
 };
@@ -149,8 +160,11 @@ TEST_P(StreamLifetimeTest, CancelAtAnyMoment) {
   const auto channel = ChannelTo(server_, streams());
   for (int i = 0; i < 100; ++i) {
     StreamApp app(api(), shape(), channel);
+    const int before = server_.Count();
     app.Start();
-    std::this_thread::sleep_for(std::chrono::microseconds(i * 37 % 3000));
+    // Before it has arrived, in an attempt, in the next one.
+    WaitForCount(before + i % 3, &app);
+    Yield(i);
     app.Cancel();
     const StatusCode code = app.Wait().error_code();
     EXPECT_TRUE(code == StatusCode::OK || code == StatusCode::CANCELLED ||
@@ -170,8 +184,12 @@ TEST_P(StreamLifetimeTest, CancelRacesWithTheAttemptTimeout) {
   for (int i = 0; i < 50; ++i) {
     StreamApp app(api(), shape(), channel);
     app.SetDeadline(absl::Seconds(20));
+    const int before = server_.Count();
     app.Start();
-    std::this_thread::sleep_for(std::chrono::microseconds(i * 197 % 9000));
+    // Observed, there is one attempt, and nobody ends it.
+    const int most = streams() == Streams::kObserve ? 2 : 4;
+    WaitForCount(before + i % most, &app);
+    Yield(i);
     app.Cancel();
     const StatusCode code = app.Wait().error_code();
     EXPECT_TRUE(code == StatusCode::CANCELLED ||
@@ -205,7 +223,8 @@ TEST_P(StreamLifetimeTest, ServerStopsWithStreamsInEveryState) {
 // An application that drops a stream without a word, in every state of it.
 class AbandonedTest : public ::testing::TestWithParam<Shape> {
  protected:
-  void Abandon(const std::vector<StreamPlay>& plays, bool reads) {
+  // After up to `most` attempts.
+  void Abandon(const std::vector<StreamPlay>& plays, bool reads, int most) {
     server_.Script(plays);
     Dropped dropped;
     for (int i = 0; i < 40; ++i) {
@@ -217,17 +236,21 @@ class AbandonedTest : public ::testing::TestWithParam<Shape> {
       // Ends the reads of plays that send nothing.
       context.set_deadline(std::chrono::system_clock::now() +
                            std::chrono::milliseconds(reads ? 5000 : 60000));
-      const auto pause = std::chrono::microseconds(i * 97 % 3000);
+      const int before = server_.Count();
+      const auto moment = [&] {
+        EXPECT_TRUE(server_.WaitForCount(before + i % (most + 1)));
+        Yield(i);
+      };
       switch (GetParam()) {
         case Shape::kPull: {
           const auto stream = stub->Pull(&context, message);
           if (reads) stream->Read(&message);
-          std::this_thread::sleep_for(pause);
+          moment();
           break;
         }
         case Shape::kPush: {
           const auto stream = stub->Push(&context, &message);
-          std::this_thread::sleep_for(pause);
+          moment();
           break;
         }
         case Shape::kChat: {
@@ -236,7 +259,7 @@ class AbandonedTest : public ::testing::TestWithParam<Shape> {
             stream->Write(message);
             stream->Read(&message);
           }
-          std::this_thread::sleep_for(pause);
+          moment();
           break;
         }
       }
@@ -253,18 +276,18 @@ INSTANTIATE_TEST_SUITE_P(All, AbandonedTest,
                                            Shape::kChat),
                          [](const auto& info) { return NameOf(info.param); });
 
-TEST_P(AbandonedTest, InAnAttempt) { Abandon({StreamPlay::Hangs()}, false); }
-TEST_P(AbandonedTest, BetweenAttempts) { Abandon({kDown}, false); }
+TEST_P(AbandonedTest, InAnAttempt) { Abandon({StreamPlay::Hangs()}, false, 1); }
+TEST_P(AbandonedTest, BetweenAttempts) { Abandon({kDown}, false, 4); }
 TEST_P(AbandonedTest, InAWait) {
   Abandon({StreamPlay::Fails(StatusCode::RESOURCE_EXHAUSTED).Pushback("30000")},
-          false);
+          false, 1);
 }
 TEST_P(AbandonedTest, AfterAMessage) {
   Abandon({StreamPlay::Hangs(GetParam() == Shape::kPull ? 1 : 2)},
-          GetParam() == Shape::kPull);
+          GetParam() == Shape::kPull, 1);
 }
 TEST_P(AbandonedTest, WithMessagesThatNobodyReads) {
-  Abandon({StreamPlay::Good().Count(1000)}, true);
+  Abandon({StreamPlay::Good().Count(1000)}, true, 1);
 }
 
 // The channel's last reference goes on a callback thread: the reactor has it.
