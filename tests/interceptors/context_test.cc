@@ -16,6 +16,7 @@
 #include "interceptors/interceptor.h"
 #include "runtime/client.h"
 #include "tests/interceptors/echo_call.h"
+#include "tests/interceptors/token_credentials.h"
 #include "tests/testing/echo.grpc.pb.h"
 #include "tests/testing/grpc_reply.h"
 #include "tests/testing/grpc_server.h"
@@ -95,29 +96,13 @@ TEST_P(ContextTest, WhatIsLeftOfTheDeadline) {
   EXPECT_LE(left[1], left[0] - 600);
 }
 
-class Token final : public grpc::MetadataCredentialsPlugin {
- public:
-  explicit Token(std::atomic<int>* asked) : asked_(asked) {}
-  grpc::Status GetMetadata(
-      grpc::string_ref, grpc::string_ref, const grpc::AuthContext&,
-      std::multimap<grpc::string, grpc::string>* metadata) override {
-    metadata->emplace("x-token", std::to_string(++*asked_));
-    return grpc::Status::OK;
-  }
-
- private:
-  std::atomic<int>* const asked_;
-};
-
 TEST_P(ContextTest, CallCredentialsAreAskedForEachAttempt) {
   FailFirst();
   std::atomic<int> asked = 0;
   // Local credentials shake no hands: the plain server does not notice.
   EchoCall call(GetParam(),
                 Channel(grpc::experimental::LocalCredentials(LOCAL_TCP)));
-  call.context().set_credentials(
-      grpc::experimental::MetadataCredentialsFromPlugin(
-          std::make_unique<Token>(&asked), GRPC_SECURITY_NONE));
+  call.context().set_credentials(TokenCredentials(&asked, GRPC_SECURITY_NONE));
   EXPECT_TRUE(call.Run().ok()) << call.status().error_message();
   const auto sends = server_->log().Snapshot();
   ASSERT_EQ(sends.size(), 2u);
@@ -174,9 +159,7 @@ TEST_P(ContextTest, AHedgeCarriesWhatARetryDoes) {
                                         std::chrono::seconds(30)));
   EchoCall call(GetParam(), channel);
   call.context().AddMetadata("x-raw-bin", std::string("\0\xff\x01", 3));
-  call.context().set_credentials(
-      grpc::experimental::MetadataCredentialsFromPlugin(
-          std::make_unique<Token>(&asked), GRPC_SECURITY_NONE));
+  call.context().set_credentials(TokenCredentials(&asked, GRPC_SECURITY_NONE));
   EXPECT_TRUE(call.Run().ok()) << call.status().error_message();
   const auto sends = server_->log().Snapshot();
   ASSERT_EQ(sends.size(), 2u);
@@ -342,7 +325,21 @@ TEST_P(ContextTest, CensusContext) {
 class Proxy final : public testing::Echo::Service {
  public:
   explicit Proxy(const std::shared_ptr<grpc::Channel>& backend)
-      : backend_(testing::Echo::NewStub(backend)) {}
+      : backend_(testing::Echo::NewStub(backend)) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
+                             &port_);
+    builder.RegisterService(this);
+    server_ = builder.BuildAndStart();
+  }
+
+  // To it, by plain gRPC.
+  std::shared_ptr<grpc::Channel> Channel() const {
+    return grpc::CreateChannel("127.0.0.1:" + std::to_string(port_),
+                               grpc::InsecureChannelCredentials());
+  }
+  // Waits for the calls that it has.
+  void Stop() { server_->Shutdown(); }
 
   grpc::Status Say(grpc::ServerContext* context, const EchoMessage* request,
                    EchoMessage* response) override {
@@ -359,6 +356,8 @@ class Proxy final : public testing::Echo::Service {
  private:
   const std::unique_ptr<testing::Echo::Stub> backend_;
   std::atomic<int64_t> took_ms_{-1};
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;  // the last one: its calls end first
 };
 
 TEST_P(ContextTest, DeadlineOfTheServerCallThatItIsMadeFor) {
@@ -371,19 +370,11 @@ TEST_P(ContextTest, DeadlineOfTheServerCallThatItIsMadeFor) {
     return GrpcReply::Hang();
   });
   Proxy proxy(Channel());
-  grpc::ServerBuilder builder;
-  int port = 0;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
-                           &port);
-  builder.RegisterService(&proxy);
-  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  EchoCall call(GetParam(),
-                grpc::CreateChannel("127.0.0.1:" + std::to_string(port),
-                                    grpc::InsecureChannelCredentials()));
+  EchoCall call(GetParam(), proxy.Channel());
   call.SetDeadline(absl::Milliseconds(800));
   EXPECT_EQ(call.Run().error_code(), StatusCode::DEADLINE_EXCEEDED);
   EXPECT_TRUE(server_->log().WaitForCancelled(1, absl::Seconds(5)));
-  server->Shutdown();
+  proxy.Stop();
   EXPECT_EQ(server_->log().Count(), 2);
   // The second attempt had the outer call's deadline, and ended with it.
   EXPECT_GE(left, 0);
@@ -398,21 +389,13 @@ TEST_P(ContextTest, CancellationOfTheServerCallThatItIsMadeFor) {
                               : GrpcReply::Hang();
   });
   Proxy proxy(Channel());
-  grpc::ServerBuilder builder;
-  int port = 0;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(),
-                           &port);
-  builder.RegisterService(&proxy);
-  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  EchoCall call(GetParam(),
-                grpc::CreateChannel("127.0.0.1:" + std::to_string(port),
-                                    grpc::InsecureChannelCredentials()));
+  EchoCall call(GetParam(), proxy.Channel());
   call.Start();
   ASSERT_TRUE(server_->log().WaitForCount(2, absl::Seconds(10)));
   call.Cancel();
   EXPECT_EQ(call.Wait().error_code(), StatusCode::CANCELLED);
   EXPECT_TRUE(server_->log().WaitForCancelled(1, absl::Seconds(10)));
-  server->Shutdown();
+  proxy.Stop();
   EXPECT_EQ(server_->log().Count(), 2);
   EXPECT_GE(proxy.took_ms(), 0);
 }

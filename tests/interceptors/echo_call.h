@@ -124,6 +124,11 @@ class EchoCall {
 
   void Cancel() { context_->TryCancel(); }
 
+  // Whether Wait would return at once.
+  bool done() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return done_;
+  }
   const grpc::Status& Wait() {
     {
       std::unique_lock<std::mutex> lock(mutex_);

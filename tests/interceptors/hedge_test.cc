@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -36,6 +35,7 @@
 #include "runtime/client.h"
 #include "runtime/clock.h"
 #include "tests/interceptors/echo_call.h"
+#include "tests/interceptors/unary_reactor.h"
 #include "tests/testing/echo.grpc.pb.h"
 #include "tests/testing/grpc_reply.h"
 #include "tests/testing/grpc_server.h"
@@ -491,13 +491,15 @@ TEST_P(HedgeTest, CancelAtAnyMoment) {
   client.retry.backoff.initial = absl::Milliseconds(1);
   const auto channel = Channel(client);
   for (int i = 0; i < 200; ++i) {
+    const int64_t before = server_->log().Count();
     EchoCall call(api(), channel);
     call.Start();
-    if (i % 4 != 0) {
-      // As many turns as it takes to be somewhere else each time.
-      const MonotonicTime until =
-          MonotonicNow() + absl::Microseconds(i * 37 % 6000);
-      while (MonotonicNow() < until) std::this_thread::yield();
+    if (i % 5 != 0) {
+      // When so many attempts have arrived, and some turns later.
+      while (server_->log().Count() < before + i % 4 && !call.done()) {
+        std::this_thread::yield();
+      }
+      for (int n = i * 37 % 101; n > 0; --n) std::this_thread::yield();
       call.Cancel();
     }
     const StatusCode code = call.Wait().error_code();
@@ -515,27 +517,6 @@ TEST_P(HedgeTest, CancelAtAnyMoment) {
   }
 }
 
-class Reactor final : public grpc::ClientUnaryReactor {
- public:
-  void OnDone(const grpc::Status& status) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    status_ = status;
-    done_ = true;
-    changed_.notify_all();
-  }
-  grpc::Status Wait() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return done_; });
-    return status_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool done_ = false;
-  grpc::Status status_;
-};
-
 TEST(HedgeOfReactorsTest, ACallInTwoBatchesIsNotHedged) {
   const std::unique_ptr<GrpcServer> server = *GrpcServer::Create();
   server->SetHandler([](const GrpcRequest& request) {
@@ -552,7 +533,7 @@ TEST(HedgeOfReactorsTest, ACallInTwoBatchesIsNotHedged) {
   grpc::ClientContext context;
   EchoMessage request;
   EchoMessage response;
-  Reactor reactor;
+  UnaryReactor reactor;
   stub->async()->Say(&context, &request, &response, &reactor);
   reactor.StartCall();
   EXPECT_TRUE(reactor.Wait().ok());

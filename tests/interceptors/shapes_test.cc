@@ -13,6 +13,7 @@
 #include "interceptors/interceptor.h"
 #include "runtime/client.h"
 #include "tests/interceptors/echo_call.h"
+#include "tests/interceptors/unary_reactor.h"
 #include "tests/testing/echo.grpc.pb.h"
 #include "tests/testing/echo2.grpc.pb.h"
 #include "tests/testing/grpc_reply.h"
@@ -216,27 +217,6 @@ TEST_F(ShapesTest, CompletionQueue) {
   }
 }
 
-class Reactor final : public grpc::ClientUnaryReactor {
- public:
-  void OnDone(const grpc::Status& status) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    status_ = status;
-    done_ = true;
-    changed_.notify_all();
-  }
-  grpc::Status Wait() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    changed_.wait(lock, [this] { return done_; });
-    return status_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool done_ = false;
-  grpc::Status status_;
-};
-
 TEST_F(ShapesTest, ReactorMakesTwoBatches) {
   FailTwice();
   const auto channel = Channel();
@@ -245,7 +225,7 @@ TEST_F(ShapesTest, ReactorMakesTwoBatches) {
     grpc::ClientContext context;
     EchoMessage request;
     EchoMessage response;
-    Reactor reactor;
+    UnaryReactor reactor;
     stub->async()->Say(&context, &request, &response, &reactor);
     reactor.StartCall();
     EXPECT_TRUE(reactor.Wait().ok());
@@ -261,7 +241,7 @@ TEST_F(ShapesTest, ReactorMakesTwoBatches) {
                          std::chrono::seconds(20));
     EchoMessage request;
     EchoMessage response;
-    Reactor reactor;
+    UnaryReactor reactor;
     stub->async()->Say(&context, &request, &response, &reactor);
     reactor.StartCall();
     EXPECT_EQ(reactor.Wait().error_code(), StatusCode::RESOURCE_EXHAUSTED);
@@ -271,7 +251,7 @@ TEST_F(ShapesTest, ReactorMakesTwoBatches) {
   grpc::ClientContext context;
   EchoMessage request;
   EchoMessage response;
-  Reactor reactor;
+  UnaryReactor reactor;
   context.set_deadline(std::chrono::system_clock::now() +
                        std::chrono::seconds(100));
   stub->async()->Say(&context, &request, &response, &reactor);
@@ -295,7 +275,7 @@ TEST_F(ShapesTest, ReactorHeldThenSent) {
   grpc::ClientContext context;
   EchoMessage request;
   EchoMessage response;
-  Reactor reactor;
+  UnaryReactor reactor;
   stub->async()->Say(&context, &request, &response, &reactor);
   reactor.StartCall();
   EXPECT_TRUE(reactor.Wait().ok());

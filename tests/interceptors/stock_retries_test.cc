@@ -40,6 +40,7 @@
 #include "interceptors/rpc_options.h"
 #include "runtime/client.h"
 #include "tests/interceptors/echo_call.h"
+#include "tests/interceptors/expect_waits.h"
 #include "tests/interceptors/retry_config.h"
 #include "tests/testing/arrival_log.h"
 #include "tests/testing/echo.grpc.pb.h"
@@ -320,18 +321,6 @@ Result Play(bool stock, Api api, const Scenario& scenario) {
     }
   }
   return result;
-}
-
-void ExpectWaits(const std::vector<absl::Duration>& waits,
-                 const std::vector<absl::Duration>& at_least) {
-  ASSERT_GE(waits.size(), at_least.size());
-  for (size_t i = 0; i < at_least.size(); ++i) {
-    // gRPC counts in milliseconds.
-    EXPECT_GE(waits[i], at_least[i] - absl::Milliseconds(1))
-        << "before send " << i + 2;
-    // A busy machine is late.
-    EXPECT_LE(waits[i], 2 * at_least[i] + absl::Seconds(10));
-  }
 }
 
 class StockRetriesTest : public ::testing::TestWithParam<Api> {};

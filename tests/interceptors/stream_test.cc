@@ -27,6 +27,7 @@
 #include "tests/interceptors/status_details.h"
 #include "tests/interceptors/stream_app.h"
 #include "tests/interceptors/stream_server.h"
+#include "tests/interceptors/token_credentials.h"
 #include "tests/testing/certificate.h"
 #include "tests/testing/echo.grpc.pb.h"
 
@@ -174,20 +175,6 @@ TEST_P(StreamTest, MetadataAndDeadlineOfEachAttempt) {
   EXPECT_EQ(seen[0].metadata, second);
 }
 
-class Token final : public grpc::MetadataCredentialsPlugin {
- public:
-  explicit Token(std::atomic<int>* asked) : asked_(asked) {}
-  grpc::Status GetMetadata(
-      grpc::string_ref, grpc::string_ref, const grpc::AuthContext&,
-      std::multimap<grpc::string, grpc::string>* metadata) override {
-    metadata->emplace("x-token", std::to_string(++*asked_));
-    return grpc::Status::OK;
-  }
-
- private:
-  std::atomic<int>* const asked_;
-};
-
 TEST_P(StreamTest, TlsAndCallCredentials) {
   grpc::SslServerCredentialsOptions server_options;
   server_options.pem_key_cert_pairs.push_back(
@@ -202,7 +189,7 @@ TEST_P(StreamTest, TlsAndCallCredentials) {
       CreateChannel(server.address(), grpc::SslCredentials(client_options),
                     *Client::Create({}), Options(), Arguments()));
   app.context().set_credentials(
-      grpc::MetadataCredentialsFromPlugin(std::make_unique<Token>(&asked)));
+      TokenCredentials(&asked, GRPC_PRIVACY_AND_INTEGRITY));
   EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
   const auto seen = server.Seen();
   ASSERT_EQ(seen.size(), 2u);
