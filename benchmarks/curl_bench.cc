@@ -22,7 +22,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
-#include "absl/strings/strip.h"
 #include "benchmarks/callgrind.h"
 #include "benchmarks/cpu_time.h"
 #include "benchmarks/curl_cases.h"
@@ -30,6 +29,7 @@
 #include "benchmarks/goals.h"
 #include "benchmarks/own_process.h"
 #include "benchmarks/ratios.h"
+#include "benchmarks/request_settings.h"
 #include "benchmarks/rounds.h"
 #include "benchmarks/side_by_side.h"
 #include "tests/testing/nginx.h"
@@ -56,38 +56,10 @@ constexpr Comparison kComparisons[] = {
      CountedThreads::kAll},
 };
 
-struct Settings {
-  std::string filter;      // part of a name
-  int64_t counted = 1000;  // requests under callgrind
-  int rounds = 21;
-  int64_t in_round = 500;  // requests of each case
-  int waiting = 50000;     // transfers
-
-  bool Wants(const Comparison& c) const {
-    return absl::StrContains(c.what, filter) ||
-           absl::StrContains(c.baseline, filter) ||
-           (c.ours != nullptr && absl::StrContains(c.ours, filter));
-  }
-};
-
-bool Parse(int argc, char** argv, Settings* settings) {
-  for (int i = 1; i < argc; ++i) {
-    absl::string_view arg = argv[i];
-    if (arg == "--quick") {
-      settings->counted = 200;
-      settings->rounds = 7;
-      settings->in_round = 200;
-      settings->waiting = 10000;
-    } else if (absl::ConsumePrefix(&arg, "--benchmark_filter=")) {
-      settings->filter = std::string(arg);
-    } else {
-      std::fprintf(stderr,
-                   "curl_bench [--quick] [--benchmark_filter=WORD], not %s\n",
-                   argv[i]);
-      return false;
-    }
-  }
-  return true;
+bool Wants(const RequestSettings& settings, const Comparison& c) {
+  return absl::StrContains(c.what, settings.filter) ||
+         absl::StrContains(c.baseline, settings.filter) ||
+         (c.ours != nullptr && absl::StrContains(c.ours, settings.filter));
 }
 
 // The inner program's cases are named "CASE@URL".
@@ -102,7 +74,7 @@ Loop MakeLoopOf(const std::string& name) {
 
 // Of the baseline in microseconds of processor time per request.
 std::vector<Spread> CpuRounds(const std::vector<Loop>& loops,
-                              const Settings& settings) {
+                              const RequestSettings& settings) {
   return Rounds(loops.size(), settings.rounds, [&](size_t i) {
     const double before = CpuMicros();
     loops[i](settings.in_round);
@@ -160,7 +132,7 @@ int PrintWaiting(char** argv) {
 
 class Bench {
  public:
-  Bench(const testing::Nginx* server, Settings settings)
+  Bench(const testing::Nginx* server, RequestSettings settings)
       : server_(*server), settings_(std::move(settings)) {}
 
   void Compare(const Comparison& c) {
@@ -170,7 +142,7 @@ class Bench {
 
   // Of transfers that wait. The control of their time is raw libcurl's, for two requests.
   void Wait() {
-    const int many = settings_.waiting;
+    const int many = settings_.quick ? 10000 : 50000;
     const auto memory = Waiting(many, 0, server_.Url("/bad"));
     const auto of =
         [](const absl::StatusOr<WaitingNumbers>& n,
@@ -253,13 +225,13 @@ class Bench {
   }
 
   const testing::Nginx& server_;
-  const Settings settings_;
+  const RequestSettings settings_;
   Goals goals_;
 };
 
 int Main(int argc, char** argv) {
-  Settings settings;
-  if (!Parse(argc, argv, &settings)) return 2;
+  RequestSettings settings;
+  if (!settings.Parse("curl_bench", argc, argv)) return 2;
 
   const absl::StatusOr<std::unique_ptr<testing::Nginx>> nginx = StartServer();
   if (!nginx.ok()) {
@@ -272,7 +244,7 @@ int Main(int argc, char** argv) {
   Bench bench(nginx->get(), settings);
   bool compared = false;
   for (const Comparison& c : kComparisons) {
-    if (!settings.Wants(c)) continue;
+    if (!Wants(settings, c)) continue;
     bench.Compare(c);
     compared = true;
   }

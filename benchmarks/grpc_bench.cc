@@ -32,6 +32,7 @@
 #include "benchmarks/grpc_streams.h"
 #include "benchmarks/grpc_waiting.h"
 #include "benchmarks/own_process.h"
+#include "benchmarks/request_settings.h"
 #include "benchmarks/rounds.h"
 #include "benchmarks/side_by_side.h"
 #include "tests/testing/grpc_server.h"
@@ -40,32 +41,7 @@
 namespace forbear::bench {
 namespace {
 
-struct Settings {
-  std::string filter;      // part of the name of a part
-  int64_t counted = 1000;  // calls under callgrind
-  int rounds = 21;
-  int64_t in_round = 500;  // calls of each case
-  int waiting = 2000;      // calls
-};
-
-bool Parse(int argc, char** argv, Settings* settings) {
-  for (int i = 1; i < argc; ++i) {
-    absl::string_view arg = argv[i];
-    if (arg == "--quick") {
-      settings->counted = 200;
-      settings->rounds = 7;
-      settings->in_round = 200;
-    } else if (absl::ConsumePrefix(&arg, "--benchmark_filter=")) {
-      settings->filter = std::string(arg);
-    } else {
-      std::fprintf(stderr,
-                   "grpc_bench [--quick] [--benchmark_filter=WORD], not %s\n",
-                   argv[i]);
-      return false;
-    }
-  }
-  return true;
-}
+constexpr int kWaiting = 2000;  // calls
 
 // The inner program's cases are named "CASE@ADDRESS", and answered late.
 Loop MakeLoopOf(const std::string& name) {
@@ -106,7 +82,8 @@ int PrintWaiting(char** argv) {
 
 class Bench {
  public:
-  Bench(std::string address, std::string stream_address, Settings settings)
+  Bench(std::string address, std::string stream_address,
+        RequestSettings settings)
       : address_(std::move(address)),
         stream_address_(std::move(stream_address)),
         settings_(std::move(settings)) {}
@@ -168,7 +145,7 @@ class Bench {
 
   // Memory and threads of calls that wait.
   void CompareWaiting() {
-    const int many = settings_.waiting;
+    const int many = kWaiting;
     const auto measured = [&](const char* way) {
       return NumbersOfOwnProcess(
           {"--waiting", way, absl::StrCat(many), address_}, 2);
@@ -314,7 +291,7 @@ class Bench {
                   const Numbers* baseline = nullptr,
                   std::optional<double> threads = {},
                   std::optional<double> bytes = {}) {
-    const std::string what = absl::StrCat(settings_.waiting, " ", name);
+    const std::string what = absl::StrCat(kWaiting, " ", name);
     goals_.AtMost(absl::StrCat(what, ", threads"), MoreOf(numbers, baseline, 0),
                   "", threads);
     goals_.AtMost(absl::StrCat(what, ", each"), MoreOf(numbers, baseline, 1),
@@ -323,13 +300,13 @@ class Bench {
 
   const std::string address_;
   const std::string stream_address_;
-  const Settings settings_;
+  const RequestSettings settings_;
   Goals goals_;
 };
 
 int Main(int argc, char** argv) {
-  Settings settings;
-  if (!Parse(argc, argv, &settings)) return 2;
+  RequestSettings settings;
+  if (!settings.Parse("grpc_bench", argc, argv)) return 2;
 
   const testing::ServerProcess server([](int* port) {
     std::shared_ptr<testing::GrpcServer> running =

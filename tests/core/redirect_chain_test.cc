@@ -46,7 +46,7 @@ Outcome Of(ErrorKind kind,
            std::optional<absl::Duration> pushback = std::nullopt) {
   Outcome outcome;
   outcome.kind = kind;
-  outcome.status = 429;
+  outcome.status = kind == ErrorKind::kTransient ? 503 : 429;
   outcome.processed =
       kind == ErrorKind::kThrottled ? Processed::kNo : Processed::kYes;
   outcome.pushback = pushback;
@@ -85,15 +85,25 @@ class RedirectChainTest : public ::testing::Test {
     return state->Dispatch(&place_, waiter_, At(now), At(limit),
                            WhenOpen::kWait, &wakes_);
   }
-  // Another call's refusal.
-  void Shut(Server* server, double now, absl::Duration wait) {
+  // What somebody else is told.
+  DispatchAnswer AskAsOther(Server* server, double now, uint64_t id = 50,
+                            WhenOpen when_open = WhenOpen::kWait) {
     WaitPlace place;
-    place.ticket = {At(now), 99};
-    DispatchAnswer answer = server->state.Dispatch(
-        &place, waiter_, At(now), At(1000), WhenOpen::kWait, &wakes_);
+    place.ticket = {At(now), id};
+    return server->state.Dispatch(&place, waiter_, At(now), At(1000), when_open,
+                                  &wakes_);
+  }
+  void EndAsOther(Server* server, const Outcome& outcome, double now) {
+    DispatchAnswer answer = AskAsOther(server, now, 99);
     ASSERT_EQ(answer.verdict, Verdict::kGo);
-    server->state.OnAttemptDone(&answer.permit, Of(ErrorKind::kThrottled, wait),
-                                At(now), 0, &wakes_);
+    server->state.OnAttemptDone(&answer.permit, outcome, At(now), 0, &wakes_);
+  }
+  void Shut(Server* server, double now, absl::Duration wait) {
+    EndAsOther(server, Of(ErrorKind::kThrottled, wait), now);
+  }
+  // The endpoint's gate instead of the quota's.
+  void ShutEndpoint(Server* server, double now, absl::Duration wait) {
+    EndAsOther(server, Of(ErrorKind::kTransient, wait), now);
   }
   bool Go(RedirectChain* chain, Server* to, double now, bool must_go = false) {
     return chain->GoTo(&to->state, must_go, At(now), &wakes_);
@@ -205,16 +215,9 @@ TEST_F(RedirectChainTest, AGateIsAGateWithoutPacing) {
   quota.pacing = false;
   EndpointOptions endpoint;
   endpoint.pacing = false;
-  Outcome away = Of(ErrorKind::kTransient, absl::Seconds(5));
-  away.status = 503;
-  for (const Outcome& outcome :
-       {Of(ErrorKind::kThrottled, absl::Seconds(5)), away}) {
+  for (const ErrorKind kind : {ErrorKind::kThrottled, ErrorKind::kTransient}) {
     Server b(endpoint, quota);
-    WaitPlace place;
-    place.ticket = {At(0), 50};
-    DispatchAnswer answer = b.state.Dispatch(&place, waiter_, At(0), At(1000),
-                                             WhenOpen::kWait, &wakes_);
-    b.state.OnAttemptDone(&answer.permit, outcome, At(0), 0, &wakes_);
+    EndAsOther(&b, Of(kind, absl::Seconds(5)), 0);
     RedirectChain chain(&a_.state);
     AttemptPermit permit = Send(&a_.state, 1);
     EXPECT_FALSE(Go(&chain, &b, 1));
@@ -229,33 +232,18 @@ TEST_F(RedirectChainTest, AGateIsAGateWithoutPacing) {
 // Of a gate that has opened, one confirms first.
 TEST_F(RedirectChainTest, WhileOneConfirmsNobodyIsSentOn) {
   Shut(&b_, 0, absl::Seconds(5));
-  WaitPlace place;
-  place.ticket = {At(6), 50};
-  ASSERT_EQ(
-      b_.state
-          .Dispatch(&place, waiter_, At(6), At(1000), WhenOpen::kWait, &wakes_)
-          .verdict,
-      Verdict::kGo);
+  ASSERT_EQ(AskAsOther(&b_, 6).verdict, Verdict::kGo);
   RedirectChain chain(&a_.state);
   Send(&a_.state, 6);
   EXPECT_FALSE(Go(&chain, &b_, 6));
 }
 
 TEST_F(RedirectChainTest, SoItIsForAnEndpoint) {
-  const auto ask = [&](double now, uint64_t id) {
-    WaitPlace place;
-    place.ticket = {At(now), id};
-    return b_.state.Dispatch(&place, waiter_, At(now), At(1000),
-                             WhenOpen::kWait, &wakes_);
-  };
-  DispatchAnswer answer = ask(0, 50);
-  Outcome away = Of(ErrorKind::kTransient, absl::Seconds(5));
-  away.status = 503;
-  b_.state.OnAttemptDone(&answer.permit, away, At(0), 0, &wakes_);
+  ShutEndpoint(&b_, 0, absl::Seconds(5));
   // Nothing waits; then one does.
   for (const bool waits : {false, true}) {
     if (waits) {
-      ASSERT_EQ(ask(1, 51).verdict, Verdict::kWait);
+      ASSERT_EQ(AskAsOther(&b_, 1).verdict, Verdict::kWait);
       b_.endpoint->ClearGate(&wakes_);
     }
     RedirectChain chain(&a_.state);
@@ -267,17 +255,8 @@ TEST_F(RedirectChainTest, SoItIsForAnEndpoint) {
 }
 
 TEST_F(RedirectChainTest, AnEndpointThatConfirms) {
-  const auto ask = [&](double now, uint64_t id) {
-    WaitPlace place;
-    place.ticket = {At(now), id};
-    return b_.state.Dispatch(&place, waiter_, At(now), At(1000),
-                             WhenOpen::kWait, &wakes_);
-  };
-  DispatchAnswer answer = ask(0, 50);
-  Outcome away = Of(ErrorKind::kTransient, absl::Seconds(5));
-  away.status = 503;
-  b_.state.OnAttemptDone(&answer.permit, away, At(0), 0, &wakes_);
-  ASSERT_EQ(ask(6, 51).verdict, Verdict::kGo);
+  ShutEndpoint(&b_, 0, absl::Seconds(5));
+  ASSERT_EQ(AskAsOther(&b_, 6).verdict, Verdict::kGo);
   RedirectChain chain(&a_.state);
   Send(&a_.state, 6);
   EXPECT_FALSE(Go(&chain, &b_, 6));
@@ -286,15 +265,7 @@ TEST_F(RedirectChainTest, AnEndpointThatConfirms) {
 // What goes into a shut gate and comes back well has shown that it is over.
 TEST_F(RedirectChainTest, WhatMustGoAndIsAnsweredOpensTheGate) {
   Shut(&b_, 0, absl::Seconds(5));
-  {
-    WaitPlace place;
-    place.ticket = {At(0), 50};
-    DispatchAnswer answer = c_.state.Dispatch(&place, waiter_, At(0), At(1000),
-                                              WhenOpen::kWait, &wakes_);
-    Outcome away = Of(ErrorKind::kTransient, absl::Seconds(5));
-    away.status = 503;
-    c_.state.OnAttemptDone(&answer.permit, away, At(0), 0, &wakes_);
-  }
+  ShutEndpoint(&c_, 0, absl::Seconds(5));
   for (Server* server : {&b_, &c_}) {
     RedirectChain chain(&a_.state);
     AttemptPermit permit = Send(&a_.state, 1);
@@ -404,15 +375,12 @@ TEST_F(RedirectChainTest, WhatMustGoDoes) {
 }
 
 TEST_F(RedirectChainTest, AnOpenBreakerIsNotGoneTo) {
-  WaitPlace place;
   for (uint64_t i = 0; i < 200; ++i) {
     if (b_.endpoint.alone().breaker().state() !=
         CircuitBreaker::State::kClosed) {
       break;
     }
-    place.ticket = {At(0), 100 + i};
-    DispatchAnswer answer = b_.state.Dispatch(&place, waiter_, At(0), At(1000),
-                                              WhenOpen::kFail, &wakes_);
+    DispatchAnswer answer = AskAsOther(&b_, 0, 100 + i, WhenOpen::kFail);
     if (answer.verdict != Verdict::kGo) break;
     Outcome failed = Of(ErrorKind::kTransient);
     failed.status = 500;
@@ -445,13 +413,7 @@ TEST_F(RedirectChainTest, SlowStartDoesNotTurnAnybodyBack) {
 
 TEST_F(RedirectChainTest, NobodyIsOvertaken) {
   Shut(&b_, 0, absl::Seconds(5));
-  WaitPlace place;
-  place.ticket = {At(1), 50};
-  ASSERT_EQ(
-      b_.state
-          .Dispatch(&place, waiter_, At(1), At(1000), WhenOpen::kWait, &wakes_)
-          .verdict,
-      Verdict::kWait);
+  ASSERT_EQ(AskAsOther(&b_, 1).verdict, Verdict::kWait);
   b_.quota->ClearGate(&wakes_);
   RedirectChain chain(&a_.state);
   Send(&a_.state, 2);

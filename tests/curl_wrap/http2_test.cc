@@ -39,6 +39,13 @@ CallResult Call(const RawHttp2Server& server, bool post) {
   return app.Perform(kLong);
 }
 
+// Attempts, and what libcurl has sent by itself.
+int SendsIn(const CallRecord& record) {
+  int sends = record.total_attempts;
+  for (const AttemptRecord& a : record.attempts) sends += a.outcome.resends;
+  return sends;
+}
+
 TEST(Http2Test, WhatWasNotProcessedIsSentOnceMoreByLibcurl) {
   for (const Act act : {Act::kRefuse, Act::kGoAwayAndClose}) {
     SCOPED_TRACE(static_cast<int>(act));
@@ -48,11 +55,7 @@ TEST(Http2Test, WhatWasNotProcessedIsSentOnceMoreByLibcurl) {
         << FormatCallRecord(result.record);
     EXPECT_EQ(server.sends(), 2);
     // By the one or the other: each send is in the record.
-    int sends = result.record.total_attempts;
-    for (const AttemptRecord& a : result.record.attempts) {
-      sends += a.outcome.resends;
-    }
-    EXPECT_EQ(sends, 2) << FormatCallRecord(result.record);
+    EXPECT_EQ(SendsIn(result.record), 2) << FormatCallRecord(result.record);
   }
 }
 
@@ -94,11 +97,7 @@ TEST(Http2Test, ByPerform) {
     EXPECT_EQ(result.stop_reason, StopReason::kSuccess)
         << FormatCallRecord(result.record);
     EXPECT_EQ(server.sends(), 2);
-    int sends = result.record.total_attempts;
-    for (const AttemptRecord& a : result.record.attempts) {
-      sends += a.outcome.resends;
-    }
-    EXPECT_EQ(sends, 2) << FormatCallRecord(result.record);
+    EXPECT_EQ(SendsIn(result.record), 2) << FormatCallRecord(result.record);
   }
 }
 
