@@ -506,7 +506,8 @@ void StreamCall::Finish(const Action& finish) {
       (finish.reason == StopReason::kDeadlineExceeded && waiting_)) {
     status_ = stop_.status();
     adds_trailers_ = true;
-  } else if (last->timed_out && code == grpc::StatusCode::CANCELLED) {
+  } else if (last->timed_out && finish.reason != StopReason::kCancelled &&
+             code == grpc::StatusCode::CANCELLED) {
     status_ = finish.reason == StopReason::kDeadlineExceeded
                   ? stop_.status()
                   : AttemptTimeoutStatus();

@@ -16,8 +16,10 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "core/backoff.h"
 #include "core/call_record.h"
 #include "core/outcome.h"
+#include "core/retry_policy.h"
 #include "core/stop_reason.h"
 #include "interceptors/call_options.h"
 #include "interceptors/interceptor.h"
@@ -435,6 +437,31 @@ TEST_P(StreamTest, CancellationOfTheServerCallThatItIsMadeFor) {
   while (proxy.attempts() < 0) std::this_thread::yield();
   EXPECT_EQ(proxy.attempts(), 2);
   EXPECT_EQ(server_.Count(), 2);
+}
+
+// The attempt's own end is that of our time-out, and no word of the application's.
+TEST_P(StreamTest, CancelDuringTheBackoffAfterAnAttemptTimeout) {
+  server_.Script({StreamPlay::Hangs()});
+  RpcOptions options = Options();
+  options.methods[0].attempt_timeout = absl::Milliseconds(50);
+  options.methods[0].retry = RetryOptions();
+  options.methods[0].retry->backoff.initial = absl::Minutes(1);
+  options.methods[0].retry->backoff.max = absl::Minutes(1);
+  options.methods[0].retry->backoff.jitter = Jitter::kNone;
+  options.methods[0].retry->backoff.lone_part = 1;
+  options.methods[0].retry->max_elapsed = absl::Minutes(5);
+  StreamApp app(api(), shape(), Channel(options));
+  app.Start();
+  while (app.record().attempts.empty() ||
+         app.record().attempts[0].outcome.kind == ErrorKind::kOk) {
+    std::this_thread::yield();
+  }
+  app.Cancel();
+  EXPECT_EQ(app.Wait().error_code(), StatusCode::CANCELLED)
+      << app.Wait().error_message();
+  EXPECT_LT(app.took(), absl::Seconds(30));
+  EXPECT_EQ(app.record().stop_reason, StopReason::kCancelled);
+  EXPECT_EQ(server_.Count(), 1);
 }
 
 // Of those that send more than one message.
