@@ -214,7 +214,7 @@ class Factory final : public ClientInterceptorFactoryInterface {
       SetDefaultWaitForReady(*found.wait_for_ready, info->client_context());
     }
     return new CallInterceptor(info->client_context(),
-                               MakeCall(std::move(known), own, info));
+                               MakeCall(std::move(known), info));
   }
 
  private:
@@ -253,15 +253,14 @@ class Factory final : public ClientInterceptorFactoryInterface {
   }
 
   std::shared_ptr<InterceptedCall> MakeCall(
-      std::shared_ptr<const KnownMethod> known, const CallOptions* own,
-      ClientRpcInfo* info) const {
+      std::shared_ptr<const KnownMethod> known, ClientRpcInfo* info) const {
     if (info->type() == ClientRpcInfo::Type::UNARY) {
       return std::make_shared<UnaryCall>(policy_, std::move(known), info);
     }
     if (policy_->streams == Streams::kRetry && HasPrivateAccess()) {
-      return std::make_shared<StreamCall>(policy_, known->policy, own, info);
+      return std::make_shared<StreamCall>(policy_, std::move(known), info);
     }
-    return std::make_shared<ObservedStream>(policy_, known->policy, own, info);
+    return std::make_shared<ObservedStream>(policy_, std::move(known), info);
   }
 
   const std::shared_ptr<Client> client_;

@@ -39,6 +39,9 @@ struct KnownMethod {
   PolicyRef policy;
   CodeSet retryable;
   std::optional<RetryOptions> retry;  // absent: the policy's
+  const RetryOptions& retry_options() const {
+    return retry ? *retry : policy->retry;
+  }
   // Nothing if the policy is not enabled. Not beyond the client.
   HandleRef handle;
 };

@@ -1,14 +1,11 @@
 #include "interceptors/observed_stream.h"
 
-#include <string>
 #include <utility>
 
 #include "core/action.h"
 #include "core/outcome.h"
-#include "core/retry_policy.h"
 #include "interceptors/attempt_end.h"
 #include "interceptors/grpc_time.h"
-#include "interceptors/method_table.h"
 #include "runtime/clock.h"
 
 namespace forbear::rpc {
@@ -16,38 +13,27 @@ namespace {
 
 using Hook = grpc::experimental::InterceptionHookPoints;
 
-CallRequest RequestOf(const ChannelPolicy& policy, const PolicyRef& found,
-                      const CallOptions* own, const std::string& method,
-                      MonotonicTime deadline) {
-  CallRequest request;
-  request.quota_key =
-      own == nullptr || own->quota_id.empty() ? policy.quota_id : own->quota_id;
-  request.endpoint_key = policy.target;
-  request.target = policy.target;
-  request.method = method;
-  request.protocol = Protocol::kGrpc;
-  request.deadline = deadline;
-  request.policy = found;
-  request.retry = RetryOf(own, policy.methods.Find(method), CodeSet(), *found);
-  if (!request.retry) request.retry = found->retry;
-  request.retry->enabled = false;
-  request.retry->hedge.enabled = false;
-  return request;
+// One attempt, whatever becomes of it.
+CallFacts FactsOf(const KnownMethod& known, MonotonicTime deadline) {
+  CallFacts facts;
+  facts.deadline = deadline;
+  facts.retry = known.retry_options();
+  facts.retry->enabled = false;
+  facts.retry->hedge.enabled = false;
+  return facts;
 }
 
 }  // namespace
 
 ObservedStream::ObservedStream(std::shared_ptr<const ChannelPolicy> policy,
-                               PolicyRef found, const CallOptions* own,
+                               std::shared_ptr<const KnownMethod> known,
                                grpc::experimental::ClientRpcInfo* info)
     : policy_(std::move(policy)),
-      found_(std::move(found)),
-      retryable_(
-          RetryableCodes(own, policy_->methods.Find(info->method()), *found_)),
+      known_(std::move(known)),
       deadline_(FromGrpcTime(info->client_context()->raw_deadline())),
-      call_(policy_->client.get(),
-            RequestOf(*policy_, found_, own, info->method(), deadline_),
-            std::make_shared<NoWaiter>()) {}
+      waiter_(std::make_shared<NoWaiter>()),
+      call_(policy_->client.get(), known_->handle.get(),
+            FactsOf(*known_, deadline_), &waiter_) {}
 
 void ObservedStream::Intercept(Batch* batch) {
   if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_CANCEL)) {
@@ -92,7 +78,7 @@ void ObservedStream::OnStatus(Batch* batch) {
     const std::lock_guard<std::mutex> lock(mutex_);
     end.cancelled_by_caller = cancelled_;
   }
-  Outcome outcome = ReadEnd(end, *policy_, *found_, retryable_);
+  Outcome outcome = ReadEnd(end, *policy_, *known_->policy, known_->retryable);
   AskClassifier(policy_->client->options().classify_rpc, end, this, &outcome);
   Call::Aftermath aftermath;
   {

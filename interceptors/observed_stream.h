@@ -17,26 +17,22 @@
 
 #include <memory>
 #include <mutex>
-#include <optional>
 
 #include "core/call_record.h"
 #include "core/time.h"
 #include "core/wait_queue.h"
-#include "interceptors/call_options.h"
 #include "interceptors/channel_policy.h"
-#include "interceptors/classify.h"
 #include "interceptors/intercepted_call.h"
+#include "interceptors/known_methods.h"
 #include "runtime/call.h"
-#include "runtime/client.h"
 
 namespace forbear::rpc {
 
 class ObservedStream final : public InterceptedCall {
  public:
-  // `found`: the policy of this call. `own`: its own options, or null; only looked at
-  // here.
-  ObservedStream(std::shared_ptr<const ChannelPolicy> policy, PolicyRef found,
-                 const CallOptions* own,
+  // `known`: what is known of its method, with the call's own options.
+  ObservedStream(std::shared_ptr<const ChannelPolicy> policy,
+                 std::shared_ptr<const KnownMethod> known,
                  grpc::experimental::ClientRpcInfo* info);
 
   void Intercept(Batch* batch) override;
@@ -54,9 +50,9 @@ class ObservedStream final : public InterceptedCall {
   void OnStatus(Batch* batch);
 
   const std::shared_ptr<const ChannelPolicy> policy_;
-  const PolicyRef found_;
-  const CodeSet retryable_;
+  const std::shared_ptr<const KnownMethod> known_;
   const MonotonicTime deadline_;
+  const std::shared_ptr<Waiter> waiter_;
 
   mutable std::mutex mutex_;  // guards all below
   Call call_;

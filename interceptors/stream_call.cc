@@ -8,7 +8,6 @@
 #include "absl/time/time.h"
 #include "core/stop_reason.h"
 #include "interceptors/grpc_time.h"
-#include "interceptors/method_table.h"
 #include "interceptors/private_access.h"
 #include "interceptors/stream_attempt.h"
 #include "runtime/classifier.h"
@@ -116,20 +115,17 @@ struct StreamCall::Effects {
 };
 
 StreamCall::StreamCall(std::shared_ptr<const ChannelPolicy> policy,
-                       PolicyRef found, const CallOptions* own,
+                       std::shared_ptr<const KnownMethod> known,
                        grpc::experimental::ClientRpcInfo* info)
     : policy_(std::move(policy)),
       context_(info->client_context()),
-      method_(info->method()),
+      known_(std::move(known)),
       suffix_for_stats_(info->suffix_for_stats()),
       type_(info->type()),
-      found_(std::move(found)),
-      retryable_(RetryableCodes(own, policy_->methods.Find(method_), *found_)),
-      retry_(RetryOf(own, policy_->methods.Find(method_), retryable_, *found_)),
-      own_quota_id_(own == nullptr ? "" : own->quota_id),
       raw_deadline_(context_->raw_deadline()),
       deadline_(FromGrpcTime(raw_deadline_)),
-      timer_(std::make_shared<AlarmTimer>()) {}
+      timer_(std::make_shared<AlarmTimer>()),
+      waiter_(timer_) {}
 
 StreamCall::~StreamCall() = default;
 
@@ -225,19 +221,13 @@ void StreamCall::Take(Batch* batch, std::optional<Message> message) {
 }
 
 void StreamCall::Create() {
-  CallRequest request;
-  request.quota_key = own_quota_id_.empty() ? policy_->quota_id : own_quota_id_;
-  request.endpoint_key = policy_->target;
-  request.target = policy_->target;
-  request.method = method_;
-  request.protocol = Protocol::kGrpc;
-  request.deadline = deadline_;
-  request.policy = found_;
-  request.retry = retry_;
-  request.nested = HasRetryMarker(&metadata_);
-  call_.emplace(policy_->client.get(), request, timer_);
-  const RetryOptions& options = retry_ ? *retry_ : found_->retry;
-  call_end_ = Earlier(deadline_, MonotonicNow() + options.call_timeout);
+  CallFacts facts;
+  facts.deadline = deadline_;
+  facts.retry = known_->retry;
+  facts.nested = HasRetryMarker(&metadata_);
+  call_.emplace(policy_->client.get(), known_->handle.get(), facts, &waiter_);
+  call_end_ =
+      Earlier(deadline_, MonotonicNow() + known_->retry_options().call_timeout);
 }
 
 void StreamCall::OnCallerCancel() {
@@ -280,7 +270,7 @@ void StreamCall::OnHead(Attempt* attempt, bool real) {
     attempt->head = true;
     Commit(attempt);
     if (const auto stand =
-            StandIn(*policy_, *found_,
+            StandIn(*policy_, *known_->policy,
                     &attempt->context().GetServerInitialMetadata(), nullptr)) {
       call_->OnLimitTold(attempt->number, *stand);
     }
@@ -360,7 +350,8 @@ void StreamCall::OnEnd(Attempt* attempt, Lock lock) {
     end.timed_out =
         attempt->timed_out || MonotonicNow() + kTimerSlack >= call_end_;
     end.cancelled_by_caller = cancelled_;
-    Outcome outcome = ReadEnd(end, *policy_, *found_, retryable_);
+    Outcome outcome =
+        ReadEnd(end, *policy_, *known_->policy, known_->retryable);
     outcome.committed = committed_;
     const RpcClassifier& classifier = policy_->client->options().classify_rpc;
     if (classifier && !attempt->status().ok()) {
@@ -372,7 +363,7 @@ void StreamCall::OnEnd(Attempt* attempt, Lock lock) {
     if (self == attempt_) {
       if (attempt->status().ok()) {
         if (const auto stand =
-                StandIn(*policy_, *found_, nullptr, end.trailers)) {
+                StandIn(*policy_, *known_->policy, nullptr, end.trailers)) {
           Commit(attempt);
           call_->OnLimitTold(attempt->number, *stand);
         }
@@ -456,9 +447,9 @@ void StreamCall::StartAttempt(const Action& action, Lock* lock) {
   attempt->self = attempt;
   std::shared_ptr<Attempt> before = std::exchange(attempt_, attempt);
   // To the first sign of an answer. gRPC itself watches the call's deadline.
-  const RetryOptions& options = retry_ ? *retry_ : found_->retry;
-  const bool limited = options.attempt_timeout < absl::InfiniteDuration() &&
-                       action.time < call_end_;
+  const bool limited =
+      known_->retry_options().attempt_timeout < absl::InfiniteDuration() &&
+      action.time < call_end_;
   if (limited) attempt_timer_ = std::make_shared<AlarmTimer>();
   const std::shared_ptr<AlarmTimer> timer = attempt_timer_;
   Call::Aftermath aftermath = call_->TakeAftermath();
@@ -472,7 +463,7 @@ void StreamCall::StartAttempt(const Action& action, Lock* lock) {
     const StartingAttempt starting(&attempt->context());
     attempt->Create(channel_.get(),
                     grpc::internal::RpcMethod(
-                        method_.c_str(), suffix_for_stats_,
+                        known_->name.c_str(), suffix_for_stats_,
                         static_cast<grpc::internal::RpcMethod::RpcType>(type_)),
                     MetadataOfAttempt(metadata_, action.attempt));
   }

@@ -55,34 +55,31 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <string>
 
 #include "absl/container/inlined_vector.h"
 #include "core/action.h"
 #include "core/call_record.h"
 #include "core/outcome.h"
-#include "core/retry_policy.h"
 #include "core/time.h"
+#include "core/wait_queue.h"
 #include "interceptors/alarm_timer.h"
 #include "interceptors/attempt_context.h"
 #include "interceptors/attempt_end.h"
-#include "interceptors/call_options.h"
 #include "interceptors/channel_policy.h"
-#include "interceptors/classify.h"
 #include "interceptors/intercepted_call.h"
+#include "interceptors/known_methods.h"
 #include "interceptors/stop_status.h"
 #include "runtime/call.h"
-#include "runtime/client.h"
 
 namespace forbear::rpc {
 
 class StreamCall final : public InterceptedCall,
                          public std::enable_shared_from_this<StreamCall> {
  public:
-  // `found`: the policy of this call. `own`: its own options, or null; only looked at
-  // here.
-  StreamCall(std::shared_ptr<const ChannelPolicy> policy, PolicyRef found,
-             const CallOptions* own, grpc::experimental::ClientRpcInfo* info);
+  // `known`: what is known of its method, with the call's own options.
+  StreamCall(std::shared_ptr<const ChannelPolicy> policy,
+             std::shared_ptr<const KnownMethod> known,
+             grpc::experimental::ClientRpcInfo* info);
   ~StreamCall() override;
 
   void Intercept(Batch* batch) override;
@@ -136,17 +133,13 @@ class StreamCall final : public InterceptedCall,
 
   const std::shared_ptr<const ChannelPolicy> policy_;
   grpc::ClientContext* const context_;
-  // A copy: a generic stub's name dies while its call lives.
-  const std::string method_;
+  const std::shared_ptr<const KnownMethod> known_;
   const char* const suffix_for_stats_;
   const grpc::experimental::ClientRpcInfo::Type type_;
-  const PolicyRef found_;
-  const CodeSet retryable_;
-  const std::optional<RetryOptions> retry_;  // absent: the policy's
-  const std::string own_quota_id_;           // empty: the channel's
   const gpr_timespec raw_deadline_;
   const MonotonicTime deadline_;
-  const std::shared_ptr<AlarmTimer> timer_;  // its Wake is the call's waiter
+  const std::shared_ptr<AlarmTimer> timer_;
+  const std::shared_ptr<Waiter> waiter_;  // the same
 
   mutable std::mutex mutex_;  // guards all below
   std::optional<Call> call_;  // from the metadata on

@@ -139,8 +139,7 @@ bool UnaryCall::IsWhole(Batch* batch) const {
 }
 
 int UnaryCall::PrepareHedges(Batch* batch) {
-  const HedgeOptions& hedge =
-      (known_->retry ? *known_->retry : known_->policy->retry).hedge;
+  const HedgeOptions& hedge = known_->retry_options().hedge;
   if (!hedge.enabled || !IsWhole(batch) || !request_.Valid()) return 1;
   if (!takes_) {
     // Into what the answer of a hedge goes. Also to be known if attempt 1 is not back
