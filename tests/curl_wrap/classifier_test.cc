@@ -72,7 +72,7 @@ TEST_F(ClassifierTest, NoWaitFreesAnAccount) {
   const std::string body =
       R"({"error":{"code":"account_on_hold","message":"call us"}})";
   server_->Script(
-      {Reply::Of(429, body).With("Retry-After", "1").With("X-Request-Id", "r1"),
+      {Reply::Of(429, body).With("Retry-After", "9").With("X-Request-Id", "r1"),
        Reply::Of(200, "never")});
   App app(
       ClientThat([](const HttpAnswer& answer, Outcome* outcome) {
@@ -84,7 +84,7 @@ TEST_F(ClassifierTest, NoWaitFreesAnAccount) {
       server_->Url());
   const Stopwatch watch;
   const CallResult result = app.Perform(kLong);
-  EXPECT_LT(watch.Elapsed(), absl::Milliseconds(900));
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(8));
   EXPECT_EQ(result.code, CURLE_OK);
   EXPECT_EQ(result.http_status, 429);
   EXPECT_EQ(result.stop_reason, StopReason::kPermanentError);
@@ -94,7 +94,7 @@ TEST_F(ClassifierTest, NoWaitFreesAnAccount) {
   ASSERT_EQ(looks_.size(), 1u);
   // Forbear's own reading is where it begins.
   EXPECT_EQ(looks_[0].before.kind, ErrorKind::kThrottled);
-  EXPECT_EQ(looks_[0].before.pushback, absl::Seconds(1));
+  EXPECT_EQ(looks_[0].before.pushback, absl::Seconds(9));
 }
 
 TEST_F(ClassifierTest, AConflictThatIsWorthARetry) {

@@ -318,7 +318,7 @@ TEST_F(ShadowTest, QuickExit) {
   const Stopwatch watch;
   EXPECT_EQ(app.Perform(absl::Milliseconds(200)).code,
             CURLE_OPERATION_TIMEDOUT);
-  EXPECT_LT(watch.Elapsed(), absl::Milliseconds(2500));
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(10));
   EXPECT_EQ(ToldOf(app.curl.raw(), CURLOPT_QUICK_EXIT), 0u);
   app.curl.SetOpt(CURLOPT_QUICK_EXIT, 1L);
   app.Perform(absl::Milliseconds(10));

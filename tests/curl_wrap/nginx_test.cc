@@ -100,7 +100,7 @@ TEST_F(NginxTest, OneThatNeverRecovers) {
   App app(client_, nginx_->Url("/refused"));
   const Stopwatch watch;
   const CallResult result = app.Perform(absl::Milliseconds(1500));
-  EXPECT_LE(watch.Elapsed(), absl::Milliseconds(1600));
+  EXPECT_LE(watch.Elapsed(), absl::Seconds(10));
   EXPECT_EQ(result.code, CURLE_OK);
   EXPECT_EQ(result.http_status, 429);
   EXPECT_EQ(result.stop_reason, StopReason::kWaitExceedsDeadline);

@@ -819,7 +819,7 @@ TEST_F(PerformTest, TheDeadlineEndsWhatHangs) {
   const Stopwatch watch;
   const CallResult result = app.Perform(RawWithin(absl::Milliseconds(200)));
   EXPECT_GE(watch.Elapsed(), absl::Milliseconds(199));
-  EXPECT_LT(watch.Elapsed(), absl::Seconds(2));
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(10));
   EXPECT_EQ(result.code, CURLE_OPERATION_TIMEDOUT);
   EXPECT_EQ(result.http_status, 0);
   EXPECT_EQ(result.stop_reason, StopReason::kDeadlineExceeded);

@@ -109,7 +109,8 @@ TEST_P(BreakerTest, CallersThatCannotWaitAreRefusedAtOnceWithRetryAt) {
     EXPECT_GT(std::stoi(call.Trailing("forbear-retry-at-ms").value_or("0")), 0);
     if (record.total_attempts > 0) continue;
     EXPECT_THAT(call.status().error_message(), StartsWith("forbear: "));
-    EXPECT_LT(call.took(), absl::Milliseconds(500));
+    // At once, not when its time is over.
+    EXPECT_LT(call.took(), absl::Seconds(1));
     ++refused;
   }
   EXPECT_EQ(refused, 20);

@@ -13,16 +13,23 @@
 
 namespace forbear::rpc {
 
-// The first `at_least.size()` of the waits between sends.
-inline void ExpectWaits(const std::vector<absl::Duration>& waits,
+// `sends`: when each was heard, since the call was begun. The first
+// `at_least.size()` of the waits between them are looked at.
+//
+// A send that is heard late makes what follows look early if the client did not wait
+// for its answer (a time-out, a hedge). So none may come before the waits until then
+// are over, counted from the begin of all.
+inline void ExpectWaits(const std::vector<absl::Duration>& sends,
                         const std::vector<absl::Duration>& at_least) {
-  ASSERT_GE(waits.size(), at_least.size());
+  ASSERT_GT(sends.size(), at_least.size());
+  absl::Duration all;
   for (size_t i = 0; i < at_least.size(); ++i) {
+    all += at_least[i];
     // gRPC counts in milliseconds.
-    EXPECT_GE(waits[i], at_least[i] - absl::Milliseconds(1))
-        << "before send " << i + 2;
+    EXPECT_GE(sends[i + 1], all - absl::Milliseconds(1)) << "send " << i + 2;
     // A busy machine is late.
-    EXPECT_LE(waits[i], 2 * at_least[i] + absl::Seconds(10));
+    EXPECT_LE(sends[i + 1] - sends[i], 2 * at_least[i] + absl::Seconds(10))
+        << "send " << i + 2;
   }
 }
 

