@@ -39,11 +39,6 @@ bool HasReceived(InterceptorBatchMethods* batch) {
          Has(batch, Hook::POST_SEND_MESSAGE);
 }
 
-void CopyMetadata(const ReceivedMetadata& from, ReceivedMetadata* to) {
-  to->clear();
-  to->insert(from.begin(), from.end());
-}
-
 }  // namespace
 
 // What is below `call` is guarded by the call's lock.
@@ -577,8 +572,8 @@ bool StreamCall::IsReady(Batch* batch) const {
 void StreamCall::Fill(Batch* batch) {
   if (Has(batch, Hook::PRE_RECV_INITIAL_METADATA) && attempt_ != nullptr &&
       attempt_->head) {
-    CopyMetadata(attempt_->context().GetServerInitialMetadata(),
-                 batch->GetRecvInitialMetadata());
+    *batch->GetRecvInitialMetadata() =
+        attempt_->context().GetServerInitialMetadata();
   }
   if (Has(batch, Hook::PRE_RECV_MESSAGE) && !Give(batch)) {
     batch->FailHijackedRecvMessage();
@@ -586,8 +581,8 @@ void StreamCall::Fill(Batch* batch) {
   if (!Has(batch, Hook::PRE_RECV_STATUS)) return;
   *batch->GetRecvStatus() = status_;
   if (from_server_) {
-    CopyMetadata(attempt_->context().GetServerTrailingMetadata(),
-                 batch->GetRecvTrailingMetadata());
+    *batch->GetRecvTrailingMetadata() =
+        attempt_->context().GetServerTrailingMetadata();
     CopyDebugErrorString(attempt_->context(), context_);
   }
   if (adds_trailers_) stop_.AddTrailers(batch->GetRecvTrailingMetadata());

@@ -41,11 +41,6 @@ class Scoped {
   const T before_;
 };
 
-void CopyMetadata(const ReceivedMetadata& from, ReceivedMetadata* to) {
-  to->clear();
-  to->insert(from.begin(), from.end());
-}
-
 }  // namespace
 
 UnaryCall::UnaryCall(std::shared_ptr<const ChannelPolicy> policy,
@@ -513,13 +508,13 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
     fails = !last.ok() || !attempt_->response.Valid();
     *status = last.ok() ? FillResponse() : last;
     fails = fails || !status->ok();
-    CopyMetadata(attempt_->context.GetServerTrailingMetadata(),
-                 answer->GetRecvTrailingMetadata());
+    *answer->GetRecvTrailingMetadata() =
+        attempt_->context.GetServerTrailingMetadata();
     // A reactor has had the first attempt's already.
     if (answer->QueryInterceptionHookPoint(Hook::POST_RECV_INITIAL_METADATA) ||
         answer->QueryInterceptionHookPoint(Hook::PRE_RECV_INITIAL_METADATA)) {
-      CopyMetadata(attempt_->context.GetServerInitialMetadata(),
-                   answer->GetRecvInitialMetadata());
+      *answer->GetRecvInitialMetadata() =
+          attempt_->context.GetServerInitialMetadata();
     }
     CopyDebugErrorString(attempt_->context, context_);
   } else if (timed_out_first_ && finish.reason != StopReason::kCancelled &&
