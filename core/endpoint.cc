@@ -237,6 +237,15 @@ void Endpoint::OnAttemptDone(const Permit& permit, const Outcome& outcome,
   if (sooner) queue_.CollectHead(wakes);
 }
 
+void Endpoint::Return(const Permit& permit, MonotonicTime now,
+                      WakeList* wakes) {
+  pacer_.OnReturned(permit.pacer);
+  Outcome none;
+  none.kind = ErrorKind::kCancelled;
+  none.processed = Processed::kNo;
+  OnAttemptDone(permit, none, /*head_seen=*/true, now, /*random=*/0, wakes);
+}
+
 void Endpoint::ClearGate(WakeList* wakes) {
   pacer_.Clear();
   queue_.CollectHead(wakes);

@@ -126,6 +126,9 @@ class Endpoint {
                      bool head_seen, MonotonicTime now, double random,
                      WakeList* wakes);
 
+  // Instead: a kGo of Ask that was not used.
+  void Return(const Permit& permit, MonotonicTime now, WakeList* wakes);
+
   // Nothing is sent to this endpoint before this time, as far as is known.
   MonotonicTime NotBefore(MonotonicTime now) const;
 

@@ -108,8 +108,7 @@ DispatchAnswer RedirectChain::Dispatch(WaitPlace* place,
         link.state->Dispatch(&at, waiter, now, limit, when_open, wakes);
     link.where = place->where = at.where;
     if (of_link.verdict != Verdict::kGo) {
-      first_->OnAttemptDone(&answer.permit, NeverSent(), now, /*random=*/0,
-                            wakes);
+      first_->Return(answer.permit, now, wakes);
       GiveBack(i, now, wakes);
       LeaveFrom(i + 1, *place, wakes);
       return of_link;
@@ -123,7 +122,8 @@ DispatchAnswer RedirectChain::Dispatch(WaitPlace* place,
 void RedirectChain::GiveBack(size_t before, MonotonicTime now,
                              WakeList* wakes) {
   for (size_t i = 0; i < before; ++i) {
-    End(&links_[i], NeverSent(), now, /*random=*/0, wakes);
+    links_[i].has_permit = false;
+    links_[i].state->Return(links_[i].permit, now, wakes);
   }
 }
 

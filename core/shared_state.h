@@ -146,6 +146,11 @@ class SharedState {
     return {};
   }
 
+  // A kGo of Dispatch that was not used: what it took goes back, its turn as well. For
+  // states that are part of a core/redirect_chain.h.
+  virtual void Return(const AttemptPermit& /*permit*/, MonotonicTime /*now*/,
+                      WakeList* /*wakes*/) {}
+
   // No server of theirs wants to be asked before that.
   virtual MonotonicTime GateUntil() { return MonotonicTime::InfinitePast(); }
 
@@ -337,6 +342,12 @@ class BasicSharedState final : public SharedState {
       (*quota_)->Return(answer.permit.quota, wakes);
     }
     return answer;
+  }
+
+  void Return(const AttemptPermit& permit, MonotonicTime now,
+              WakeList* wakes) override {
+    (*quota_)->Return(permit.quota, wakes);
+    (*endpoint_)->Return(permit.endpoint, now, wakes);
   }
 
   MonotonicTime GateUntil() override {

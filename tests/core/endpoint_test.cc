@@ -94,6 +94,36 @@ TEST(EndpointTest, ALoneFailureComesAfterAGoodAnswer) {
   EXPECT_TRUE(e.HasFailedOnce());
 }
 
+// Who waited for a gate leave one after the other. Who then does not go leaves its turn
+// to the next one, and its place.
+TEST(EndpointTest, ATurnThatIsNotUsedIsTheNextOnes) {
+  for (const bool goes : {false, true}) {
+    SCOPED_TRACE(goes);
+    EndpointOptions options;
+    options.max_concurrency = 1;
+    Endpoint e(options, At(0));
+    Done(&e, Ask(&e, 1, 0), Failed(absl::Seconds(1)), 0.1);
+    for (uint64_t id = 2; id <= 30; ++id) {
+      ASSERT_EQ(Ask(&e, id, 0.5).verdict, Verdict::kWait);
+    }
+    const Endpoint::Answer confirms = Ask(&e, 2, 1.5);
+    ASSERT_EQ(confirms.verdict, Verdict::kGo);
+    Done(&e, confirms, Outcome(), 1.6);
+    const Endpoint::Answer third = Ask(&e, 3, 1.7);
+    ASSERT_EQ(third.verdict, Verdict::kGo);
+    WakeList wakes;
+    if (goes) {
+      Done(&e, third, Outcome(), 1.7);
+    } else {
+      e.Return(third.permit, At(1.7), &wakes);
+      EXPECT_EQ(wakes.size(), 1);
+    }
+    EXPECT_EQ(e.SnapshotAt(At(1.7)).out, 0);
+    const Endpoint::Answer fourth = Ask(&e, 4, 1.7);
+    EXPECT_EQ(fourth.verdict, goes ? Verdict::kWait : Verdict::kGo);
+  }
+}
+
 TEST(EndpointTest, OpenBreakerWaitsOrFailsAsTheCallWants) {
   Endpoint e(EndpointOptions{}, At(0));
   Break(&e, 0);  // until 0.25

@@ -278,6 +278,38 @@ TEST_F(RedirectChainTest, WhatMustGoAndIsAnsweredOpensTheGate) {
   }
 }
 
+// Who asks one server, and is then held by another, has not been to the first: its turn
+// there is the next one's.
+TEST_F(RedirectChainTest, ATurnThatIsNotUsedIsTheNextOnes) {
+  for (const bool of_link : {false, true}) {
+    SCOPED_TRACE(of_link);
+    Server tells;
+    Server refuses;
+    // It lets one call through each second.
+    AttemptPermit permit = Send(&tells.state, 0);
+    tells.state.OnAnswerHead(&permit, Outcome(), At(0.1), &wakes_);
+    LimitStand stand;
+    stand.limit = 10;
+    stand.remaining = 0;
+    stand.reset = absl::Seconds(10);
+    tells.state.OnLimitTold(permit, stand, At(0.1), &wakes_);
+    tells.state.OnAttemptDone(&permit, Outcome(), At(0.1), 0, &wakes_);
+
+    RedirectChain chain(of_link ? &a_.state : &tells.state);
+    permit = Send(&chain, 2);
+    if (of_link) {
+      ASSERT_TRUE(Go(&chain, &tells, 2));
+    }
+    ASSERT_TRUE(Go(&chain, &refuses, 2.1));
+    chain.OnAttemptDone(&permit, Of(ErrorKind::kThrottled, absl::Seconds(60)),
+                        At(2.2), 0, &wakes_);
+    const DispatchAnswer held = Ask(&chain, 3.5);
+    ASSERT_EQ(held.verdict, Verdict::kWait);
+    EXPECT_GT(held.until, At(60));
+    EXPECT_EQ(AskAsOther(&tells, 3.51).verdict, Verdict::kGo);
+  }
+}
+
 TEST_F(RedirectChainTest, ItWaitsForEachAndHoldsNothing) {
   RedirectChain chain(&a_.state);
   AttemptPermit permit = Send(&a_.state, 0);
