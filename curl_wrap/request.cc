@@ -193,8 +193,8 @@ void Request::Pack(HeaderPool* pool) {
 }
 
 void Request::SetBody(absl::string_view body) {
-  PutNumber(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<int64_t>(body.size()));
-  PutBody(body.data() == nullptr ? "" : body.data());
+  Remove(CURLOPT_POSTFIELDSIZE_LARGE);
+  PutBody(body);
 }
 
 void Request::PutNumber(CURLoption option, int64_t number) {
@@ -206,23 +206,24 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
     return CURLE_BAD_FUNCTION_ARGUMENT;
   }
   plain_ = plain_ && IsPlainOption(option);
-  if (option == CURLOPT_HTTPHEADER) headers_ = nullptr;
   switch (option) {
     case CURLOPT_POSTFIELDS:
     case CURLOPT_COPYPOSTFIELDS:
-      return PutBody(static_cast<const char*>(value.pointer));
+      return PutFields(static_cast<const char*>(value.pointer));
     case CURLOPT_POSTFIELDSIZE:
       // One place for both.
       return Set(CURLOPT_POSTFIELDSIZE_LARGE, value);
     case CURLOPT_POSTFIELDSIZE_LARGE: {
+      if (value.number < -1) return CURLE_BAD_FUNCTION_ARGUMENT;
       Entry body;
       if (value.number >= 0 && Find(CURLOPT_POSTFIELDS, &body) &&
-          body.kind == Kind::kBytes) {
+          (body.kind == Kind::kText || body.kind == Kind::kBytes)) {
         // What was not copied then cannot be had now.
-        const auto size = static_cast<size_t>(value.number);
-        if (size > body.value.size()) return CURLE_BAD_FUNCTION_ARGUMENT;
-        const std::string less(body.value.substr(0, size));
-        Put(CURLOPT_POSTFIELDS, Kind::kBytes, less);
+        const size_t copied =
+            body.value.size() - (body.kind == Kind::kBytes ? 1 : 0);
+        if (static_cast<uint64_t>(value.number) > copied) {
+          Refuse(CURLOPT_POSTFIELDS, CURLE_BAD_FUNCTION_ARGUMENT);
+        }
       }
       PutNumber(option, value.number);
       return CURLE_OK;
@@ -258,6 +259,7 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
       for (const curl_slist* line = first; line != nullptr; line = line->next) {
         if (line->data != nullptr) size += std::strlen(line->data) + 1;
       }
+      if (size >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
       std::string all;
       all.reserve(size);
       for (const curl_slist* line = first; line != nullptr; line = line->next) {
@@ -265,7 +267,6 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
         all.append(line->data, std::strlen(line->data) + 1);
         ++lines_;
       }
-      if (all.size() >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
       Put(option, Kind::kLines, all);
       return CURLE_OK;
     }
@@ -282,32 +283,50 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
   }
 }
 
-CURLcode Request::PutBody(const char* body) {
-  if (body == nullptr) {
-    Put(CURLOPT_POSTFIELDS, Kind::kPointer, BytesOf(body));
+CURLcode Request::PutFields(const char* fields) {
+  if (fields == nullptr) {
+    Put(CURLOPT_POSTFIELDS, Kind::kPointer, BytesOf(fields));
     return CURLE_OK;
   }
   Entry entry;
-  int64_t size = -1;
   if (Find(CURLOPT_POSTFIELDSIZE_LARGE, &entry)) {
-    size = ValueOf<int64_t>(entry.value);
+    const auto size = ValueOf<int64_t>(entry.value);
+    if (size >= 0) return PutBody({fields, static_cast<size_t>(size)});
   }
-  const size_t bytes = size < 0 ? std::strlen(body) : static_cast<size_t>(size);
-  if (bytes >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
-  Put(CURLOPT_POSTFIELDS, Kind::kBytes, {body, bytes});
+  const size_t size = std::strlen(fields) + 1;
+  if (size >= kMaxValue) {
+    return Refuse(CURLOPT_POSTFIELDS, CURLE_BAD_FUNCTION_ARGUMENT);
+  }
+  Put(CURLOPT_POSTFIELDS, Kind::kText, {fields, size});
   return CURLE_OK;
+}
+
+CURLcode Request::PutBody(absl::string_view body) {
+  if (body.size() >= kMaxValue) {
+    return Refuse(CURLOPT_POSTFIELDS, CURLE_BAD_FUNCTION_ARGUMENT);
+  }
+  Put(CURLOPT_POSTFIELDS, Kind::kBytes, body);
+  return CURLE_OK;
+}
+
+CURLcode Request::Refuse(CURLoption option, CURLcode code) {
+  Put(option, Kind::kRefused, BytesOf(code));
+  return code;
 }
 
 void Request::Put(CURLoption option, Kind kind, absl::string_view value) {
   Remove(option);
+  const absl::string_view end("", kind == Kind::kBytes ? 1 : 0);
   const auto number = static_cast<uint32_t>(option);
-  const auto size = static_cast<uint32_t>(value.size());
-  if (bytes_.empty()) bytes_.reserve(kReserved);
+  const auto size = static_cast<uint32_t>(value.size() + end.size());
+  const size_t all = bytes_.size() + kHead + size;
+  if (bytes_.capacity() < all) bytes_.reserve(std::max(kReserved, all));
   char head[kHead];
   std::memcpy(head, &number, sizeof(number));
   std::memcpy(head + sizeof(number), &kind, sizeof(kind));
   std::memcpy(head + sizeof(number) + sizeof(kind), &size, sizeof(size));
   bytes_.append(head, kHead).append(value.data(), value.size());
+  bytes_.append(end.data(), end.size());
 }
 
 absl::string_view Request::ShapeOf(const Entry& entry) const {
@@ -339,6 +358,7 @@ bool Request::HasShape(absl::string_view shape) const {
 }
 
 void Request::Remove(CURLoption option) {
+  if (option == CURLOPT_HTTPHEADER) headers_ = nullptr;
   Entry entry;
   if (Find(option, &entry)) bytes_.erase(entry.begin, entry.end - entry.begin);
 }
@@ -379,6 +399,7 @@ CURLcode Request::PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const {
   // The lists' nodes stay where they are: there are never more.
   lists->clear();
   lists->reserve(lines_);
+  CURLcode refused = CURLE_OK;
   Entry entry;
   for (size_t at = 0; Next(&at, &entry);) {
     OptionValue value;
@@ -394,9 +415,17 @@ CURLcode Request::PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const {
         value.function = ValueOf<OptionValue::Function>(entry.value);
         break;
       case Kind::kText:
-      case Kind::kBytes:
         value.pointer = entry.value.data();
         break;
+      case Kind::kBytes: {
+        // Unless it was told later.
+        const size_t size = entry.value.size() - 1;
+        const CURLcode code = put(CURLOPT_POSTFIELDSIZE_LARGE,
+                                  OptionValue::Of(static_cast<int64_t>(size)));
+        if (code != CURLE_OK) return code;
+        value.pointer = entry.value.data();
+        break;
+      }
       case Kind::kLines:
         value.pointer = ListOf(entry.value, lists);
         break;
@@ -406,14 +435,20 @@ CURLcode Request::PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const {
         blob.flags = CURL_BLOB_COPY;
         value.pointer = &blob;
         break;
+      case Kind::kRefused:
+        refused = ValueOf<CURLcode>(entry.value);
+        continue;
     }
     const CURLcode code = put(entry.option, value);
     if (code != CURLE_OK) return code;
   }
-  if (headers_ == nullptr) return CURLE_OK;
-  return put(
-      CURLOPT_HTTPHEADER,
-      OptionValue::Of(static_cast<const void*>(ListOf(*headers_, lists))));
+  if (headers_ != nullptr) {
+    const CURLcode code = put(
+        CURLOPT_HTTPHEADER,
+        OptionValue::Of(static_cast<const void*>(ListOf(*headers_, lists))));
+    if (code != CURLE_OK) return code;
+  }
+  return refused;
 }
 
 std::shared_ptr<const std::string> HeaderPool::Share(absl::string_view lines) {

@@ -7,17 +7,24 @@
 //   request.SetOpt(CURLOPT_TIMEOUT_MS, 2000L);   // as with an easy handle
 //   engine->Start(std::move(request), options, done);
 //
-// Everything that SetOpt is given is copied: texts, lists of headers, and the bytes of
-// POSTFIELDS (as many as POSTFIELDSIZE(_LARGE), which must be set before, says; else up
-// to a NUL). Not copied, and so to be kept until the transfer is over: what callbacks
-// work on (…DATA), SHARE, ERRORBUFFER. Refused with CURLE_BAD_FUNCTION_ARGUMENT, for
-// they belong to one easy handle: MIMEPOST, HTTPPOST, CURLU, STREAM_DEPENDS(_E),
-// CONNECT_ONLY, WS_OPTIONS; use a Handle for these. What libcurl itself refuses, it
-// refuses when the transfer starts.
+// Everything that SetOpt is given is copied: texts, lists of headers, blobs, and the
+// bytes of POSTFIELDS, which is COPYPOSTFIELDS here: as many as POSTFIELDSIZE(_LARGE)
+// says at that time, else up to a NUL. A size that is set later cuts what was copied, or
+// says with -1 that it ends at its first NUL. Not copied, and so to be kept until the
+// transfer is over: what callbacks work on (…DATA), SHARE, ERRORBUFFER, STDERR. Refused with
+// CURLE_BAD_FUNCTION_ARGUMENT, for they belong to one easy handle: MIMEPOST, HTTPPOST,
+// CURLU, STREAM_DEPENDS(_E), CONNECT_ONLY, WS_OPTIONS; use a Handle for these. What
+// libcurl itself refuses, it refuses when the transfer starts.
+//
+// What cannot be held as it was given is not sent in part. The transfer fails with
+// CURLE_BAD_FUNCTION_ARGUMENT, and nothing goes out, if it has a body of 2 GB or more, or
+// a size that was set after POSTFIELDS and is larger than what was copied. Setting the
+// option anew makes it good.
 //
 // A callback may be shared by transfers, and runs on the engine's thread.
 //
-// Bounds: about 10 bytes for each option beside its value; a body of up to 2 GB.
+// Bounds: about 10 bytes for each option beside its value; a body of less than
+// 2 GB.
 //
 // Thread rule: a value.
 #ifndef FORBEAR_CURL_WRAP_REQUEST_H_
@@ -53,7 +60,7 @@ class Request {
   }
   // A line of HTTPHEADER more.
   void AddHeader(absl::string_view line);
-  // POSTFIELDS and its size.
+  // POSTFIELDS and its size, which says nothing of later POSTFIELDS.
   void SetBody(absl::string_view body);
 
   // --- For drivers. ---
@@ -62,7 +69,8 @@ class Request {
   using Lists = std::vector<curl_slist>;
 
   // Sets all options of `easy`, and notes them in `settings`; either may be null. `lists`
-  // and this must live as long as they are used.
+  // and this must live as long as they are used. If something was refused (see above), that
+  // is returned after all else was set.
   CURLcode PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const;
   // Whether all of its options are of those that curl_easy_reset undoes, and that leave
   // nothing else behind in an easy handle: no cookies, no credentials of libcurl's own,
@@ -85,15 +93,20 @@ class Request {
     kFunction,
     kText,   // with its NUL
     kLines,  // each with its NUL
-    kBytes,  // a body
+    kBytes,  // a body of a size, and a NUL that is not of it
     kBlob,
+    kRefused,  // the transfer fails with this CURLcode
   };
   struct Entry;
 
   CURLcode Set(CURLoption option, const OptionValue& value);
+  // In place of what there is of the option.
   void Put(CURLoption option, Kind kind, absl::string_view value);
   void PutNumber(CURLoption option, int64_t number);
-  CURLcode PutBody(const char* body);
+  CURLcode PutFields(const char* fields);
+  CURLcode PutBody(absl::string_view body);
+  // Returns the code.
+  CURLcode Refuse(CURLoption option, CURLcode code);
   void Remove(CURLoption option);
   // Reads the entry at `*at` and goes on to the next one. False: there is none.
   bool Next(size_t* at, Entry* entry) const;
