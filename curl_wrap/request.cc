@@ -111,6 +111,10 @@ bool Differs(CURLoption option) {
   }
 }
 
+bool Contains(absl::string_view text, char c) {
+  return text.find(c) != absl::string_view::npos;
+}
+
 // What type libcurl says the option has. It would look through all of them.
 curl_easytype TypeOf(CURLoption option) {
   using Types = std::vector<std::pair<CURLoption, curl_easytype>>;
@@ -160,26 +164,39 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Request::Next(size_t* at,
 }
 
 Request::Request(absl::string_view url) {
+  // libcurl would go to what stands before the NUL.
+  if (url.size() >= kMaxValue || Contains(url, '\0')) {
+    Refuse(CURLOPT_URL, CURLE_URL_MALFORMAT);
+    return;
+  }
   Put(CURLOPT_URL, Kind::kText, absl::StrCat(url, absl::string_view("", 1)));
 }
 
 void Request::AddHeader(absl::string_view line) {
-  ++lines_;
   if (headers_ != nullptr) {
     const std::shared_ptr<const std::string> packed = std::move(headers_);
     Put(CURLOPT_HTTPHEADER, Kind::kLines, *packed);
   }
   Entry entry;
-  if (!Find(CURLOPT_HTTPHEADER, &entry) || entry.kind != Kind::kLines) {
+  if (!Find(CURLOPT_HTTPHEADER, &entry) || entry.kind == Kind::kPointer) {
     Put(CURLOPT_HTTPHEADER, Kind::kLines, "");
     Find(CURLOPT_HTTPHEADER, &entry);
   }
-  const auto size = static_cast<uint32_t>(entry.value.size() + line.size() + 1);
-  std::memcpy(&bytes_[entry.begin + kHead - sizeof(size)], &size, sizeof(size));
+  if (entry.kind == Kind::kRefused) return;
+  const size_t size = entry.value.size() + line.size() + 1;
+  if (size > kMaxValue || Contains(line, '\0') || Contains(line, '\r') ||
+      Contains(line, '\n')) {
+    Refuse(CURLOPT_HTTPHEADER, CURLE_BAD_FUNCTION_ARGUMENT);
+    return;
+  }
   bytes_.insert(entry.end, line.size() + 1, '\0');
   if (!line.empty()) {
     std::memcpy(&bytes_[entry.end], line.data(), line.size());
   }
+  const auto stored = static_cast<uint32_t>(size);
+  std::memcpy(&bytes_[entry.begin + kHead - sizeof(stored)], &stored,
+              sizeof(stored));
+  ++lines_;
 }
 
 void Request::Pack(HeaderPool* pool) {

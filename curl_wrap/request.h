@@ -17,14 +17,15 @@
 // libcurl itself refuses, it refuses when the transfer starts.
 //
 // What cannot be held as it was given is not sent in part. The transfer fails with
-// CURLE_BAD_FUNCTION_ARGUMENT, and nothing goes out, if it has a body of 2 GB or more, or
-// a size that was set after POSTFIELDS and is larger than what was copied. Setting the
+// CURLE_BAD_FUNCTION_ARGUMENT, and nothing goes out, if it has a body of 2 GB or more; a
+// size that was set after POSTFIELDS and is larger than what was copied; or a line that
+// AddHeader refuses. With CURLE_URL_MALFORMAT, if its URL has a NUL in it. Setting the
 // option anew makes it good.
 //
 // A callback may be shared by transfers, and runs on the engine's thread.
 //
-// Bounds: about 10 bytes for each option beside its value; a body of less than
-// 2 GB.
+// Bounds: about 10 bytes for each option beside its value; a body, and all lines of
+// HTTPHEADER together, of less than 2 GB.
 //
 // Thread rule: a value.
 #ifndef FORBEAR_CURL_WRAP_REQUEST_H_
@@ -58,7 +59,10 @@ class Request {
   CURLcode SetOpt(CURLoption option, T value) {
     return Set(option, OptionValueOf(value));
   }
-  // A line of HTTPHEADER more.
+  // A line of HTTPHEADER more, without its end. Refused (see above) if there is a CR, LF
+  // or NUL in it: libcurl would send what comes after a CR LF as a line of its own, and
+  // nothing of what comes after a NUL. Lines of SetOpt(CURLOPT_HTTPHEADER, …) are left to
+  // libcurl as they are.
   void AddHeader(absl::string_view line);
   // POSTFIELDS and its size, which says nothing of later POSTFIELDS.
   void SetBody(absl::string_view body);

@@ -308,7 +308,82 @@ TEST_F(RequestTest, ABodyThatIsTooLarge) {
   }
 }
 
+// --- Lines of HTTPHEADER. ---
+
+TEST_F(RequestTest, ALineThatWouldBeSeveral) {
+  const std::vector<absl::string_view> lines = {
+      absl::string_view("X-A: 1\0X-B: 2\0X-C: 3", 20),
+      absl::string_view("X-A: 1\0", 7),
+      absl::string_view("\0", 1),
+      "X-A: 1\r\nX-B: 2",
+      "X-A: 1\nX-B: 2",
+      "X-A: 1\r",
+      "X-A: 1\r\n",
+  };
+  for (const absl::string_view line : lines) {
+    SCOPED_TRACE(line);
+    Request request = New();
+    request.AddHeader("X-Good: 1");
+    request.AddHeader(line);
+    request.AddHeader("X-Good-Too: 1");
+    ExpectRefused(request, CURLE_BAD_FUNCTION_ARGUMENT);
+    // All lines anew.
+    const List list({"X-List: 1"});
+    EXPECT_EQ(request.SetOpt(CURLOPT_HTTPHEADER, list.get()), CURLE_OK);
+    request.AddHeader("X-New: 1");
+    const Arrival sent = Sent(request);
+    EXPECT_EQ(sent.headers.count("x-good"), 0u);
+    EXPECT_EQ(sent.headers.at("x-list"), "1");
+    EXPECT_EQ(sent.headers.at("x-new"), "1");
+  }
+}
+
+TEST_F(RequestTest, ALineAfterItWasPacked) {
+  HeaderPool pool;
+  Request request = New();
+  request.AddHeader("X-Good: 1");
+  request.Pack(&pool);
+  const Request before = request;
+  request.AddHeader("X-A: 1\r\nX-B: 2");
+  ExpectRefused(request, CURLE_BAD_FUNCTION_ARGUMENT);
+  request.Pack(&pool);
+  ExpectRefused(request, CURLE_BAD_FUNCTION_ARGUMENT);
+  EXPECT_EQ(Sent(before).headers.at("x-good"), "1");
+}
+
+TEST_F(RequestTest, ALineThatIsTooLong) {
+  const Untouchable large;
+  ASSERT_TRUE(large.is_there());
+  Request request = New();
+  request.AddHeader(large.view());
+  ExpectRefused(request, CURLE_BAD_FUNCTION_ARGUMENT);
+}
+
+// What libcurl has a meaning for.
+TEST_F(RequestTest, LinesWithoutAValue) {
+  const std::vector<std::string> lines = {"", "X-None;", "Accept:", "no colon",
+                                          "X-A: 1"};
+  Request request = New();
+  for (const std::string& line : lines) request.AddHeader(line);
+  const List list(lines);
+  ExpectSame(request, [&](CURL* easy) {
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, list.get());
+  });
+}
+
 // --- Other options. ---
+
+TEST_F(RequestTest, AUrlThatWouldBeAnother) {
+  const std::string url = server_->Url("/x");
+  ExpectRefused(Request(url + std::string("\0.example/", 10)),
+                CURLE_URL_MALFORMAT);
+  const Untouchable large;
+  ASSERT_TRUE(large.is_there());
+  Request request(large.view());
+  ExpectRefused(request, CURLE_URL_MALFORMAT);
+  EXPECT_EQ(request.SetOpt(CURLOPT_URL, url.c_str()), CURLE_OK);
+  EXPECT_EQ(Sent(request).path, "/x");
+}
 
 // Of each kind of value: nothing of the application's is read afterwards, and NULL is
 // the default again.
