@@ -111,6 +111,10 @@ bool Differs(CURLoption option) {
   }
 }
 
+uint32_t CountLines(absl::string_view lines) {
+  return static_cast<uint32_t>(std::count(lines.begin(), lines.end(), '\0'));
+}
+
 bool Contains(absl::string_view text, char c) {
   return text.find(c) != absl::string_view::npos;
 }
@@ -279,12 +283,14 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
       if (size >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
       std::string all;
       all.reserve(size);
+      uint32_t lines = 0;
       for (const curl_slist* line = first; line != nullptr; line = line->next) {
         if (line->data == nullptr) continue;
         all.append(line->data, std::strlen(line->data) + 1);
-        ++lines_;
+        ++lines;
       }
       Put(option, Kind::kLines, all);
+      lines_ += lines;
       return CURLE_OK;
     }
     case CURLOT_BLOB: {
@@ -375,9 +381,14 @@ bool Request::HasShape(absl::string_view shape) const {
 }
 
 void Request::Remove(CURLoption option) {
-  if (option == CURLOPT_HTTPHEADER) headers_ = nullptr;
+  if (option == CURLOPT_HTTPHEADER && headers_ != nullptr) {
+    lines_ -= CountLines(*headers_);
+    headers_ = nullptr;
+  }
   Entry entry;
-  if (Find(option, &entry)) bytes_.erase(entry.begin, entry.end - entry.begin);
+  if (!Find(option, &entry)) return;
+  if (entry.kind == Kind::kLines) lines_ -= CountLines(entry.value);
+  bytes_.erase(entry.begin, entry.end - entry.begin);
 }
 
 bool Request::Find(CURLoption option, Entry* entry) const {

@@ -125,7 +125,7 @@ class Request {
   // The lines of HTTPHEADER, each with its NUL, once they are packed; before, they are
   // in bytes_. Null: there are none.
   std::shared_ptr<const std::string> headers_;
-  uint32_t lines_ = 0;  // of all lists, or more
+  uint32_t lines_ = 0;  // of all lists
   bool plain_ = true;
 };
 

@@ -371,6 +371,31 @@ TEST_F(RequestTest, LinesWithoutAValue) {
   });
 }
 
+// No more nodes than there are lines, however often they were set.
+TEST_F(RequestTest, ListsThatAreReplaced) {
+  HeaderPool pool;
+  Request request = New();
+  for (int i = 0; i < 1000; ++i) {
+    const List headers({"X-A: 1", "X-B: 2", absl::StrCat("X-C: ", i)});
+    const List to({"a.example:80:127.0.0.1:1", "b.example:80:127.0.0.1:1"});
+    ASSERT_EQ(request.SetOpt(CURLOPT_HTTPHEADER, headers.get()), CURLE_OK);
+    ASSERT_EQ(request.SetOpt(CURLOPT_CONNECT_TO, to.get()), CURLE_OK);
+    if (i % 3 == 0) request.Pack(&pool);
+    request.AddHeader("X-D: 4");
+    if (i % 5 == 0) request.SetOpt(CURLOPT_HTTPHEADER, nullptr);
+  }
+  Request::Lists lists;
+  CURL* const easy = curl_easy_init();
+  EXPECT_EQ(request.PutOn(easy, nullptr, &lists), CURLE_OK);
+  curl_easy_cleanup(easy);
+  EXPECT_EQ(lists.size(), 6u);
+  EXPECT_EQ(lists.capacity(), 6u);
+  const Arrival sent = Sent(request);
+  EXPECT_EQ(sent.headers.at("x-a"), "1");
+  EXPECT_EQ(sent.headers.at("x-c"), "999");
+  EXPECT_EQ(sent.headers.at("x-d"), "4");
+}
+
 // --- Other options. ---
 
 TEST_F(RequestTest, AUrlThatWouldBeAnother) {
