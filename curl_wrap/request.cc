@@ -111,6 +111,36 @@ bool Differs(CURLoption option) {
   }
 }
 
+// Whether a second value is one more, and not another one.
+bool AddsUp(CURLoption option) {
+  switch (option) {
+    case CURLOPT_COOKIEFILE:
+    case CURLOPT_COOKIELIST:
+    case CURLOPT_ALTSVC:
+    case CURLOPT_HSTS:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Whether its 0 does not undo all that its 1 has done: NOBODY takes a POST away, and 0
+// does not bring it back.
+bool IsOneWay(CURLoption option) {
+  // Deprecated, but there; its name cannot be used without a warning.
+  constexpr auto kPut = static_cast<CURLoption>(CURLOPTTYPE_LONG + 54);
+  switch (option) {
+    case CURLOPT_HTTPGET:
+    case CURLOPT_NOBODY:
+    case CURLOPT_POST:
+    case CURLOPT_UPLOAD:
+    case kPut:
+      return true;
+    default:
+      return false;
+  }
+}
+
 uint32_t CountLines(absl::string_view lines) {
   return static_cast<uint32_t>(std::count(lines.begin(), lines.end(), '\0'));
 }
@@ -219,7 +249,15 @@ void Request::SetBody(absl::string_view body) {
 }
 
 void Request::PutNumber(CURLoption option, int64_t number) {
-  Put(option, Kind::kNumber, BytesOf(number));
+  const absl::string_view value = BytesOf(number);
+  if (number == 0 && IsOneWay(option)) {
+    RemoveIf([&](const Entry& entry) {
+      return entry.option == option && entry.value == value;
+    });
+    Append(option, Kind::kNumber, value);
+  } else {
+    Put(option, Kind::kNumber, value);
+  }
 }
 
 CURLcode Request::Set(CURLoption option, const OptionValue& value) {
@@ -262,7 +300,8 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
       PutNumber(option, value.number);
     } else {
       // NULL has its meaning: the default, or nothing.
-      Put(option, Kind::kPointer, BytesOf(value.pointer));
+      if (!AddsUp(option)) Remove(option);
+      Append(option, Kind::kPointer, BytesOf(value.pointer));
     }
     return CURLE_OK;
   }
@@ -271,7 +310,8 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
       const auto* const text = static_cast<const char*>(value.pointer);
       const size_t size = std::strlen(text) + 1;
       if (size >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
-      Put(option, Kind::kText, {text, size});
+      if (!AddsUp(option)) Remove(option);
+      Append(option, Kind::kText, {text, size});
       return CURLE_OK;
     }
     case CURLOT_SLIST: {
@@ -339,6 +379,10 @@ CURLcode Request::Refuse(CURLoption option, CURLcode code) {
 
 void Request::Put(CURLoption option, Kind kind, absl::string_view value) {
   Remove(option);
+  Append(option, kind, value);
+}
+
+void Request::Append(CURLoption option, Kind kind, absl::string_view value) {
   const absl::string_view end("", kind == Kind::kBytes ? 1 : 0);
   const auto number = static_cast<uint32_t>(option);
   const auto size = static_cast<uint32_t>(value.size() + end.size());
@@ -380,15 +424,23 @@ bool Request::HasShape(absl::string_view shape) const {
   return shape.empty();
 }
 
+template <typename Which>
+void Request::RemoveIf(const Which& which) {
+  Entry entry;
+  for (size_t at = 0; Next(&at, &entry);) {
+    if (!which(entry)) continue;
+    if (entry.kind == Kind::kLines) lines_ -= CountLines(entry.value);
+    bytes_.erase(entry.begin, entry.end - entry.begin);
+    at = entry.begin;
+  }
+}
+
 void Request::Remove(CURLoption option) {
   if (option == CURLOPT_HTTPHEADER && headers_ != nullptr) {
     lines_ -= CountLines(*headers_);
     headers_ = nullptr;
   }
-  Entry entry;
-  if (!Find(option, &entry)) return;
-  if (entry.kind == Kind::kLines) lines_ -= CountLines(entry.value);
-  bytes_.erase(entry.begin, entry.end - entry.begin);
+  RemoveIf([option](const Entry& entry) { return entry.option == option; });
 }
 
 bool Request::Find(CURLoption option, Entry* entry) const {

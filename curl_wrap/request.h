@@ -11,10 +11,10 @@
 // bytes of POSTFIELDS, which is COPYPOSTFIELDS here: as many as POSTFIELDSIZE(_LARGE)
 // says at that time, else up to a NUL. A size that is set later cuts what was copied, or
 // says with -1 that it ends at its first NUL. Not copied, and so to be kept until the
-// transfer is over: what callbacks work on (…DATA), SHARE, ERRORBUFFER, STDERR. Refused with
-// CURLE_BAD_FUNCTION_ARGUMENT, for they belong to one easy handle: MIMEPOST, HTTPPOST,
-// CURLU, STREAM_DEPENDS(_E), CONNECT_ONLY, WS_OPTIONS; use a Handle for these. What
-// libcurl itself refuses, it refuses when the transfer starts.
+// transfer is over: what callbacks work on (…DATA), SHARE, ERRORBUFFER, STDERR. Refused
+// with CURLE_BAD_FUNCTION_ARGUMENT, for they belong to one easy handle: MIMEPOST,
+// HTTPPOST, CURLU, STREAM_DEPENDS(_E), CONNECT_ONLY, WS_OPTIONS; use a Handle for these.
+// What libcurl itself refuses, it refuses when the transfer starts.
 //
 // What cannot be held as it was given is not sent in part. The transfer fails with
 // CURLE_BAD_FUNCTION_ARGUMENT, and nothing goes out, if it has a body of 2 GB or more; a
@@ -53,8 +53,9 @@ class Request {
   Request() = default;
   explicit Request(absl::string_view url);
 
-  // A second value replaces the first. CURLE_BAD_FUNCTION_ARGUMENT: see above, or the
-  // value's type is not the option's.
+  // A second value replaces the first; but COOKIEFILE, COOKIELIST, ALTSVC and HSTS add
+  // up, as libcurl's do. CURLE_BAD_FUNCTION_ARGUMENT: see above, or the value's type is
+  // not the option's.
   template <typename T>
   CURLcode SetOpt(CURLoption option, T value) {
     return Set(option, OptionValueOf(value));
@@ -73,8 +74,8 @@ class Request {
   using Lists = std::vector<curl_slist>;
 
   // Sets all options of `easy`, and notes them in `settings`; either may be null. `lists`
-  // and this must live as long as they are used. If something was refused (see above), that
-  // is returned after all else was set.
+  // and this must live as long as they are used. If something was refused (see above),
+  // says so after all else was set.
   CURLcode PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const;
   // Whether all of its options are of those that curl_easy_reset undoes, and that leave
   // nothing else behind in an easy handle: no cookies, no credentials of libcurl's own,
@@ -111,6 +112,9 @@ class Request {
   CURLcode PutBody(absl::string_view body);
   // Returns the code.
   CURLcode Refuse(CURLoption option, CURLcode code);
+  void Append(CURLoption option, Kind kind, absl::string_view value);
+  template <typename Which>
+  void RemoveIf(const Which& which);
   void Remove(CURLoption option);
   // Reads the entry at `*at` and goes on to the next one. False: there is none.
   bool Next(size_t* at, Entry* entry) const;

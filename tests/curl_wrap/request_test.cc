@@ -308,6 +308,30 @@ TEST_F(RequestTest, ABodyThatIsTooLarge) {
   }
 }
 
+// All that says of which method a request is, in any order.
+TEST_F(RequestTest, TheMethodIsThatOfAHandle) {
+  const Step steps[] = {
+      {CURLOPT_HTTPGET, 1, nullptr},       {CURLOPT_HTTPGET, 0, nullptr},
+      {CURLOPT_POST, 1, nullptr},          {CURLOPT_POST, 0, nullptr},
+      {CURLOPT_NOBODY, 1, nullptr},        {CURLOPT_NOBODY, 0, nullptr},
+      {CURLOPT_UPLOAD, 1, nullptr},        {CURLOPT_UPLOAD, 0, nullptr},
+      {CURLOPT_POSTFIELDS, 0, "x"},        {CURLOPT_COPYPOSTFIELDS, 0, "y"},
+      {CURLOPT_POSTFIELDS, 0, nullptr},    {CURLOPT_CUSTOMREQUEST, 0, "PATCH"},
+      {CURLOPT_CUSTOMREQUEST, 0, nullptr},
+  };
+  const unsigned seed = std::random_device()();
+  SCOPED_TRACE(seed);
+  std::mt19937 random(seed);
+  for (int i = 0; i < 1000 && !HasFailure(); ++i) {
+    std::vector<Step> some;
+    for (size_t n = random() % 6 + 1; n > 0; --n) {
+      some.push_back(steps[random() % std::size(steps)]);
+    }
+    SCOPED_TRACE(NameOf(some));
+    ExpectSame(some);
+  }
+}
+
 // --- Lines of HTTPHEADER. ---
 
 TEST_F(RequestTest, ALineThatWouldBeSeveral) {
@@ -408,6 +432,37 @@ TEST_F(RequestTest, AUrlThatWouldBeAnother) {
   ExpectRefused(request, CURLE_URL_MALFORMAT);
   EXPECT_EQ(request.SetOpt(CURLOPT_URL, url.c_str()), CURLE_OK);
   EXPECT_EQ(Sent(request).path, "/x");
+}
+
+// libcurl adds them up.
+TEST_F(RequestTest, Cookies) {
+  const auto file = [](const char* name) {
+    const std::string path =
+        absl::StrCat(std::getenv("TEST_TMPDIR"), "/", name);
+    std::ofstream(path) << "127.0.0.1\tFALSE\t/\tFALSE\t0\t" << name << "\t1\n";
+    return path;
+  };
+  const std::string first = file("first");
+  const std::string second = file("second");
+  const Step a = {CURLOPT_COOKIELIST, 0, "Set-Cookie: a=1"};
+  const Step b = {CURLOPT_COOKIELIST, 0, "Set-Cookie: b=2"};
+  const Step all = {CURLOPT_COOKIELIST, 0, "ALL"};
+  const Step of_first = {CURLOPT_COOKIEFILE, 0, first.c_str()};
+  const Step of_second = {CURLOPT_COOKIEFILE, 0, second.c_str()};
+  const Step no_files = {CURLOPT_COOKIEFILE, 0, nullptr};
+  for (const std::vector<Step>& steps :
+       std::vector<std::vector<Step>>{{a, b},
+                                      {a, all, b},
+                                      {of_first, of_second},
+                                      {of_first, no_files, of_second},
+                                      {a, of_first, b, of_second}}) {
+    SCOPED_TRACE(NameOf(steps));
+    ExpectSame(steps);
+    // They do say something.
+    Request request = New();
+    for (const Step& step : steps) step.On(&request);
+    EXPECT_EQ(Sent(request).headers.count("cookie"), 1u);
+  }
 }
 
 // Of each kind of value: nothing of the application's is read afterwards, and NULL is
