@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/base/attributes.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 
@@ -145,10 +146,6 @@ uint32_t CountLines(absl::string_view lines) {
   return static_cast<uint32_t>(std::count(lines.begin(), lines.end(), '\0'));
 }
 
-bool Contains(absl::string_view text, char c) {
-  return text.find(c) != absl::string_view::npos;
-}
-
 // What type libcurl says the option has. It would look through all of them.
 curl_easytype TypeOf(CURLoption option) {
   using Types = std::vector<std::pair<CURLoption, curl_easytype>>;
@@ -199,7 +196,7 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Request::Next(size_t* at,
 
 Request::Request(absl::string_view url) {
   // libcurl would go to what stands before the NUL.
-  if (url.size() >= kMaxValue || Contains(url, '\0')) {
+  if (url.size() >= kMaxValue || absl::StrContains(url, '\0')) {
     Refuse(CURLOPT_URL, CURLE_URL_MALFORMAT);
     return;
   }
@@ -208,7 +205,8 @@ Request::Request(absl::string_view url) {
 
 void Request::AddHeader(absl::string_view line) {
   if (headers_ != nullptr) {
-    const std::shared_ptr<const std::string> packed = std::move(headers_);
+    const std::shared_ptr<const std::string> packed =
+        std::exchange(headers_, nullptr);
     Put(CURLOPT_HTTPHEADER, Kind::kLines, *packed);
   }
   Entry entry;
@@ -218,8 +216,8 @@ void Request::AddHeader(absl::string_view line) {
   }
   if (entry.kind == Kind::kRefused) return;
   const size_t size = entry.value.size() + line.size() + 1;
-  if (size > kMaxValue || Contains(line, '\0') || Contains(line, '\r') ||
-      Contains(line, '\n')) {
+  if (size > kMaxValue || absl::StrContains(line, '\0') ||
+      absl::StrContains(line, '\r') || absl::StrContains(line, '\n')) {
     Refuse(CURLOPT_HTTPHEADER, CURLE_BAD_FUNCTION_ARGUMENT);
     return;
   }
