@@ -47,11 +47,12 @@
 // reused connection dies before a byte of the answer: the server has perhaps
 // acted on it. For a call that must go at most once this is prevented, and not
 // by giving up reuse: CURLOPT_PREREQFUNCTION is called before every request
-// that libcurl is about to write; a second one without a byte of answer in
+// that libcurl is about to write; a second one without an answer's head in
 // between is such a repetition, and is refused; for other calls it is counted
 // (Outcome::resends). So that this stays rare, such a
 // call reuses only a connection that was used in the last seconds
-// (CURLOPT_MAXAGE_CONN): older ones are where servers close.
+// (CURLOPT_MAXAGE_CONN): older ones are where servers close. A proxy's answer to
+// CONNECT is no answer: where a tunnel is dead, that to the next one comes in between.
 //
 // Thread rule: not thread-safe.
 #ifndef FORBEAR_CURL_WRAP_HTTP_TRANSPORT_H_
@@ -238,6 +239,10 @@ class HttpTransport final {
   void Hold();
 
   size_t OnHeader(absl::string_view line);
+  // Whether the head that is there is a proxy's answer to CONNECT.
+  bool IsOfTunnel() const;
+  // It is the last one of an answer to what was requested.
+  void OnAnswer();
   // Whether the good answer whose head is there may be to a request by which libcurl
   // only asks how to authenticate, with an empty body, and is followed by the true one.
   bool MayBeARound() const;
@@ -332,11 +337,14 @@ class HttpTransport final {
   bool paused_in_head_ = false;  // libcurl will repeat a line that we have
   bool giving_ = false;          // part of what is held waits for a pause's end
   bool requested_ = false;       // a request was written …
-  bool answered_ = false;        // … and a byte of an answer has come since
+  bool answered_ = false;        // … and an answer's head has come since
+  bool redirected_ = false;  // … of 3xx, which may lead to the next request
   bool resend_refused_ = false;
   bool redirect_refused_ = false;
   RedirectPlaces::Place place_;  // where a redirect has led; no handle: nowhere
   uint8_t resends_ = 0;
+  long connects_ =
+      -1;  // CURLINFO_NUM_CONNECTS, if it was not the first request
   bool acted_ = false;       // an answer that was followed may mean that it was
   bool body_asked_ = false;  // the body was read, and not rewound since
   CURLcode code_ = CURLE_OK;

@@ -127,7 +127,7 @@ bool RawTransfer::Begin(Call* call, int n) {
   ++attempts_;
   number_ = n;
   requested_ = unanswered_ = has_body_ = awaits_consent_ = consented_ =
-      uploaded_ = acted_ = false;
+      uploaded_ = acted_ = tunnels_ = redirected_ = false;
   repeatable_ = true;
   head_ = HeadReader();
   head_text_.clear();
@@ -297,7 +297,8 @@ int RawTransfer::OnDebug(CURL* easy, curl_infotype type, char* data,
 
 void RawTransfer::OnRequestHead(absl::string_view text) {
   const RequestHead head(text);
-  if (head.method == "CONNECT") return;
+  tunnels_ = head.method == "CONNECT";
+  if (tunnels_) return;
   requested_ = true;
   if (!absl::StartsWith(head.version, "HTTP/")) {
     // The rest of one that a full socket did not take at once.
@@ -307,9 +308,10 @@ void RawTransfer::OnRequestHead(absl::string_view text) {
   }
   if (std::exchange(unanswered_, true)) {
     ++resends_;
-  } else if (status_ / 100 == 3) {
+  } else if (redirected_) {
     Follow();
   }
+  redirected_ = false;
   // What came before was the answer of a hop, which libcurl kept for itself.
   delivered_ = decided_ = false;
   status_ = 0;
@@ -346,7 +348,6 @@ ServerClock* RawTransfer::Clock() const {
 }
 
 void RawTransfer::OnHeadLine(absl::string_view line) {
-  unanswered_ = false;
   const bool is_status_line = absl::StartsWithIgnoreCase(line, "HTTP/");
   if (is_status_line && head_.status() / 100 == 1 && !head_.complete()) {
     head_.Add("\r\n");  // of interim heads libcurl 7 does not show it
@@ -367,17 +368,25 @@ void RawTransfer::OnHeadLine(absl::string_view line) {
   }
   if (head_.status() == 100) consented_ = true;
   if (!head_.complete()) {
-    status_ = 0;
-    if (brake_ == Brake::kFail) Arm();
+    // A redirect's stays until somebody is asked behind it.
+    if (!redirected_) status_ = 0;
+    if (brake_ == Brake::kFail && !tunnels_) Arm();
     return;
   }
-  if (head_.status() >= 200 && !IsTunnelHead(easy_, head_.status())) {
-    status_ = head_.status();
-    acted_ = acted_ || MayHaveActed(status_);
-    curl_easy_getinfo(easy_, CURLINFO_REDIRECT_COUNT, &redirects_);
+  if (head_.status() / 100 != 1 && !tunnels_ &&
+      !IsTunnelHead(easy_, head_.status())) {
+    OnAnswer();
   }
   head_time_ = WallNow();
   if (EndsTransfer(status_)) Decide();
+}
+
+void RawTransfer::OnAnswer() {
+  unanswered_ = false;
+  status_ = head_.status();
+  acted_ = acted_ || MayHaveActed(status_);
+  redirected_ = status_ / 100 == 3;
+  curl_easy_getinfo(easy_, CURLINFO_REDIRECT_COUNT, &redirects_);
 }
 
 void RawTransfer::OnBody() {

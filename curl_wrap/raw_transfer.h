@@ -89,6 +89,8 @@ class RawTransfer final : public BlockingTransport {
                      void* self);
   void OnRequestHead(absl::string_view text);
   void OnHeadLine(absl::string_view line);
+  // The head that is there is the last one of an answer to the request before it.
+  void OnAnswer();
   void OnBody();
 
   // A request that a redirect has made was sent.
@@ -151,7 +153,8 @@ class RawTransfer final : public BlockingTransport {
   bool awaits_consent_ = false;  // the last one: Expect: 100-continue …
   bool consented_ = false;       // … and that has come
   bool uploaded_ = false;
-  bool acted_ = false;  // an answer that was followed may mean that one was
+  bool acted_ = false;    // an answer that was followed may mean that one was
+  bool tunnels_ = false;  // CONNECT was the last one: heads are a proxy's
   // Its answer.
   HeadReader head_;
   std::string head_text_;
@@ -159,6 +162,7 @@ class RawTransfer final : public BlockingTransport {
   bool head_is_cut_ = false;  // too long to be kept
   int status_ = 0;            // of the last head that is no interim one
   absl::Time head_time_ = absl::InfinitePast();
+  bool redirected_ = false;      // it was 3xx, and no request has gone since
   long redirects_ = 0;           // when that came
   RedirectPlaces::Place place_;  // where one has led; no handle: nowhere
   bool armed_ = false;           // FAILONERROR, by us

@@ -277,6 +277,30 @@ TEST_F(HandleTest, AtMostOnceOnAConnectionThatIsReused) {
                                 "sent 1 more by the transport itself"));
 }
 
+// Whatever has come of a head: libcurl repeats where it has seen no whole line.
+TEST_F(HandleTest, AtMostOnceAfterPartOfAHead) {
+  const std::string end = "\r\n\r\n";
+  const std::string ok = "HTTP/1.1 200 OK\r\nContent-Length: 0" + end;
+  for (const std::string& part :
+       {std::string("HTTP/1.1 20"), std::string("HTTP/1.1 200 OK\r\n"),
+        "HTTP/1.1 100 Continue" + end, "HTTP/1.1 103 Early Hints" + end}) {
+    SCOPED_TRACE(part);
+    RawServer server({{{"pay=1", ok}, {"pay=1", part}}, {{"pay=1", ok}}});
+    {
+      App app(client_, absl::StrCat("http://127.0.0.1:", server.port()));
+      app.Post("pay=1");
+      EXPECT_EQ(app.Perform(kLong).stop_reason, StopReason::kSuccess);
+      app.Perform(kLong);
+    }
+    // Where a new connection was made, nothing was sent on it.
+    const std::vector<std::string> received = server.Received();
+    ASSERT_GE(received.size(), 1u);
+    if (received.size() > 1) {
+      EXPECT_EQ(received[1], "");
+    }
+  }
+}
+
 // The same through a redirect, whose second request libcurl sends on a reused
 // connection even if CURLOPT_FRESH_CONNECT is set.
 TEST_F(HandleTest, AtMostOnceAfterARedirect) {
