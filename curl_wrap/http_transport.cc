@@ -280,6 +280,7 @@ void HttpTransport::End(CURLcode code) {
     ReportDone(outcome);
     return;
   }
+  if (redirected_ && WasFollowed()) Follow(/*gone=*/true);
   bool timed_out = code_ == CURLE_OPERATION_TIMEDOUT;
   if (application_failed_) code_ = CURLE_WRITE_ERROR;
   if (mode_ == Mode::kDiscard) {
@@ -462,6 +463,9 @@ void HttpTransport::OnAnswer() {
   status_ = head_.status();
   acted_ = acted_ || MayHaveActed(status_);
   redirected_ = IsRedirect(status_);
+  if (redirected_) {
+    curl_easy_getinfo(easy_, CURLINFO_REDIRECT_COUNT, &redirects_);
+  }
 }
 
 bool HttpTransport::MayBeARound() const {
@@ -889,7 +893,7 @@ int HttpTransport::PrereqCallback(void* self, char* remote, char* local,
       return CURL_PREREQFUNC_ABORT;
     }
     ++t->resends_;
-  } else if (t->redirected_ && !t->Follow()) {
+  } else if (t->redirected_ && !t->Follow(/*gone=*/false)) {
     return CURL_PREREQFUNC_ABORT;
   }
   if (t->requested_) {
@@ -902,13 +906,19 @@ int HttpTransport::PrereqCallback(void* self, char* remote, char* local,
                                       remote_port, local_port);
 }
 
-bool HttpTransport::Follow() {
+bool HttpTransport::WasFollowed() const {
+  long redirects = 0;
+  curl_easy_getinfo(easy_, CURLINFO_REDIRECT_COUNT, &redirects);
+  return redirects > redirects_;
+}
+
+bool HttpTransport::Follow(bool gone) {
   const char* url = nullptr;
   curl_easy_getinfo(easy_, CURLINFO_EFFECTIVE_URL, &url);
   if (url == nullptr) return true;
   std::optional<RedirectPlaces::Place> place = readers_.places.Find(url);
   if (!place) return true;
-  const bool must_go = (acted_ && limits_.at_most_once) ||
+  const bool must_go = gone || (acted_ && limits_.at_most_once) ||
                        (body_asked_ && takes_body_ && !CanRewind());
   redirect_refused_ = !call_->OnRedirect(place->handle, must_go);
   call_->TakeAftermath().Deliver();

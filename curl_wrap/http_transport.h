@@ -38,7 +38,7 @@
 // A redirect to another server makes its limit, its gate and its profile those of the
 // answer (Call::OnRedirect), before the request is sent there; if that server may not be
 // asked now, the attempt ends there, and is made again when it may. What must not begin
-// again goes on.
+// again goes on. A server that cannot be reached behind a redirect has failed itself.
 //
 // A request's body that cannot be read again is kept, up to a limit, while it is read,
 // and read from there the next time.
@@ -222,7 +222,11 @@ class HttpTransport final {
                             int remote_port, int local_port);
 
   // libcurl is about to send a request that a redirect has made. False: it must not.
-  bool Follow();
+  // `gone`: it was to be sent, but has failed on the way, and it is true.
+  bool Follow(bool gone);
+  // Whether libcurl has gone on from the redirect that was the last answer. If not, what
+  // has failed is that answer.
+  bool WasFollowed() const;
   // The clock of the server that answers.
   ServerClock* Clock() const;
 
@@ -343,6 +347,7 @@ class HttpTransport final {
   bool redirect_refused_ = false;
   RedirectPlaces::Place place_;  // where a redirect has led; no handle: nowhere
   uint8_t resends_ = 0;
+  long redirects_ = 0;  // CURLINFO_REDIRECT_COUNT, when a redirect came
   long connects_ =
       -1;  // CURLINFO_NUM_CONNECTS, if it was not the first request
   bool acted_ = false;       // an answer that was followed may mean that it was

@@ -224,11 +224,15 @@ void RawTransfer::End(CURLcode code) {
     status_ = static_cast<int>(status);
     head_is_cut_ = true;
   }
-  if (delivered_ && status_ / 100 == 3) {
-    // The body of a redirect that was followed went to nobody.
+  if (redirected_) {
     long redirects = 0;
     curl_easy_getinfo(easy_, CURLINFO_REDIRECT_COUNT, &redirects);
-    if (redirects > redirects_) delivered_ = false;
+    if (redirects > redirects_) {
+      // It was followed, and its body went to nobody. What has failed is the way to
+      // the other server.
+      Follow();
+      delivered_ = false;
+    }
   }
   AttemptFacts facts = Facts(status_);
   facts.code = code_;
@@ -386,7 +390,9 @@ void RawTransfer::OnAnswer() {
   status_ = head_.status();
   acted_ = acted_ || MayHaveActed(status_);
   redirected_ = status_ / 100 == 3;
-  curl_easy_getinfo(easy_, CURLINFO_REDIRECT_COUNT, &redirects_);
+  if (redirected_) {
+    curl_easy_getinfo(easy_, CURLINFO_REDIRECT_COUNT, &redirects_);
+  }
 }
 
 void RawTransfer::OnBody() {

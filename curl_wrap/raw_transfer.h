@@ -93,7 +93,7 @@ class RawTransfer final : public BlockingTransport {
   void OnAnswer();
   void OnBody();
 
-  // A request that a redirect has made was sent.
+  // A request that a redirect has made was sent, or has failed on the way.
   void Follow();
   // The clock of the server that answers.
   ServerClock* Clock() const;
