@@ -531,26 +531,25 @@ bool HttpTransport::Decide() {
       call_->TakeAftermath().Deliver();
     }
     Hold();
-    mode_ = Mode::kHold;
-    return true;
+    return HoldBack();
   }
   const Execution::HeadDecision decision =
       call_->OnAnswerHead(number_, outcome);
   call_->TakeAftermath().Deliver();
   if (IsFailure(outcome)) {
     Hold();
-    if (decision == Execution::HeadDecision::kHold) {
-      mode_ = Mode::kHold;
-      return true;
-    }
+    if (decision == Execution::HeadDecision::kHold) return HoldBack();
     // The application's. It is told now, before anything is handed over, so
     // that the reason is the true one and not "committed".
-    if (!ReportDone(outcome)) {
-      mode_ = Mode::kHold;  // there will be another attempt after all
-      return true;
-    }
+    // If not, there will be another attempt after all.
+    if (!ReportDone(outcome)) return HoldBack();
   }
   return Stream();
+}
+
+bool HttpTransport::HoldBack() {
+  mode_ = Mode::kHold;
+  return held_.size() <= limits_.max_held_bytes || DecideEarly();
 }
 
 bool HttpTransport::ReadDateOnly() {

@@ -256,6 +256,8 @@ class HttpTransport final {
   // transfer must end now.
   bool Decide();
   bool DecideGood();
+  // … or as much of it as may be held is.
+  bool HoldBack();
   bool DecideEarly();
   // Whether the body may change what the answer means whose head is there.
   bool LooksAtBody() const;

@@ -588,6 +588,42 @@ TEST_F(HandleTest, AHeldBodyThatIsTooLarge) {
   EXPECT_EQ(server_->connections(), 2) << "the first was to be dropped";
 }
 
+TEST_F(HandleTest, AHeldHeadThatIsTooLarge) {
+  Reply large = Reply::Of(503, "late").BodyAfter(absl::Seconds(20));
+  for (int i = 0; i < 50; ++i) {
+    large = large.With(absl::StrCat("X-", i), std::string(1000, 'x'));
+  }
+  server_->Script({large, Reply::Of(200, "ok")});
+  App app(client_, server_->Url());
+  CallOptions options = Within(kLong);
+  options.max_held_bytes = 1000;
+  options.max_hold_time = absl::Seconds(20);
+  const Stopwatch watch;
+  EXPECT_EQ(app.curl.Perform(options).stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(app.sink.body, "ok");
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(5));
+}
+
+TEST_F(HandleTest, AHeldHeadThatIsTooLargeForTheBudget) {
+  ClientOptions options;
+  options.endpoint.budget.capacity = 1;
+  options.endpoint.budget.transient_cost = 1;
+  options.endpoint.budget.throttled_cost = 1;
+  Reply large = Reply::Of(503, "second").BodyAfter(absl::Milliseconds(100));
+  for (int i = 0; i < 50; ++i) {
+    large = large.With(absl::StrCat("X-", i), std::string(1000, 'x'));
+  }
+  server_->Script({Reply::Of(503, "first"), large});
+  App app(NewClient(options), server_->Url());
+  CallOptions call = Within(kLong);
+  call.max_held_bytes = 1000;
+  const CallResult result = app.curl.Perform(call);
+  EXPECT_EQ(result.code, CURLE_OK);
+  EXPECT_EQ(result.stop_reason, StopReason::kBudgetExhausted);
+  EXPECT_EQ(app.sink.body, "second");
+  EXPECT_EQ(app.Head("X-49"), std::string(1000, 'x'));
+}
+
 TEST_F(HandleTest, AHeldBodyThatIsTooLargeForTheBudget) {
   // Decided in the middle of the body: no retry. The rest is streamed.
   ClientOptions options;
