@@ -237,7 +237,8 @@ void HttpTransport::Forget() {
   requested_ = answered_ = redirected_ = resend_refused_ = acted_ = false;
   connects_ = -1;
   resends_ = 0;
-  if (place_.handle != nullptr) {
+  if (clock_ != nullptr) {
+    clock_ = nullptr;
     place_ = RedirectPlaces::Place();
     readers_ = first_readers_;
   }
@@ -922,14 +923,14 @@ bool HttpTransport::Follow(bool gone) {
   redirect_refused_ = !call_->OnRedirect(place->handle, must_go);
   call_->TakeAftermath().Deliver();
   place_ = *std::move(place);
-  readers_.profile = place_.profile.profile;
-  readers_.generic = &place_.profile.set->generic();
+  clock_ = place_.handle != nullptr ? &place_.handle->endpoint->clock
+                                    : &nobodys_clock_;
+  readers_.GoTo(place_, first_readers_);
   return !redirect_refused_;
 }
 
 ServerClock* HttpTransport::Clock() const {
-  return place_.handle != nullptr ? &place_.handle->endpoint->clock
-                                  : call_->server_clock();
+  return clock_ != nullptr ? clock_ : call_->server_clock();
 }
 
 bool HttpTransport::WasSent() const {

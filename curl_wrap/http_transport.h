@@ -38,7 +38,8 @@
 // A redirect to another server makes its limit, its gate and its profile those of the
 // answer (Call::OnRedirect), before the request is sent there; if that server may not be
 // asked now, the attempt ends there, and is made again when it may. What must not begin
-// again goes on. A server that cannot be reached behind a redirect has failed itself.
+// again goes on. A server that cannot be reached behind a redirect has failed itself;
+// one that is switched off says what it says to this call alone.
 //
 // A request's body that cannot be read again is kept, up to a limit, while it is read,
 // and read from there the next time.
@@ -114,6 +115,14 @@ class HttpTransport final {
     const HttpClassifier* classifier = nullptr;  // may be empty
     // … of other servers, to which redirects lead.
     RedirectPlaces places;
+
+    // They are those of `place` now, which must outlive them. `first`: of the call.
+    void GoTo(const RedirectPlaces::Place& place, const Readers& first) {
+      profile = generic = first.generic;
+      if (place.profile.profile == nullptr) return;
+      profile = place.profile.profile;
+      generic = &place.profile.set->generic();
+    }
   };
 
   // Lines, each of which goes to the application by itself.
@@ -347,7 +356,10 @@ class HttpTransport final {
   bool redirected_ = false;  // … of 3xx, which may lead to the next request
   bool resend_refused_ = false;
   bool redirect_refused_ = false;
-  RedirectPlaces::Place place_;  // where a redirect has led; no handle: nowhere
+  RedirectPlaces::Place
+      place_;  // where a redirect has led, and the clock there;
+  ServerClock* clock_ = nullptr;  // null: nowhere
+  ServerClock nobodys_clock_;     // of servers that are none of ours
   uint8_t resends_ = 0;
   long redirects_ = 0;  // CURLINFO_REDIRECT_COUNT, when a redirect came
   long connects_ =

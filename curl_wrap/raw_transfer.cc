@@ -134,7 +134,8 @@ bool RawTransfer::Begin(Call* call, int n) {
   head_lines_.clear();
   head_is_cut_ = false;
   status_ = 0;
-  if (place_.handle != nullptr) {
+  if (clock_ != nullptr) {
+    clock_ = nullptr;
     place_ = RedirectPlaces::Place();
     readers_ = first_readers_;
   }
@@ -342,13 +343,13 @@ void RawTransfer::Follow() {
   call_->OnRedirect(place->handle, /*must_go=*/true);  // it has gone
   call_->TakeAftermath().Deliver();
   place_ = *std::move(place);
-  readers_.profile = place_.profile.profile;
-  readers_.generic = &place_.profile.set->generic();
+  clock_ = place_.handle != nullptr ? &place_.handle->endpoint->clock
+                                    : &nobodys_clock_;
+  readers_.GoTo(place_, first_readers_);
 }
 
 ServerClock* RawTransfer::Clock() const {
-  return place_.handle != nullptr ? &place_.handle->endpoint->clock
-                                  : call_->server_clock();
+  return clock_ != nullptr ? clock_ : call_->server_clock();
 }
 
 void RawTransfer::OnHeadLine(absl::string_view line) {

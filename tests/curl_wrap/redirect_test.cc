@@ -339,6 +339,81 @@ INSTANTIATE_TEST_SUITE_P(All, RedirectFailsTest, ::testing::Bool(),
                            return info.param ? "PlainHandle" : "Handle";
                          });
 
+// `there_` belongs to a target that is switched off.
+class RedirectOffTest : public RedirectTest,
+                        public ::testing::WithParamInterface<bool> {
+ protected:
+  void SetUp() override {
+    Settings settings;
+    TargetPolicy target;
+    target.name = "there";
+    target.match.hosts = {absl::StrCat("127.0.0.1:", there_->port())};
+    target.enabled = false;
+    settings.targets.push_back(target);
+    ASSERT_TRUE(client_->Reload(settings).ok());
+  }
+  CallResult Call(const std::string& url, absl::Duration deadline) {
+    if (!GetParam()) return Get(url, deadline);
+    RawApp app(client_, url);
+    app.Set(CURLOPT_FOLLOWLOCATION, 1L);
+    RawOptions options;
+    options.deadline = deadline;
+    CallResult result = app.Perform(options);
+    body_ = app.sink.body;
+    return result;
+  }
+};
+
+TEST_P(RedirectOffTest, WhatItSaysIsAboutNobody) {
+  there_->Script({Refusal("30")});
+  const CallResult refused = Call(asked_->Url("/there"), kShort);
+  EXPECT_EQ(refused.http_status, 429);
+  EXPECT_EQ(refused.stop_reason, StopReason::kWaitExceedsDeadline);
+  EXPECT_EQ(Call(asked_->Url("/elsewhere"), kShort).stop_reason,
+            StopReason::kSuccess);
+  // Nor is anybody held who goes there.
+  EXPECT_EQ(Call(asked_->Url("/there"), kShort).http_status, 429);
+  EXPECT_EQ(there_->log().Count(), 2);
+}
+
+TEST_P(RedirectOffTest, TheCallItselfWaits) {
+  there_->Script({Refusal("1"), Reply::Of(200, "good")});
+  const CallResult result = Call(asked_->Url("/there"), kLong);
+  EXPECT_EQ(result.stop_reason, StopReason::kSuccess)
+      << FormatCallRecord(result.record);
+  EXPECT_EQ(body_, "good");
+  EXPECT_EQ(there_->log().Count(), 2);
+  EXPECT_GE(Between(*there_, 0, 1), absl::Seconds(1));
+}
+
+TEST_P(RedirectOffTest, AlsoIfItIsNotToldForHowLong) {
+  there_->Script({Reply::Of(429)});
+  EXPECT_NE(Call(asked_->Url("/there"), kShort).stop_reason,
+            StopReason::kSuccess);
+  EXPECT_LE(there_->log().Count(), 20);
+}
+
+TEST_P(RedirectOffTest, NorAreItsFailuresOrLimits) {
+  there_->Script("/", {Reply::Of(500)});
+  for (int i = 0; i < 2; ++i) Call(asked_->Url("/there"), kShort);
+  there_->Script("/", {Reply::Of(200)
+                           .With("x-ratelimit-limit", "10")
+                           .With("x-ratelimit-remaining", "0")
+                           .With("x-ratelimit-reset", "30")
+                           .With("Date", "Wed, 21 Oct 2015 07:28:00 GMT")});
+  EXPECT_EQ(Call(asked_->Url("/there"), kShort).stop_reason,
+            StopReason::kSuccess);
+  const Stopwatch watch;
+  EXPECT_EQ(Call(asked_->Url("/elsewhere"), kShort).stop_reason,
+            StopReason::kSuccess);
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(1));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RedirectOffTest, ::testing::Bool(),
+                         [](const ::testing::TestParamInfo<bool>& info) {
+                           return info.param ? "PlainHandle" : "Handle";
+                         });
+
 // It is told of a request when that has gone: nothing is turned back. The rest holds.
 TEST_F(RedirectTest, ByAPlainHandle) {
   there_->Script("/", {Refusal("1"), Reply::Of(200, "good"), Refusal("30")});
