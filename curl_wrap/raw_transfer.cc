@@ -107,6 +107,7 @@ RawTransfer::~RawTransfer() {
   curl_easy_setopt(easy_, CURLOPT_VERBOSE, 0L);
   curl_easy_setopt(easy_, CURLOPT_DEBUGFUNCTION, nullptr);
   curl_easy_setopt(easy_, CURLOPT_DEBUGDATA, nullptr);
+  if (multi_ == nullptr) curl_easy_setopt(easy_, CURLOPT_FRESH_CONNECT, 0L);
   SetFailOnError(false);
 }
 
@@ -174,6 +175,8 @@ CURLcode RawTransfer::RunOn(CURLM* multi, MonotonicTime deadline) {
     curl_easy_setopt(easy_, CURLOPT_DEBUGFUNCTION, &OnDebug);
     curl_easy_setopt(easy_, CURLOPT_DEBUGDATA, this);
     curl_easy_setopt(easy_, CURLOPT_VERBOSE, 1L);
+    // A CURLSH, of which nobody can know, has connections for all multi handles.
+    if (multi_ == nullptr) curl_easy_setopt(easy_, CURLOPT_FRESH_CONNECT, 1L);
     taken_over_ = true;
   }
   SetFailOnError(false);

@@ -64,7 +64,7 @@ class RawTransfer final : public BlockingTransport {
   static Brake BrakeOfLibcurl();
 
   // All pointers must outlive it. Without a `multi`, each attempt has one of its own,
-  // and so no connection that was used before. `key_headers`: a request that has one of them with
+  // and asks for a new connection, so none that was used before. `key_headers`: a request that has one of them with
   // a value may be repeated.
   RawTransfer(CURL* easy, CURLM* multi, const RawOptions* options,
               const HttpTransport::Readers& readers,
