@@ -8,7 +8,9 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
+#include <functional>
 #include <future>
 #include <iostream>
 #include <memory>
@@ -62,6 +64,13 @@ class Reports {
 class EngineTest : public ::testing::Test {
  protected:
   int64_t Sends() const { return server_->log().Count(); }
+  // With it the server never answers what asks for /hang.
+  std::unique_ptr<Engine> HungEngine(const EngineOptions& options = {}) {
+    server_->SetHandler([](const testing::HttpRequest& request) {
+      return request.path == "/hang" ? Reply::Hang() : Reply::Of(200);
+    });
+    return NewEngine(client_, options);
+  }
 
   std::unique_ptr<HttpServer> server_ = StartServer();
   std::shared_ptr<Client> client_ = NewClient();
@@ -588,6 +597,61 @@ TEST_F(EngineTest, PassesThroughWhatIsSwitchedOff) {
   EXPECT_EQ(response.record.total_attempts, 1);
   EXPECT_EQ(response.stop_reason, StopReason::kAttemptsExhausted);
   EXPECT_EQ(Sends(), 1);
+}
+
+// It has no deadline, as with libcurl; so its deadline is no reason to go without a
+// place.
+TEST_F(EngineTest, WhatPassesThroughWaitsForItsPlace) {
+  EngineOptions options;
+  options.max_in_flight = 1;
+  const auto engine = HungEngine(options);
+  Reports hung;
+  const uint64_t first =
+      engine->Start(Request(server_->Url("/hang")), long_, hung.Take());
+  while (Sends() < 1) std::this_thread::yield();
+  Reports plain;
+  for (int i = 0; i < 3; ++i) {
+    CallOptions off = Within(absl::Milliseconds(50));
+    off.enabled = false;
+    engine->Start(Request(server_->Url()), off, plain.Take());
+  }
+  // Whose report says that the others' time is over.
+  Reports late;
+  engine->Start(Request(server_->Url()), Within(absl::Milliseconds(200)),
+                late.Take());
+  EXPECT_EQ(late.WaitFor(1).at(0).stop_reason, StopReason::kDeadlineExceeded);
+  EXPECT_EQ(engine->counts().in_flight, 1u);
+  EXPECT_EQ(engine->counts().queued, 3u);
+  EXPECT_EQ(Sends(), 1);
+  engine->Cancel(first);
+  const std::deque<Response> all = plain.WaitFor(3);
+  ASSERT_EQ(all.size(), 3u);
+  for (const Response& r : all) EXPECT_EQ(r.code, CURLE_OK);
+  EXPECT_EQ(Sends(), 4);
+}
+
+TEST_F(EngineTest, CancelOfWhatPassesThrough) {
+  EngineOptions options;
+  options.max_in_flight = 1;
+  const auto engine = HungEngine(options);
+  CallOptions off = long_;
+  off.enabled = false;
+  Reports reports;
+  const uint64_t out =
+      engine->Start(Request(server_->Url("/hang")), off, reports.Take());
+  const uint64_t queued =
+      engine->Start(Request(server_->Url("/hang")), off, reports.Take());
+  while (Sends() < 1) std::this_thread::yield();
+  engine->Cancel(queued);
+  EXPECT_EQ(reports.WaitFor(1).at(0).record.total_attempts, 0);
+  engine->Cancel(out);
+  const std::deque<Response> all = reports.WaitFor(2);
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[1].record.total_attempts, 1);
+  for (const Response& r : all) {
+    EXPECT_EQ(r.code, CURLE_ABORTED_BY_CALLBACK);
+    EXPECT_EQ(r.stop_reason, StopReason::kCancelled);
+  }
 }
 
 TEST_F(EngineTest, ABodyThatIsTooLarge) {
