@@ -37,6 +37,9 @@ namespace {
 constexpr int kMaxEvents = 128;
 constexpr int kMaxRounds = 3;
 
+// The Loop whose thread this is.
+thread_local const void* t_loop = nullptr;
+
 class Descriptor {
  public:
   explicit Descriptor(int fd) : fd_(fd) {}
@@ -115,7 +118,7 @@ class Engine::Loop {
   std::atomic<size_t> waiting_{0};
   std::atomic<size_t> in_flight_{0};
 
-  std::mutex shutdown_mutex_;  // one at a time
+  std::mutex join_mutex_;  // of thread_
   std::atomic<bool> stopping_{false};
   std::atomic<MonotonicTime> stop_at_{MonotonicTime::Infinite()};
   std::thread thread_;
@@ -186,20 +189,27 @@ uint64_t Engine::Loop::Start(Request request, Handle* handle,
 }
 
 void Engine::Loop::Shutdown(absl::Duration grace) {
-  if (thread_.get_id() == std::this_thread::get_id()) {
+  if (t_loop == this) {
     // It would wait for itself for ever.
     fprintf(stderr,
             "forbear: Engine::Shutdown, or ~Engine, was called by the engine's "
             "own thread, in a callback; call it on another one\n");
     abort();
   }
-  std::lock_guard<std::mutex> lock(shutdown_mutex_);
   inbox_->Close();
-  const MonotonicTime now = MonotonicNow();
-  stop_at_ = now + std::max(grace, absl::ZeroDuration());
+  const MonotonicTime stop_at =
+      MonotonicNow() + std::max(grace, absl::ZeroDuration());
+  // Of several that shut it down, the one that waits the shortest.
+  MonotonicTime earliest = stop_at_;
+  while (stop_at < earliest &&
+         !stop_at_.compare_exchange_weak(earliest, stop_at)) {
+  }
   stopping_ = true;
   Ring();
+  std::lock_guard<std::mutex> lock(join_mutex_);
   if (thread_.joinable()) thread_.join();
+  // Not before: those that are out still wake each other, and may be cancelled.
+  inbox_->CloseForGood();
 }
 
 // --- The thread. ---
@@ -281,8 +291,9 @@ void Engine::Loop::ReadMessages() {
 
 void Engine::Loop::Run() {
   pthread_setname_np(pthread_self(), "forbear-curl");
+  t_loop = this;
   for (;;) {
-    // Before the inbox: what was posted before it was closed is in it.
+    // Before the inbox: what was started before it was closed is in it.
     const bool stopping = stopping_;
     const MonotonicTime stop_at = stop_at_;
     const auto work = [&] {

@@ -81,7 +81,9 @@ class Engine {
   void Cancel(uint64_t id);
 
   // Takes no more, waits up to `grace` (0 … infinite) until all transfers are over, and
-  // cancels the rest. When it returns all are reported, and the thread is gone.
+  // cancels the rest. Until then they go on as before, and Cancel takes one back. When it
+  // returns all are reported, and the thread is gone. Of several, on threads of their
+  // own, the shortest grace counts.
   void Shutdown(absl::Duration grace);
 
   struct Counts {

@@ -99,7 +99,7 @@ absl::StatusOr<std::unique_ptr<Multi>> Multi::Create(
 Multi::Multi(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Multi::~Multi() {
-  impl_->inbox->Close();
+  impl_->inbox->CloseForGood();
   impl_->Take();
   impl_->set.CancelAll();
   impl_->set.Run(MonotonicNow());

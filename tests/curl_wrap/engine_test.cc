@@ -71,6 +71,12 @@ class EngineTest : public ::testing::Test {
     });
     return NewEngine(client_, options);
   }
+  // It takes nothing more.
+  void WaitUntilClosed(Engine* engine) {
+    while (engine->Send(Request(server_->Url()), long_).get().stop_reason !=
+           StopReason::kCancelled) {
+    }
+  }
 
   std::unique_ptr<HttpServer> server_ = StartServer();
   std::shared_ptr<Client> client_ = NewClient();
@@ -521,6 +527,114 @@ TEST_F(EngineTest, ShutdownCancelsTheRest) {
     EXPECT_EQ(r.stop_reason, StopReason::kCancelled);
   }
   EXPECT_LE(watch.Elapsed(), absl::Seconds(10));
+}
+
+// What has been started goes on as before: callers that wait in a queue still wake each
+// other.
+TEST_F(EngineTest, ShutdownLetsThoseWhoWaitGoOn) {
+  constexpr size_t kCalls = 6;
+  std::atomic<size_t> asked{0};
+  server_->SetHandler([&](const testing::HttpRequest&) {
+    return asked++ < kCalls ? Reply::Of(429, "no").With("Retry-After", "1")
+                            : Reply::Of(200, "yes");
+  });
+  const auto engine = NewEngine(client_);
+  Reports reports;
+  for (size_t i = 0; i < kCalls; ++i) {
+    engine->Start(Request(server_->Url()), long_, reports.Take());
+  }
+  while (engine->counts().waiting < kCalls) std::this_thread::yield();
+  engine->Shutdown(absl::InfiniteDuration());
+  const std::deque<Response> all = reports.WaitFor(kCalls);
+  ASSERT_EQ(all.size(), kCalls);
+  for (const Response& r : all) {
+    EXPECT_EQ(r.stop_reason, StopReason::kSuccess);
+  }
+}
+
+TEST_F(EngineTest, WithoutAnEndShutdownWaitsForEachDeadline) {
+  server_->SetHandler(
+      [](const testing::HttpRequest&) { return Reply::Hang(); });
+  EngineOptions options;
+  options.max_in_flight = 1;
+  const auto engine = NewEngine(client_, options);
+  Reports reports;
+  for (const int ms : {200, 300}) {
+    engine->Start(Request(server_->Url()), Within(absl::Milliseconds(ms)),
+                  reports.Take());
+  }
+  engine->Shutdown(absl::InfiniteDuration());
+  const std::deque<Response> all = reports.WaitFor(2);
+  ASSERT_EQ(all.size(), 2u);
+  for (const Response& r : all) {
+    EXPECT_EQ(r.stop_reason, StopReason::kDeadlineExceeded);
+  }
+}
+
+TEST_F(EngineTest, DuringTheGraceACancelCounts) {
+  const auto engine = HungEngine();
+  Reports reports;
+  const uint64_t id =
+      engine->Start(Request(server_->Url("/hang")), long_, reports.Take());
+  const Stopwatch watch;
+  std::thread shutdown([&] { engine->Shutdown(absl::Seconds(15)); });
+  WaitUntilClosed(engine.get());
+  engine->Cancel(id);
+  shutdown.join();
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(10));
+  EXPECT_EQ(reports.WaitFor(1).at(0).stop_reason, StopReason::kCancelled);
+  engine->Cancel(id);  // nothing
+}
+
+// Who shuts down while another one does waits no longer than his own grace.
+TEST_F(EngineTest, TheShortestGraceCounts) {
+  const auto engine = HungEngine();
+  Reports reports;
+  engine->Start(Request(server_->Url("/hang")), long_, reports.Take());
+  const Stopwatch watch;
+  std::thread shutdown([&] { engine->Shutdown(absl::InfiniteDuration()); });
+  WaitUntilClosed(engine.get());
+  std::thread longer([&] { engine->Shutdown(absl::Seconds(15)); });
+  engine->Shutdown(absl::ZeroDuration());
+  EXPECT_EQ(reports.WaitFor(1).at(0).stop_reason, StopReason::kCancelled);
+  shutdown.join();
+  longer.join();
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(10));
+}
+
+// In Done, of those that are out, that wait for a place, and that are over; and when
+// all of them are taken back at once.
+TEST_F(EngineTest, DoneMayCancelTheOthers) {
+  constexpr size_t kCalls = 5;
+  for (const bool shut : {false, true}) {
+    SCOPED_TRACE(shut);
+    EngineOptions options;
+    options.max_in_flight = 2;
+    const auto engine = HungEngine(options);
+    Reports reports;
+    std::vector<uint64_t> ids;
+    const auto cancel_all = [&, report = reports.Take()](Response response) {
+      for (const uint64_t id : ids) engine->Cancel(id);
+      report(std::move(response));
+    };
+    const int64_t before = Sends();
+    for (size_t i = 0; i < kCalls; ++i) {
+      ids.push_back(
+          engine->Start(Request(server_->Url("/hang")), long_, cancel_all));
+    }
+    while (Sends() < before + 2) std::this_thread::yield();
+    if (shut) {
+      engine->Shutdown(absl::ZeroDuration());
+    } else {
+      engine->Cancel(ids[0]);
+    }
+    const std::deque<Response> all = reports.WaitFor(kCalls);
+    engine->Shutdown(absl::ZeroDuration());
+    EXPECT_EQ(reports.WaitFor(kCalls).size(), kCalls);
+    for (const Response& r : all) {
+      EXPECT_EQ(r.stop_reason, StopReason::kCancelled);
+    }
+  }
 }
 
 TEST_F(EngineTest, DoneMayStartTheNext) {
