@@ -25,8 +25,8 @@
 #include "core/stop_reason.h"
 #include "core/time.h"
 #include "curl_wrap/call_setup.h"
-#include "curl_wrap/http_transport.h"
 #include "curl_wrap/inbox.h"
+#include "curl_wrap/refuse.h"
 #include "curl_wrap/transfer.h"
 #include "curl_wrap/transfer_set.h"
 #include "runtime/clock.h"
@@ -75,6 +75,7 @@ class Engine::Loop {
              [this] { --transfers_; }) {}
 
   absl::Status Begin();
+  // `shows_easy`: `done` is the application's, and gets the easy handle.
   uint64_t Start(Request request, Handle* handle, CallOptions options,
                  Done done, bool shows_easy);
   void Cancel(uint64_t id) {
@@ -181,11 +182,11 @@ uint64_t Engine::Loop::Start(Request request, Handle* handle,
   }
   --transfers_;
   if (handle != nullptr) HandleAccess::End(handle);
-  Response response;
-  response.code = CodeOfUnsent(refused);
-  response.stop_reason = response.record.stop_reason = refused;
-  if (done) done(std::move(response));
-  return id;
+  if (!shows_easy) {
+    ReportRefusal(done, refused);
+    return id;
+  }
+  return Refuse(std::move(done), refused) ? id : 0;
 }
 
 void Engine::Loop::Shutdown(absl::Duration grace) {

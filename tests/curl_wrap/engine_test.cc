@@ -602,6 +602,82 @@ TEST_F(EngineTest, TheShortestGraceCounts) {
   EXPECT_LT(watch.Elapsed(), absl::Seconds(10));
 }
 
+// A queue of work, of which each Done takes the next: all is reported, however long it
+// is.
+TEST_F(EngineTest, AQueueIsReportedToItsEndAfterShutdown) {
+  constexpr int kWork = 30000;
+  const auto engine = HungEngine();
+  int started = 0;
+  int reported = 0;
+  std::function<void(Response)> next = [&](const Response& response) {
+    EXPECT_EQ(response.stop_reason, StopReason::kCancelled);
+    EXPECT_EQ(response.code, CURLE_ABORTED_BY_CALLBACK);
+    ++reported;
+    if (started == kWork) return;
+    ++started;
+    EXPECT_NE(engine->Start(Request(server_->Url("/hang")), long_, next), 0u);
+  };
+  ++started;
+  engine->Start(Request(server_->Url("/hang")), long_, next);
+  engine->Shutdown(absl::ZeroDuration());
+  EXPECT_EQ(started, kWork);
+  EXPECT_EQ(reported, kWork);
+}
+
+// A future is there at once, whatever is being reported.
+TEST_F(EngineTest, AfterShutdownAFutureIsReady) {
+  const auto engine = HungEngine();
+  engine->Shutdown(absl::ZeroDuration());
+  int reports = 0;
+  engine->Start(Request(server_->Url()), long_, [&](const Response&) {
+    std::future<Response> future = engine->Send(Request(server_->Url()), long_);
+    ASSERT_EQ(future.wait_for(std::chrono::seconds(0)),
+              std::future_status::ready);
+    EXPECT_EQ(future.get().stop_reason, StopReason::kCancelled);
+    ++reports;
+  });
+  EXPECT_EQ(reports, 1);
+}
+
+// One that does not look at what it is told would go on for ever.
+TEST_F(EngineTest, ADoneThatAlwaysStartsTheNextComesToAnEnd) {
+  const auto engine = HungEngine();
+  int64_t started = 1;
+  int64_t reported = 0;
+  std::function<void(Response)> next = [&](const Response&) {
+    ++reported;
+    if (engine->Start(Request(server_->Url("/hang")), long_, next) != 0) {
+      ++started;
+    }
+  };
+  engine->Start(Request(server_->Url("/hang")), long_, next);
+  engine->Shutdown(absl::ZeroDuration());
+  EXPECT_GT(reported, 1);
+  EXPECT_EQ(reported, started);
+}
+
+// The same when there is no room: it does not fill the stack.
+TEST_F(EngineTest, ADoneThatInsistsOnAFullQueue) {
+  EngineOptions options;
+  options.max_transfers = 1;
+  const auto engine = HungEngine(options);
+  Reports reports;
+  engine->Start(Request(server_->Url("/hang")), long_, reports.Take());
+  int64_t started = 0;
+  int64_t reported = 0;
+  std::function<void(Response)> again = [&](const Response& response) {
+    EXPECT_EQ(response.stop_reason, StopReason::kQueueFull);
+    ++reported;
+    if (engine->Start(Request(server_->Url()), long_, again) != 0) ++started;
+  };
+  ++started;
+  engine->Start(Request(server_->Url()), long_, again);
+  EXPECT_GT(reported, 1);
+  EXPECT_EQ(reported, started);
+  engine->Shutdown(absl::ZeroDuration());
+  EXPECT_EQ(reports.WaitFor(1).size(), 1u);
+}
+
 // In Done, of those that are out, that wait for a place, and that are over; and when
 // all of them are taken back at once.
 TEST_F(EngineTest, DoneMayCancelTheOthers) {
