@@ -71,8 +71,17 @@ class Inbox {
     if (items->empty()) awake_.store(false, std::memory_order_relaxed);
     return !items->empty();
   }
-  // No bell is rung until TakeAll has found nothing. Of the loop.
+  // No bell is rung until TakeAll has found nothing, or FallAsleep. Of the loop.
   void StayAwake() { awake_.store(true, std::memory_order_relaxed); }
+  // From now on the bell is rung. For what is in it none is: look whether it is empty.
+  void FallAsleep() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    awake_.store(false, std::memory_order_relaxed);
+  }
+  bool empty() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return items_.empty();
+  }
 
   // From now on no kStart comes in.
   void Close() {

@@ -7,9 +7,11 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "core/stop_reason.h"
 #include "core/time.h"
 #include "curl_wrap/call_setup.h"
 #include "curl_wrap/inbox.h"
+#include "curl_wrap/refuse.h"
 #include "curl_wrap/sigpipe_block.h"
 #include "curl_wrap/transfer.h"
 #include "curl_wrap/transfer_set.h"
@@ -26,12 +28,18 @@ struct Multi::Impl {
                  : [multi_of] { curl_multi_wakeup(multi_of); })),
         set(multi_of, std::move(client), TransferSet::LimitsOf(options), {}) {}
 
-  void Start(uint64_t id, Request request, Handle* handle, CallOptions options,
-             const Done& done) {
-    inbox->Post(
-        {Inbox::What::kStart, id,
-         std::make_shared<Transfer>(id, inbox, std::move(request), handle,
-                                    std::move(options), done, MonotonicNow())});
+  // Its number, or 0.
+  uint64_t Start(uint64_t id, Request request, Handle* handle,
+                 CallOptions options, const Done& done) {
+    Inbox::Item item{
+        Inbox::What::kStart, id,
+        std::make_shared<Transfer>(id, inbox, std::move(request), handle,
+                                   std::move(options), done, MonotonicNow())};
+    if (inbox->PostOrKeep(&item)) return id;
+    // The Multi is at its end, and this was called by a Done function.
+    if (handle != nullptr) HandleAccess::End(handle);
+    return Refuse(std::move(item.transfer->done), StopReason::kCancelled) ? id
+                                                                          : 0;
   }
 
   void Take() {
@@ -43,38 +51,64 @@ struct Multi::Impl {
   // Everything but libcurl's own work.
   void Work() {
     Take();
+    inbox->StayAwake();
     set.Run(MonotonicNow());
   }
 
-  void ReadMessages() {
+  // How many were of calls.
+  int ReadMessages() {
+    int taken = 0;
     int left = 0;
     while (const CURLMsg* message = curl_multi_info_read(multi, &left)) {
       // A copy: the message is gone with its handle's removal.
       const CURLMsg copy = *message;
       if (copy.msg == CURLMSG_DONE &&
           set.OnMessage(copy.easy_handle, copy.data.result)) {
+        ++taken;
         continue;
       }
       messages.push_back(copy);
     }
+    return taken;
   }
 
   template <typename Act>
   CURLMcode Around(const Act& act, int* running) {
     const SigpipeBlock no_sigpipe;
+    // What is posted meanwhile needs no bell: it is taken here, or TimeoutMs tells of it.
+    inbox->StayAwake();
     Work();
-    int own = 0;
-    const CURLMcode code = act(&own);
-    ReadMessages();
-    // What has ended is reported, and may be followed by others.
+    int out = static_cast<int>(set.counts().in_flight);
+    int alive = 0;
+    const CURLMcode code = act(&alive);
+    out -= ReadMessages();
+    const int own = std::max(0, alive - out);  // the application's
+    // What has ended is reported, and may be followed by others, which begin.
     Work();
+    Take();
+    inbox->FallAsleep();
     const TransferSet::Counts counts = set.counts();
-    // Those that are out may have been counted by libcurl before they ended or began.
+    const size_t calls = counts.queued + counts.waiting + counts.in_flight;
     if (running != nullptr) {
-      *running = std::max(own, static_cast<int>(counts.in_flight)) +
-                 static_cast<int>(counts.queued + counts.waiting);
+      *running = own + static_cast<int>(calls);
+      // A Done function may have added a transfer of the application's own, too.
+      if (*running == 0 && TimeoutMs() == 0) *running = 1;
     }
     return code;
+  }
+
+  long TimeoutMs() {
+    if (!inbox->empty()) return 0;
+    long timeout = -1;
+    curl_multi_timeout(multi, &timeout);
+    const MonotonicTime next = set.next();
+    if (next.is_infinite()) return timeout;
+    const absl::Duration left =
+        std::max(next - MonotonicNow(), absl::ZeroDuration());
+    const int64_t ms = absl::ToInt64Milliseconds(
+        absl::Ceil(std::min(left, absl::Hours(1)), absl::Milliseconds(1)));
+    return timeout < 0 ? static_cast<long>(ms)
+                       : std::min(timeout, static_cast<long>(ms));
   }
 
   CURLM* const multi;
@@ -99,6 +133,7 @@ absl::StatusOr<std::unique_ptr<Multi>> Multi::Create(
 Multi::Multi(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Multi::~Multi() {
+  const SigpipeBlock no_sigpipe;
   impl_->inbox->CloseForGood();
   impl_->Take();
   impl_->set.CancelAll();
@@ -114,15 +149,14 @@ uint64_t Multi::Add(Handle* handle, CallOptions options, const Done& done) {
     if (done) done(std::move(response));
     return id;
   }
-  impl_->Start(id, Request(), handle, std::move(options), done);
-  return id;
+  return impl_->Start(id, Request(), handle, std::move(options), done);
 }
 
 uint64_t Multi::Add(Request request, CallOptions options, const Done& done) {
   const uint64_t id = impl_->next_id++;
   request.Pack(&impl_->headers);
-  impl_->Start(id, std::move(request), nullptr, std::move(options), done);
-  return id;
+  return impl_->Start(id, std::move(request), nullptr, std::move(options),
+                      done);
 }
 
 void Multi::Cancel(uint64_t id) {
@@ -143,18 +177,7 @@ CURLMcode Multi::SocketAction(curl_socket_t socket, int mask, int* running) {
       running);
 }
 
-long Multi::TimeoutMs() {
-  long timeout = -1;
-  curl_multi_timeout(impl_->multi, &timeout);
-  const MonotonicTime next = impl_->set.next();
-  if (next.is_infinite()) return timeout;
-  const absl::Duration left =
-      std::max(next - MonotonicNow(), absl::ZeroDuration());
-  const int64_t ms = absl::ToInt64Milliseconds(
-      absl::Ceil(std::min(left, absl::Hours(1)), absl::Milliseconds(1)));
-  return timeout < 0 ? static_cast<long>(ms)
-                     : std::min(timeout, static_cast<long>(ms));
-}
+long Multi::TimeoutMs() { return impl_->TimeoutMs(); }
 
 CURLMcode Multi::Poll(curl_waitfd* extra, unsigned int count, int timeout_ms,
                       int* ready) {

@@ -54,6 +54,27 @@ TEST(InboxTest, WhoIsAwakeLooksWithoutABell) {
   EXPECT_EQ(rings, 1);
 }
 
+// … or without having looked.
+TEST(InboxTest, WhoFallsAsleepLooksWhetherThereIsSomething) {
+  int rings = 0;
+  Inbox inbox([&] { ++rings; });
+  inbox.StayAwake();
+  EXPECT_TRUE(inbox.Post(Cancel(1)));
+  EXPECT_FALSE(inbox.empty());
+  inbox.FallAsleep();
+  EXPECT_FALSE(inbox.empty());
+  EXPECT_TRUE(inbox.Post(Cancel(2)));
+  EXPECT_EQ(rings, 0);
+  std::vector<Inbox::Item> items;
+  EXPECT_TRUE(inbox.TakeAll(&items));
+  EXPECT_TRUE(inbox.empty());
+  EXPECT_EQ(items.size(), 2u);
+  inbox.StayAwake();
+  inbox.FallAsleep();
+  EXPECT_TRUE(inbox.Post(Cancel(3)));
+  EXPECT_EQ(rings, 1);
+}
+
 // What has been started must be woken, or it would wait until it is given up; and who
 // started it may have changed his mind.
 TEST(InboxTest, OneThatIsClosedStartsNothing) {
