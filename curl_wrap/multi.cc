@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -55,19 +56,22 @@ struct Multi::Impl {
     set.Run(MonotonicNow());
   }
 
+  // False: it is the application's. A copy: it is gone with its handle's removal.
+  bool TakeMessage(CURLMsg message) {
+    return message.msg == CURLMSG_DONE &&
+           set.OnMessage(message.easy_handle, message.data.result);
+  }
+
   // How many were of calls.
   int ReadMessages() {
     int taken = 0;
     int left = 0;
     while (const CURLMsg* message = curl_multi_info_read(multi, &left)) {
-      // A copy: the message is gone with its handle's removal.
-      const CURLMsg copy = *message;
-      if (copy.msg == CURLMSG_DONE &&
-          set.OnMessage(copy.easy_handle, copy.data.result)) {
+      if (TakeMessage(*message)) {
         ++taken;
-        continue;
+      } else {
+        messages.push_back(*message);
       }
-      messages.push_back(copy);
     }
     return taken;
   }
@@ -81,7 +85,9 @@ struct Multi::Impl {
     int out = static_cast<int>(set.counts().in_flight);
     int alive = 0;
     const CURLMcode code = act(&alive);
-    out -= ReadMessages();
+    // Whose a message is, is not known before it was taken out. Where there can be none
+    // of a call, libcurl keeps the application's.
+    if (out > 0 || !messages.empty()) out -= ReadMessages();
     const int own = std::max(0, alive - out);  // the application's
     // What has ended is reported, and may be followed by others, which begin.
     Work();
@@ -109,6 +115,31 @@ struct Multi::Impl {
         absl::Ceil(std::min(left, absl::Hours(1)), absl::Milliseconds(1)));
     return timeout < 0 ? static_cast<long>(ms)
                        : std::min(timeout, static_cast<long>(ms));
+  }
+
+  // As libcurl does with a handle that was removed.
+  template <typename Is>
+  void Forget(const Is& is) {
+    messages.erase(std::remove_if(messages.begin(), messages.end(),
+                                  [&](const CURLMsg& message) {
+                                    return is(message.easy_handle);
+                                  }),
+                   messages.end());
+  }
+
+  // Of handles that were removed without RemoveHandle, if libcurl tells.
+  void ForgetRemoved() {
+#if LIBCURL_VERSION_NUM >= 0x080400
+    if (messages.empty()) return;
+    const std::unique_ptr<CURL*, void (*)(void*)> all(
+        curl_multi_get_handles(multi), &curl_free);
+    if (all == nullptr) return;
+    CURL** const begin = all.get();
+    CURL** end = begin;
+    while (*end != nullptr) ++end;
+    std::sort(begin, end);
+    Forget([&](CURL* easy) { return !std::binary_search(begin, end, easy); });
+#endif
   }
 
   CURLM* const multi;
@@ -189,14 +220,33 @@ CURLMcode Multi::Poll(curl_waitfd* extra, unsigned int count, int timeout_ms,
 }
 
 CURLMsg* Multi::InfoRead(int* left) {
-  if (impl_->messages.empty()) {
-    if (left != nullptr) *left = 0;
-    return nullptr;
+  Impl& impl = *impl_;
+  int unknown = 0;
+  if (left == nullptr) left = &unknown;
+  impl.ForgetRemoved();
+  if (!impl.messages.empty()) {
+    impl.given = impl.messages.front();
+    impl.messages.pop_front();
+    *left = static_cast<int>(impl.messages.size());
+    return &impl.given;
   }
-  impl_->given = impl_->messages.front();
-  impl_->messages.pop_front();
-  if (left != nullptr) *left = static_cast<int>(impl_->messages.size());
-  return &impl_->given;
+  if (impl.set.counts().in_flight == 0) {
+    return curl_multi_info_read(impl.multi, left);
+  }
+  // There may be some of calls, if the application ran libcurl by itself.
+  const SigpipeBlock no_sigpipe;
+  for (;;) {
+    CURLMsg* const message = curl_multi_info_read(impl.multi, left);
+    if (message == nullptr || !impl.TakeMessage(*message)) return message;
+  }
+}
+
+CURLMcode Multi::RemoveHandle(CURL* easy) {
+  const CURLMcode code = curl_multi_remove_handle(impl_->multi, easy);
+  if (code == CURLM_OK) {
+    impl_->Forget([easy](const CURL* of) { return of == easy; });
+  }
+  return code;
 }
 
 }  // namespace forbear::curl

@@ -25,6 +25,13 @@
 // it is told would go on for ever: after 100,000 in a row Add returns 0, and reports
 // nothing.
 //
+// Messages. To find those of its calls, Perform takes all of them out of libcurl, and
+// keeps the application's for InfoRead, while a call is out. libcurl forgets those of a
+// handle that is removed before they are read, and so does InfoRead if it was removed by
+// RemoveHandle; or by curl_multi_remove_handle, with libcurl 8.4 and later, unless it was
+// added again at once. With an older one InfoRead could tell of a handle that is gone: a
+// program that removes handles before it has read all messages calls RemoveHandle.
+//
 // Bounds: EngineOptions (curl_wrap/engine_options.h) but for max_transfers: a loop of
 // one's own sees how many it adds.
 //
@@ -84,8 +91,10 @@ class Multi {
   CURLMcode Poll(curl_waitfd* extra, unsigned int count, int timeout_ms,
                  int* ready);
   // Messages of transfers that are the application's own. Valid until the next one, and
-  // as long as with libcurl.
+  // as long as with libcurl. See "Messages".
   CURLMsg* InfoRead(int* left);
+  // curl_multi_remove_handle, for a handle whose message may not have been read.
+  CURLMcode RemoveHandle(CURL* easy);
 
   // Until Perform, or SocketAction with CURL_SOCKET_TIMEOUT, must be called; -1: there
   // is nothing to wait for. As curl_multi_timeout, with what waits here; 0 when there is

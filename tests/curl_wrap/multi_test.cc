@@ -57,6 +57,15 @@ class MultiTest : public ::testing::Test {
       multi->Poll(nullptr, 0, 10, nullptr);
     }
   }
+  // Until the transfers are over that are the application's own; reads no message.
+  void LoopUntilRunning(Multi* multi, int most) {
+    int running = 0;
+    for (;;) {
+      multi->Perform(&running);
+      if (running <= most) return;
+      multi->Poll(nullptr, 0, 1000, nullptr);
+    }
+  }
 
   const std::unique_ptr<CURLM, CURLMcode (*)(CURLM*)> owner_{
       curl_multi_init(), &curl_multi_cleanup};
@@ -327,6 +336,68 @@ TEST_F(MultiTest, PerformDoesNotWake) {
   // Of whoever posts between two of them.
   multi->Cancel(1);
   EXPECT_EQ(wakes, 2);
+}
+
+// libcurl forgets the messages of a handle that is removed.
+TEST_F(MultiTest, AMessageGoesWithItsHandle) {
+  const std::unique_ptr<Multi> multi = *Multi::Create(curlm_, client_);
+  std::vector<CURL*> plain;
+  std::vector<Sink> sinks(3);
+  for (Sink& sink : sinks) {
+    plain.push_back(curl_easy_init());
+    curl_easy_setopt(plain.back(), CURLOPT_URL, server_->Url().c_str());
+    curl_easy_setopt(plain.back(), CURLOPT_WRITEFUNCTION, &Sink::OnBody);
+    curl_easy_setopt(plain.back(), CURLOPT_WRITEDATA, &sink);
+  }
+  for (const bool beside_calls : {false, true}) {
+    SCOPED_TRACE(beside_calls);
+    if (beside_calls) {
+      Hang();
+      multi->Add(Request(server_->Url()), Within(absl::Seconds(20)), Report());
+      LoopUntilSends(multi.get(), Sends() + 1);
+      server_->SetHandler(
+          [](const testing::HttpRequest&) { return Reply::Of(200); });
+    }
+    for (CURL* const easy : plain) curl_multi_add_handle(curlm_, easy);
+    LoopUntilRunning(multi.get(), beside_calls ? 1 : 0);
+    // With libcurl's own function that needs libcurl's own memory of it.
+    if (beside_calls) {
+      EXPECT_EQ(multi->RemoveHandle(plain[1]), CURLM_OK);
+    } else {
+      EXPECT_EQ(curl_multi_remove_handle(curlm_, plain[1]), CURLM_OK);
+    }
+    int left = 0;
+    std::vector<CURL*> read;
+    while (const CURLMsg* message = multi->InfoRead(&left)) {
+      read.push_back(message->easy_handle);
+      EXPECT_EQ(left, 2 - static_cast<int>(read.size()));
+      EXPECT_EQ(multi->RemoveHandle(message->easy_handle), CURLM_OK);
+    }
+    EXPECT_EQ(left, 0);
+    EXPECT_EQ(read.size(), 2u);
+    for (const CURL* const easy : read) EXPECT_NE(easy, plain[1]);
+  }
+  EXPECT_EQ(multi->RemoveHandle(nullptr), CURLM_BAD_EASY_HANDLE);
+  for (CURL* const easy : plain) curl_easy_cleanup(easy);
+}
+
+// Calls whose end nobody has looked for until their messages are read.
+TEST_F(MultiTest, AMessageOfACallIsNotTheApplications) {
+  const std::unique_ptr<Multi> multi = *Multi::Create(curlm_, client_);
+  multi->Add(Request(server_->Url()), Within(absl::Seconds(20)), Report());
+  multi->Perform(nullptr);
+  int running = 1;
+  while (running != 0) {
+    curl_multi_perform(curlm_, &running);
+    curl_multi_poll(curlm_, nullptr, 0, 10, nullptr);
+  }
+  int left = 0;
+  EXPECT_EQ(multi->InfoRead(&left), nullptr);
+  EXPECT_EQ(left, 0);
+  EXPECT_EQ(multi->TimeoutMs(), 0);
+  Loop(multi.get());
+  ASSERT_EQ(reports_.size(), 1u);
+  EXPECT_EQ(reports_[0].stop_reason, StopReason::kSuccess);
 }
 
 // A loop with epoll and a timer of its own.
