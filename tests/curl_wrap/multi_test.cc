@@ -296,7 +296,6 @@ TEST_F(MultiTest, WhatWasAddedOrCancelledIsDueNow) {
       multi->Add(Request(server_->Url()), Within(absl::Seconds(20)), Report());
   EXPECT_EQ(multi->TimeoutMs(), 0);
   LoopUntilSends(multi.get(), 1);
-  EXPECT_GT(multi->TimeoutMs(), 0);
   multi->Cancel(id);
   EXPECT_EQ(multi->TimeoutMs(), 0);
   multi->Perform(nullptr);
@@ -361,7 +360,7 @@ TEST_F(MultiTest, AMessageGoesWithItsHandle) {
     for (CURL* const easy : plain) curl_multi_add_handle(curlm_, easy);
     LoopUntilRunning(multi.get(), beside_calls ? 1 : 0);
     // With libcurl's own function that needs libcurl's own memory of it.
-    if (beside_calls) {
+    if (beside_calls && LIBCURL_VERSION_NUM < 0x080400) {
       EXPECT_EQ(multi->RemoveHandle(plain[1]), CURLM_OK);
     } else {
       EXPECT_EQ(curl_multi_remove_handle(curlm_, plain[1]), CURLM_OK);
