@@ -488,12 +488,11 @@ void StreamCall::Finish(const Action& finish) {
   // No server's word: what happened after it, or instead.
   if (last == nullptr ||
       (finish.reason == StopReason::kCancelled &&
-       code != grpc::StatusCode::CANCELLED) ||
+       (waiting_ || last->timed_out || code != grpc::StatusCode::CANCELLED)) ||
       (finish.reason == StopReason::kDeadlineExceeded && waiting_)) {
     status_ = stop_.status();
     adds_trailers_ = true;
-  } else if (last->timed_out && finish.reason != StopReason::kCancelled &&
-             code == grpc::StatusCode::CANCELLED) {
+  } else if (last->timed_out && code == grpc::StatusCode::CANCELLED) {
     status_ = finish.reason == StopReason::kDeadlineExceeded
                   ? stop_.status()
                   : AttemptTimeoutStatus();

@@ -496,14 +496,18 @@ void UnaryCall::Finish(const Action& action, Lock lock) {
 void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
   if (finish.reason == StopReason::kSuccess && attempt_ == nullptr) return;
   bool fails = true;
+  bool adds_trailers = finish.retry_at.has_value();
   grpc::Status* const status = answer->GetRecvStatus();
   const grpc::Status& last = attempt_ == nullptr ? *status : attempt_->status;
+  const bool timed_out = attempt_ == nullptr && timed_out_first_;
   // No server's word: what happened after it.
   if ((finish.reason == StopReason::kCancelled &&
-       last.error_code() != grpc::StatusCode::CANCELLED) ||
+       (waiting_ || timed_out ||
+        last.error_code() != grpc::StatusCode::CANCELLED)) ||
       (finish.reason == StopReason::kDeadlineExceeded && waiting_)) {
     *status = stop_.status();
     answer->GetRecvTrailingMetadata()->clear();
+    adds_trailers = true;
   } else if (attempt_ != nullptr) {
     fails = !last.ok() || !attempt_->response.Valid();
     *status = last.ok() ? FillResponse() : last;
@@ -517,17 +521,17 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
           attempt_->context.GetServerInitialMetadata();
     }
     CopyDebugErrorString(attempt_->context, context_);
-  } else if (timed_out_first_ && finish.reason != StopReason::kCancelled &&
-             last.error_code() == grpc::StatusCode::CANCELLED) {
+  } else if (timed_out && last.error_code() == grpc::StatusCode::CANCELLED) {
     *status = finish.reason == StopReason::kDeadlineExceeded
                   ? stop_.status()
                   : AttemptTimeoutStatus();
+    adds_trailers = true;
   }
   // Of a batch that was taken.
   if (fails && answer->QueryInterceptionHookPoint(Hook::PRE_RECV_MESSAGE)) {
     answer->FailHijackedRecvMessage();
   }
-  if (finish.retry_at) stop_.AddTrailers(answer->GetRecvTrailingMetadata());
+  if (adds_trailers) stop_.AddTrailers(answer->GetRecvTrailingMetadata());
 }
 
 grpc::Status UnaryCall::FillResponse() {

@@ -459,6 +459,7 @@ TEST_P(StreamTest, CancelDuringTheBackoffAfterAnAttemptTimeout) {
   app.Cancel();
   EXPECT_EQ(app.Wait().error_code(), StatusCode::CANCELLED)
       << app.Wait().error_message();
+  EXPECT_EQ(app.Trailing("forbear-stop-reason"), "cancelled");
   EXPECT_LT(app.took(), absl::Seconds(30));
   EXPECT_EQ(app.record().stop_reason, StopReason::kCancelled);
   EXPECT_EQ(server_.Count(), 1);
