@@ -33,14 +33,14 @@
 // PRE_SEND_CANCEL comes with the lock of the application's context held, at any
 // time: it only notes the fact, and lets a timer thread see to it.
 //
-// Whose memory. Unlike a unary call's, an application's stream may be given up
-// between two batches, and its context destroyed: nothing of that is used but in a
-// batch that is held. An attempt lives until all has ended that it was told to do
-// (Attempt::self). gRPC 1.51 crashes if a channel's last reference is dropped on a
-// callback thread, and each attempt has one: the one that the application has its
-// metadata from is destroyed with its context (Detach), the others on timer threads
-// (RunSoon). An attempt is kept until the next one has started, which needs the
-// channel, and the server call that both are made for.
+// Whose memory. An application's stream may be given up between two batches, and
+// its context destroyed: nothing of that is used but in a batch that is held. An
+// attempt lives until all has ended that it was told to do (Attempt::self). gRPC
+// 1.51 crashes if a channel's last reference is dropped on a callback thread, and
+// each attempt has one: the one that the application has its metadata from is
+// destroyed with its context (Detach), the others on timer threads (RunSoon). An
+// attempt is kept until the next one has started, which needs the channel, and the
+// server call that both are made for.
 //
 // Thread rule: thread-safe.
 #ifndef FORBEAR_INTERCEPTORS_STREAM_CALL_H_

@@ -119,6 +119,7 @@ void UnaryCall::Remember(Batch* batch) {
   }
   const bool sends = batch->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE);
   if (sends) request_.Keep(*batch->GetSerializedSendMessage());
+  if (batch->GetRecvStatus() != nullptr) asks_status_ = true;
   // There before the message is: no hook says so, but the pointer is set.
   if (void* response = batch->GetRecvMessage()) {
     response_ = response;
@@ -370,7 +371,13 @@ void UnaryCall::SendFirst(const Action& action, Lock* lock) {
   held_.clear();
   // gRPC itself watches the call's deadline.
   const bool limited = action.time < deadline_;
-  if (limited) attempt_timer_ = std::make_shared<AlarmTimer>();
+  if (limited) {
+    attempt_timer_ = std::make_shared<AlarmTimer>();
+    if (!asks_status_) {
+      first_call_.reset(context_->c_call());
+      grpc_call_ref(first_call_.get());
+    }
+  }
   const std::shared_ptr<AlarmTimer> timer = attempt_timer_;
   Call::Aftermath aftermath = call_->TakeAftermath();
   lock->unlock();
@@ -396,10 +403,18 @@ void UnaryCall::Take(const Action& action, Lock* lock) {
 
 void UnaryCall::CancelFirst(Lock* lock) {
   cancel_first_ = false;
-  lock->unlock();
-  {
-    const Scoped<const UnaryCall*> scope(&cancelling, this);
-    context_->TryCancel();
+  if (phase_ == Phase::kOver) return;
+  if (asks_status_) {
+    // The status comes up to the drainer: the context lives until this returns.
+    lock->unlock();
+    {
+      const Scoped<const UnaryCall*> scope(&cancelling, this);
+      context_->TryCancel();
+    }
+  } else {
+    const CallRef call = std::move(first_call_);
+    lock->unlock();
+    grpc_call_cancel(call.get(), nullptr);
   }
   lock->lock();
 }
@@ -570,6 +585,7 @@ std::shared_ptr<void> UnaryCall::Detach() {
   phase_ = Phase::kOver;
   held_.clear();
   answer_ = nullptr;
+  const CallRef first_call = std::move(first_call_);
   // Nobody will come back with attempt 1; the others report.
   absl::InlinedVector<std::shared_ptr<Attempt>, 1> attempts;
   for (const Out& out : out_) {
