@@ -150,6 +150,8 @@ void StreamCall::Intercept(Batch* batch) {
     } else {
       first_ = batch;
     }
+  } else if (hijacking_ != nullptr) {
+    early_.push_back(batch);
   } else if (Receives(batch)) {
     receivers_.push_back(batch);
     Advance(std::move(lock));
@@ -171,7 +173,10 @@ void StreamCall::OnFirst(Batch* batch, std::optional<Message> message,
   lock.unlock();
   batch->Hijack();  // comes back
   lock.lock();
+  const auto early = std::move(early_);
+  early_.clear();
   Advance(std::move(lock));
+  for (Batch* next : early) Intercept(next);
 }
 
 void StreamCall::OnSending(Batch* batch, std::optional<Message> message,

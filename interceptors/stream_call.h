@@ -23,6 +23,10 @@
 // A message goes into its batch as bytes, and gRPC parses it. Not in a build without
 // gRPC's private members.
 //
+// Until gRPC knows that the call is hijacked, which it does when the first batch comes
+// the second time, another one would go on to a call that is never sent: it waits for
+// that (early_).
+//
 // Who calls what. Events come from several threads at once: the application's
 // (Intercept), gRPC's callback threads (attempts) and its timer threads (alarms).
 // Each takes `mutex_`, notes what happened, and sees in Advance to what follows of
@@ -157,6 +161,7 @@ class StreamCall final : public InterceptedCall,
   // Batches.
   bool hijacked_ = false;
   Batch* hijacking_ = nullptr;  // the first one, on its way to its second time
+  absl::InlinedVector<Batch*, 1> early_;  // that came before that
   Batch* first_ = nullptr;  // held; the attempt must have sent, before it goes:
   uint64_t first_needs_ = 0;  // this many messages
   Batch* sender_ = nullptr;

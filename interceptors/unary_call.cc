@@ -104,6 +104,12 @@ void UnaryCall::OnGoingDown(Batch* batch) {
       batch->Proceed();
       return;
     case Phase::kRefused:
+      if (refusing_ == batch) {
+        refusing_ = nullptr;  // gRPC knows now
+      } else if (refusing_ != nullptr) {
+        held_.push_back(batch);
+        return;
+      }
       // On its first way down, or hijacked and to be filled.
       FillRefusal(batch);
       lock.unlock();
@@ -487,6 +493,7 @@ void UnaryCall::Finish(const Action& action, Lock lock) {
   if (phase_ == Phase::kHolding) {
     phase_ = Phase::kRefused;
     batches.swap(held_);
+    refusing_ = batches[0];
   } else if (phase_ == Phase::kSent) {
     phase_ = Phase::kOver;
     answer = std::exchange(answer_, nullptr);
@@ -501,9 +508,14 @@ void UnaryCall::Finish(const Action& action, Lock lock) {
     FillAnswer(action, answer);
     answer->Proceed();
   } else if (!batches.empty()) {
-    // The first one makes the call a hijacked one; for the others Proceed is
-    // enough then. Each comes back into OnGoingDown to be filled.
+    // The first one makes the call a hijacked one; for the others, and those that
+    // have come meanwhile, Proceed is enough then. Each comes back into OnGoingDown to
+    // be filled.
     batches[0]->Hijack();
+    lock.lock();
+    batches.insert(batches.end(), held_.begin(), held_.end());
+    held_.clear();
+    lock.unlock();
     for (size_t i = 1; i < batches.size(); ++i) batches[i]->Proceed();
   }
 }

@@ -44,6 +44,9 @@
 // PRE_SEND_CANCEL comes with the lock of the application's context held, at any
 // time: it only notes the fact and wakes the timer.
 //
+// A batch that comes between our decision to hijack the call and gRPC's knowing of it
+// would go on to a call that is never sent. It is held until Hijack has returned.
+//
 // Whose memory. A ClientContext owns a reference to its channel, and gRPC 1.51
 // crashes if a channel's last one is dropped on a callback thread. So attempts
 // are dropped while the application's own context, which has one too, is alive;
@@ -200,7 +203,8 @@ class UnaryCall final : public InterceptedCall,
 
   // Of the batches on their way down.
   absl::InlinedVector<Batch*, 2> held_;
-  bool asks_status_ = false;  // the one with the status has been here
+  Batch* refusing_ = nullptr;  // the first one, on its way through Hijack
+  bool asks_status_ = false;   // the one with the status has been here
   SentMetadata* metadata_ = nullptr;
   KeptBytes request_;
   void* response_ = nullptr;

@@ -26,6 +26,7 @@
 #include "interceptors/rpc_options.h"
 #include "runtime/classifier.h"
 #include "runtime/client.h"
+#include "tests/interceptors/slow_hijack.h"
 #include "tests/interceptors/status_details.h"
 #include "tests/interceptors/stream_app.h"
 #include "tests/interceptors/stream_server.h"
@@ -560,6 +561,60 @@ TEST_P(SendingStreamTest, PingPong) {
   EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
   EXPECT_EQ(app.received(), Payloads({"a", "b", "c"}));
   EXPECT_EQ(server_.Count(), 3);
+}
+
+// Its first batch is no open, but whatever comes first; and two may come at once.
+TEST(CorkedStreamTest, AReadWhileTheFirstWriteIsHijacked) {
+  StreamServer server;
+  SlowHijack slow;
+  const auto channel =
+      slow.Channel(server.address(), *Client::Create({}), Options());
+  const auto stub = testing::Echo::NewStub(channel);
+  grpc::ClientContext context;
+  context.set_initial_metadata_corked(true);
+  context.set_deadline(std::chrono::system_clock::now() +
+                       std::chrono::seconds(10));
+  const auto stream = stub->Chat(&context);
+  testing::EchoMessage in;
+  bool read = false;
+  std::thread reader([&] {
+    slow.WaitUntilHijacking();
+    read = stream->Read(&in);
+  });
+  testing::EchoMessage out;
+  out.set_payload("x");
+  EXPECT_TRUE(stream->Write(out));
+  reader.join();
+  EXPECT_TRUE(read);
+  EXPECT_EQ(in.payload(), "x");
+  EXPECT_TRUE(stream->WritesDone());
+  EXPECT_FALSE(stream->Read(&in));
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST(CorkedStreamTest, AWriteWhileTheFirstReadIsHijacked) {
+  StreamServer server;
+  SlowHijack slow;
+  const auto channel =
+      slow.Channel(server.address(), *Client::Create({}), Options());
+  const auto stub = testing::Echo::NewStub(channel);
+  grpc::ClientContext context;
+  context.set_initial_metadata_corked(true);
+  context.set_deadline(std::chrono::system_clock::now() +
+                       std::chrono::seconds(10));
+  const auto stream = stub->Chat(&context);
+  testing::EchoMessage in;
+  std::thread reader([&] { stream->Read(&in); });
+  slow.WaitUntilHijacking();
+  testing::EchoMessage out;
+  out.set_payload("x");
+  EXPECT_TRUE(stream->Write(out));
+  reader.join();
+  EXPECT_EQ(server.Count(), 1);
+  EXPECT_TRUE(stream->WritesDone());
+  while (stream->Read(&in)) {
+  }
+  EXPECT_TRUE(stream->Finish().ok());
 }
 
 TEST(StreamOptionsTest, BoundsOfTheBuffer) {
