@@ -170,7 +170,17 @@ void StreamCall::OnFirst(Batch* batch, std::optional<Message> message,
   channel_ = batch->GetInterceptedChannel();
   Take(batch, std::move(message));
   first_needs_ = messages_end();
+  std::shared_ptr<AlarmTimer> timer;
+  if (!opened_ && !deadline_.is_infinite()) {
+    timer = opening_timer_ = std::make_shared<AlarmTimer>();
+  }
   lock.unlock();
+  // The batch is not back: the context is there, and Detach to come.
+  if (timer != nullptr) {
+    timer->Arm(deadline_, [self = shared_from_this()] {
+      self->OnDeadlineBeforeOpening();
+    });
+  }
   batch->Hijack();  // comes back
   lock.lock();
   const auto early = std::move(early_);
@@ -249,6 +259,21 @@ void StreamCall::OnTimer() {
   Lock lock(mutex_);
   if (over_ || detached_) return;
   call_->OnTimer();
+  Advance(std::move(lock));
+}
+
+void StreamCall::OnDeadlineBeforeOpening() {
+  Lock lock(mutex_);
+  if (opened_ || over_ || detached_) return;
+  if (MonotonicNow() < deadline_) {
+    // gRPC's clock is another one.
+    opening_timer_->Arm(
+        deadline_ + absl::Milliseconds(1),
+        [self = shared_from_this()] { self->OnDeadlineBeforeOpening(); });
+    return;
+  }
+  Create();
+  call_->Begin();  // ends it: its deadline has passed
   Advance(std::move(lock));
 }
 
@@ -610,6 +635,7 @@ std::shared_ptr<void> StreamCall::Detach() {
   std::shared_ptr<Attempt> attempt = std::move(attempt_);
   attempt_ = nullptr;
   const std::shared_ptr<AlarmTimer> timer = attempt_timer_;
+  const std::shared_ptr<AlarmTimer> opening_timer = opening_timer_;
   const bool waited = waited_;
   Call::Aftermath aftermath;
   if (call_) aftermath = call_->TakeAftermath();
@@ -617,6 +643,7 @@ std::shared_ptr<void> StreamCall::Detach() {
   aftermath.Deliver();
   if (waited) timer_->Disarm();
   if (timer != nullptr) timer->Disarm();
+  if (opening_timer != nullptr) opening_timer->Disarm();
   if (in_flight && attempt != nullptr) attempt->context().TryCancel();
   return attempt;
 }

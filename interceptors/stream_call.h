@@ -27,6 +27,10 @@
 // the second time, another one would go on to a call that is never sent: it waits for
 // that (early_).
 //
+// The metadata of a corked stream come with its first message. Until then there is no
+// call of ours, and gRPC does not look at the deadline of one that it has not started:
+// a timer does (opening_timer_).
+//
 // Who calls what. Events come from several threads at once: the application's
 // (Intercept), gRPC's callback threads (attempts) and its timer threads (alarms).
 // Each takes `mutex_`, notes what happened, and sees in Advance to what follows of
@@ -107,6 +111,7 @@ class StreamCall final : public InterceptedCall,
   void OnCallerCancel();
 
   void OnTimer();
+  void OnDeadlineBeforeOpening();
   void OnAttemptTimeout(int number);
 
   // What an attempt reports.
@@ -146,7 +151,7 @@ class StreamCall final : public InterceptedCall,
   const std::shared_ptr<Waiter> waiter_;  // the same
 
   mutable std::mutex mutex_;  // guards all below
-  std::optional<Call> call_;  // from the metadata on
+  std::optional<Call> call_;  // from the metadata on, or an end without
   MonotonicTime call_end_;    // with call_timeout
   bool cancelled_ = false;    // by the application
   bool acting_ = false;       // a thread is in Act
@@ -171,6 +176,7 @@ class StreamCall final : public InterceptedCall,
   // What the application sends.
   std::unique_ptr<grpc::ChannelInterface> channel_;  // below this interceptor
   bool opened_ = false;                              // the metadata are there
+  std::shared_ptr<AlarmTimer> opening_timer_;  // if they were not at first
   SentMetadata metadata_;
   std::deque<Message> messages_;
   uint64_t first_kept_ = 0;  // the number of the first of them
