@@ -463,7 +463,8 @@ TEST_P(StreamTest, CancelDuringTheBackoffAfterAnAttemptTimeout) {
   EXPECT_EQ(app.Trailing("forbear-stop-reason"), "cancelled");
   EXPECT_LT(app.took(), absl::Seconds(30));
   EXPECT_EQ(app.record().stop_reason, StopReason::kCancelled);
-  EXPECT_EQ(server_.Count(), 1);
+  // On a busy machine it may be over before it has arrived.
+  EXPECT_LE(server_.Count(), 1);
 }
 
 // Of those that send more than one message.

@@ -456,7 +456,8 @@ TEST_P(UnaryTest, CancelDuringTheBackoffAfterAnAttemptTimeout) {
   EXPECT_EQ(call.Trailing("forbear-stop-reason"), "cancelled");
   EXPECT_LT(call.took(), absl::Seconds(30));
   EXPECT_EQ(call.record().stop_reason, StopReason::kCancelled);
-  EXPECT_EQ(server_->log().Count(), 1);
+  // On a busy machine it may be over before it has arrived.
+  EXPECT_LE(server_->log().Count(), 1);
 }
 
 TEST_P(UnaryTest, CancelWhileHeldBeforeTheFirstSend) {
