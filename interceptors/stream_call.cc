@@ -150,6 +150,8 @@ void StreamCall::Intercept(Batch* batch) {
     } else {
       first_ = batch;
     }
+  } else if (hijacking_ != nullptr) {
+    early_.push_back(batch);
   } else if (Receives(batch)) {
     receivers_.push_back(batch);
     Advance(std::move(lock));
@@ -168,10 +170,23 @@ void StreamCall::OnFirst(Batch* batch, std::optional<Message> message,
   channel_ = batch->GetInterceptedChannel();
   Take(batch, std::move(message));
   first_needs_ = messages_end();
+  std::shared_ptr<AlarmTimer> timer;
+  if (!opened_ && !deadline_.is_infinite()) {
+    timer = opening_timer_ = std::make_shared<AlarmTimer>();
+  }
   lock.unlock();
+  // The batch is not back: the context is there, and Detach to come.
+  if (timer != nullptr) {
+    timer->Arm(deadline_, [self = shared_from_this()] {
+      self->OnDeadlineBeforeOpening();
+    });
+  }
   batch->Hijack();  // comes back
   lock.lock();
+  const auto early = std::move(early_);
+  early_.clear();
   Advance(std::move(lock));
+  for (Batch* next : early) Intercept(next);
 }
 
 void StreamCall::OnSending(Batch* batch, std::optional<Message> message,
@@ -244,6 +259,21 @@ void StreamCall::OnTimer() {
   Lock lock(mutex_);
   if (over_ || detached_) return;
   call_->OnTimer();
+  Advance(std::move(lock));
+}
+
+void StreamCall::OnDeadlineBeforeOpening() {
+  Lock lock(mutex_);
+  if (opened_ || over_ || detached_) return;
+  if (MonotonicNow() < deadline_) {
+    // gRPC's clock is another one.
+    opening_timer_->Arm(
+        deadline_ + absl::Milliseconds(1),
+        [self = shared_from_this()] { self->OnDeadlineBeforeOpening(); });
+    return;
+  }
+  Create();
+  call_->Begin();  // ends it: its deadline has passed
   Advance(std::move(lock));
 }
 
@@ -488,12 +518,11 @@ void StreamCall::Finish(const Action& finish) {
   // No server's word: what happened after it, or instead.
   if (last == nullptr ||
       (finish.reason == StopReason::kCancelled &&
-       code != grpc::StatusCode::CANCELLED) ||
+       (waiting_ || last->timed_out || code != grpc::StatusCode::CANCELLED)) ||
       (finish.reason == StopReason::kDeadlineExceeded && waiting_)) {
     status_ = stop_.status();
     adds_trailers_ = true;
-  } else if (last->timed_out && finish.reason != StopReason::kCancelled &&
-             code == grpc::StatusCode::CANCELLED) {
+  } else if (last->timed_out && code == grpc::StatusCode::CANCELLED) {
     status_ = finish.reason == StopReason::kDeadlineExceeded
                   ? stop_.status()
                   : AttemptTimeoutStatus();
@@ -606,6 +635,7 @@ std::shared_ptr<void> StreamCall::Detach() {
   std::shared_ptr<Attempt> attempt = std::move(attempt_);
   attempt_ = nullptr;
   const std::shared_ptr<AlarmTimer> timer = attempt_timer_;
+  const std::shared_ptr<AlarmTimer> opening_timer = opening_timer_;
   const bool waited = waited_;
   Call::Aftermath aftermath;
   if (call_) aftermath = call_->TakeAftermath();
@@ -613,6 +643,7 @@ std::shared_ptr<void> StreamCall::Detach() {
   aftermath.Deliver();
   if (waited) timer_->Disarm();
   if (timer != nullptr) timer->Disarm();
+  if (opening_timer != nullptr) opening_timer->Disarm();
   if (in_flight && attempt != nullptr) attempt->context().TryCancel();
   return attempt;
 }

@@ -23,6 +23,14 @@
 // A message goes into its batch as bytes, and gRPC parses it. Not in a build without
 // gRPC's private members.
 //
+// Until gRPC knows that the call is hijacked, which it does when the first batch comes
+// the second time, another one would go on to a call that is never sent: it waits for
+// that (early_).
+//
+// The metadata of a corked stream come with its first message. Until then there is no
+// call of ours, and gRPC does not look at the deadline of one that it has not started:
+// a timer does (opening_timer_).
+//
 // Who calls what. Events come from several threads at once: the application's
 // (Intercept), gRPC's callback threads (attempts) and its timer threads (alarms).
 // Each takes `mutex_`, notes what happened, and sees in Advance to what follows of
@@ -33,14 +41,14 @@
 // PRE_SEND_CANCEL comes with the lock of the application's context held, at any
 // time: it only notes the fact, and lets a timer thread see to it.
 //
-// Whose memory. Unlike a unary call's, an application's stream may be given up
-// between two batches, and its context destroyed: nothing of that is used but in a
-// batch that is held. An attempt lives until all has ended that it was told to do
-// (Attempt::self). gRPC 1.51 crashes if a channel's last reference is dropped on a
-// callback thread, and each attempt has one: the one that the application has its
-// metadata from is destroyed with its context (Detach), the others on timer threads
-// (RunSoon). An attempt is kept until the next one has started, which needs the
-// channel, and the server call that both are made for.
+// Whose memory. An application's stream may be given up between two batches, and
+// its context destroyed: nothing of that is used but in a batch that is held. An
+// attempt lives until all has ended that it was told to do (Attempt::self). gRPC
+// 1.51 crashes if a channel's last reference is dropped on a callback thread, and
+// each attempt has one: the one that the application has its metadata from is
+// destroyed with its context (Detach), the others on timer threads (RunSoon). An
+// attempt is kept until the next one has started, which needs the channel, and the
+// server call that both are made for.
 //
 // Thread rule: thread-safe.
 #ifndef FORBEAR_INTERCEPTORS_STREAM_CALL_H_
@@ -103,6 +111,7 @@ class StreamCall final : public InterceptedCall,
   void OnCallerCancel();
 
   void OnTimer();
+  void OnDeadlineBeforeOpening();
   void OnAttemptTimeout(int number);
 
   // What an attempt reports.
@@ -142,7 +151,7 @@ class StreamCall final : public InterceptedCall,
   const std::shared_ptr<Waiter> waiter_;  // the same
 
   mutable std::mutex mutex_;  // guards all below
-  std::optional<Call> call_;  // from the metadata on
+  std::optional<Call> call_;  // from the metadata on, or an end without
   MonotonicTime call_end_;    // with call_timeout
   bool cancelled_ = false;    // by the application
   bool acting_ = false;       // a thread is in Act
@@ -157,6 +166,7 @@ class StreamCall final : public InterceptedCall,
   // Batches.
   bool hijacked_ = false;
   Batch* hijacking_ = nullptr;  // the first one, on its way to its second time
+  absl::InlinedVector<Batch*, 1> early_;  // that came before that
   Batch* first_ = nullptr;  // held; the attempt must have sent, before it goes:
   uint64_t first_needs_ = 0;  // this many messages
   Batch* sender_ = nullptr;
@@ -166,6 +176,7 @@ class StreamCall final : public InterceptedCall,
   // What the application sends.
   std::unique_ptr<grpc::ChannelInterface> channel_;  // below this interceptor
   bool opened_ = false;                              // the metadata are there
+  std::shared_ptr<AlarmTimer> opening_timer_;  // if they were not at first
   SentMetadata metadata_;
   std::deque<Message> messages_;
   uint64_t first_kept_ = 0;  // the number of the first of them

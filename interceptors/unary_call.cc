@@ -104,6 +104,12 @@ void UnaryCall::OnGoingDown(Batch* batch) {
       batch->Proceed();
       return;
     case Phase::kRefused:
+      if (refusing_ == batch) {
+        refusing_ = nullptr;  // gRPC knows now
+      } else if (refusing_ != nullptr) {
+        held_.push_back(batch);
+        return;
+      }
       // On its first way down, or hijacked and to be filled.
       FillRefusal(batch);
       lock.unlock();
@@ -119,6 +125,7 @@ void UnaryCall::Remember(Batch* batch) {
   }
   const bool sends = batch->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE);
   if (sends) request_.Keep(*batch->GetSerializedSendMessage());
+  if (batch->GetRecvStatus() != nullptr) asks_status_ = true;
   // There before the message is: no hook says so, but the pointer is set.
   if (void* response = batch->GetRecvMessage()) {
     response_ = response;
@@ -370,7 +377,13 @@ void UnaryCall::SendFirst(const Action& action, Lock* lock) {
   held_.clear();
   // gRPC itself watches the call's deadline.
   const bool limited = action.time < deadline_;
-  if (limited) attempt_timer_ = std::make_shared<AlarmTimer>();
+  if (limited) {
+    attempt_timer_ = std::make_shared<AlarmTimer>();
+    if (!asks_status_) {
+      first_call_.reset(context_->c_call());
+      grpc_call_ref(first_call_.get());
+    }
+  }
   const std::shared_ptr<AlarmTimer> timer = attempt_timer_;
   Call::Aftermath aftermath = call_->TakeAftermath();
   lock->unlock();
@@ -396,10 +409,18 @@ void UnaryCall::Take(const Action& action, Lock* lock) {
 
 void UnaryCall::CancelFirst(Lock* lock) {
   cancel_first_ = false;
-  lock->unlock();
-  {
-    const Scoped<const UnaryCall*> scope(&cancelling, this);
-    context_->TryCancel();
+  if (phase_ == Phase::kOver) return;
+  if (asks_status_) {
+    // The status comes up to the drainer: the context lives until this returns.
+    lock->unlock();
+    {
+      const Scoped<const UnaryCall*> scope(&cancelling, this);
+      context_->TryCancel();
+    }
+  } else {
+    const CallRef call = std::move(first_call_);
+    lock->unlock();
+    grpc_call_cancel(call.get(), nullptr);
   }
   lock->lock();
 }
@@ -472,6 +493,7 @@ void UnaryCall::Finish(const Action& action, Lock lock) {
   if (phase_ == Phase::kHolding) {
     phase_ = Phase::kRefused;
     batches.swap(held_);
+    refusing_ = batches[0];
   } else if (phase_ == Phase::kSent) {
     phase_ = Phase::kOver;
     answer = std::exchange(answer_, nullptr);
@@ -486,9 +508,14 @@ void UnaryCall::Finish(const Action& action, Lock lock) {
     FillAnswer(action, answer);
     answer->Proceed();
   } else if (!batches.empty()) {
-    // The first one makes the call a hijacked one; for the others Proceed is
-    // enough then. Each comes back into OnGoingDown to be filled.
+    // The first one makes the call a hijacked one; for the others, and those that
+    // have come meanwhile, Proceed is enough then. Each comes back into OnGoingDown to
+    // be filled.
     batches[0]->Hijack();
+    lock.lock();
+    batches.insert(batches.end(), held_.begin(), held_.end());
+    held_.clear();
+    lock.unlock();
     for (size_t i = 1; i < batches.size(); ++i) batches[i]->Proceed();
   }
 }
@@ -496,14 +523,18 @@ void UnaryCall::Finish(const Action& action, Lock lock) {
 void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
   if (finish.reason == StopReason::kSuccess && attempt_ == nullptr) return;
   bool fails = true;
+  bool adds_trailers = finish.retry_at.has_value();
   grpc::Status* const status = answer->GetRecvStatus();
   const grpc::Status& last = attempt_ == nullptr ? *status : attempt_->status;
+  const bool timed_out = attempt_ == nullptr && timed_out_first_;
   // No server's word: what happened after it.
   if ((finish.reason == StopReason::kCancelled &&
-       last.error_code() != grpc::StatusCode::CANCELLED) ||
+       (waiting_ || timed_out ||
+        last.error_code() != grpc::StatusCode::CANCELLED)) ||
       (finish.reason == StopReason::kDeadlineExceeded && waiting_)) {
     *status = stop_.status();
     answer->GetRecvTrailingMetadata()->clear();
+    adds_trailers = true;
   } else if (attempt_ != nullptr) {
     fails = !last.ok() || !attempt_->response.Valid();
     *status = last.ok() ? FillResponse() : last;
@@ -517,17 +548,17 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
           attempt_->context.GetServerInitialMetadata();
     }
     CopyDebugErrorString(attempt_->context, context_);
-  } else if (timed_out_first_ && finish.reason != StopReason::kCancelled &&
-             last.error_code() == grpc::StatusCode::CANCELLED) {
+  } else if (timed_out && last.error_code() == grpc::StatusCode::CANCELLED) {
     *status = finish.reason == StopReason::kDeadlineExceeded
                   ? stop_.status()
                   : AttemptTimeoutStatus();
+    adds_trailers = true;
   }
   // Of a batch that was taken.
   if (fails && answer->QueryInterceptionHookPoint(Hook::PRE_RECV_MESSAGE)) {
     answer->FailHijackedRecvMessage();
   }
-  if (finish.retry_at) stop_.AddTrailers(answer->GetRecvTrailingMetadata());
+  if (adds_trailers) stop_.AddTrailers(answer->GetRecvTrailingMetadata());
 }
 
 grpc::Status UnaryCall::FillResponse() {
@@ -566,6 +597,7 @@ std::shared_ptr<void> UnaryCall::Detach() {
   phase_ = Phase::kOver;
   held_.clear();
   answer_ = nullptr;
+  const CallRef first_call = std::move(first_call_);
   // Nobody will come back with attempt 1; the others report.
   absl::InlinedVector<std::shared_ptr<Attempt>, 1> attempts;
   for (const Out& out : out_) {

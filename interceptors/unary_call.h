@@ -33,8 +33,19 @@
 // the interceptor. As all of these are the drainer's, none meets a context that
 // another one has let go.
 //
+// That is so while a batch is held, or the one with the status is on its way: without
+// it the application cannot be told of an end. One that asks for the head alone
+// (ReadInitialMetadata of a completion queue) has nothing pending when that is there,
+// and may drop the call and its context without a word, at any time. Only the time-out
+// of attempt 1 acts then, and not on the context: it cancels gRPC's call, to which
+// there is a reference of ours for that (first_call_). Other interceptors, which
+// TryCancel would tell, are going away with the context, too.
+//
 // PRE_SEND_CANCEL comes with the lock of the application's context held, at any
 // time: it only notes the fact and wakes the timer.
+//
+// A batch that comes between our decision to hijack the call and gRPC's knowing of it
+// would go on to a call that is never sent. It is held until Hijack has returned.
 //
 // Whose memory. A ClientContext owns a reference to its channel, and gRPC 1.51
 // crashes if a channel's last one is dropped on a callback thread. So attempts
@@ -47,6 +58,7 @@
 #ifndef FORBEAR_INTERCEPTORS_UNARY_CALL_H_
 #define FORBEAR_INTERCEPTORS_UNARY_CALL_H_
 
+#include <grpc/grpc.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/support/client_interceptor.h>
 
@@ -105,6 +117,11 @@ class UnaryCall final : public InterceptedCall,
     bool lost = false;     // another one won, and it was told to end
     bool reading = false;  // it has ended, and Read looks at how
   };
+
+  struct Unref {
+    void operator()(grpc_call* call) const { grpc_call_unref(call); }
+  };
+  using CallRef = std::unique_ptr<grpc_call, Unref>;
 
   enum class Phase {
     kNew,      // no batch yet
@@ -186,6 +203,8 @@ class UnaryCall final : public InterceptedCall,
 
   // Of the batches on their way down.
   absl::InlinedVector<Batch*, 2> held_;
+  Batch* refusing_ = nullptr;  // the first one, on its way through Hijack
+  bool asks_status_ = false;   // the one with the status has been here
   SentMetadata* metadata_ = nullptr;
   KeptBytes request_;
   void* response_ = nullptr;
@@ -195,7 +214,8 @@ class UnaryCall final : public InterceptedCall,
   // Attempt 1.
   std::shared_ptr<AlarmTimer> attempt_timer_;
   MonotonicTime first_end_by_;  // its Action::time
-  bool cancel_first_ = false;   // its time is over, and it is to be told so
+  CallRef first_call_;  // if it may have to be cancelled without its context
+  bool cancel_first_ = false;  // its time is over, and it is to be told so
   bool timed_out_first_ = false;
 
   // The batch with the status, held after attempt 1, or hijacked before it.

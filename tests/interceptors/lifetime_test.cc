@@ -25,6 +25,7 @@ namespace forbear::rpc {
 namespace {
 
 using grpc::StatusCode;
+using testing::EchoMessage;
 using testing::GrpcReply;
 using testing::GrpcServer;
 
@@ -279,6 +280,132 @@ TEST(LifetimeTest2, TheChannelGoesInACallback) {
     }
     while (done < 50) std::this_thread::yield();
   }
+}
+
+// A unary call of a completion queue that asks for the head by itself: when that is
+// there nothing of it is pending, and it may be given up without a word.
+class HeadFirstTest : public ::testing::Test {
+ protected:
+  struct Attempted {
+    Attempted(testing::Echo::Stub* stub, grpc::CompletionQueue* queue)
+        : context(std::make_unique<grpc::ClientContext>()),
+          reader(stub->AsyncSay(context.get(), EchoMessage(), queue)) {
+      reader->ReadInitialMetadata(this);
+      void* tag = nullptr;
+      bool ok = false;
+      EXPECT_TRUE(queue->Next(&tag, &ok));
+      EXPECT_EQ(tag, this);
+    }
+    std::unique_ptr<grpc::ClientContext> context;
+    std::unique_ptr<grpc::ClientAsyncResponseReader<EchoMessage>> reader;
+  };
+
+  HeadFirstTest() : server_(*GrpcServer::Create()) {
+    server_->Script({GrpcReply::Hang().HeadersFirst()});
+  }
+  ~HeadFirstTest() override {
+    queue_.Shutdown();
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_FALSE(queue_.Next(&tag, &ok));
+  }
+  RpcOptions Options(absl::Duration attempt_timeout) const {
+    RpcOptions options;
+    options.target = server_->address();
+    options.methods = {{"*", {StatusCode::UNAVAILABLE}, attempt_timeout}};
+    return options;
+  }
+
+  const std::unique_ptr<GrpcServer> server_;
+  grpc::CompletionQueue queue_;
+};
+
+TEST_F(HeadFirstTest, GivenUpAsTheAttemptTimesOut) {
+  const auto stub = testing::Echo::NewStub(CreateChannel(
+      server_->address(), grpc::InsecureChannelCredentials(), Fast(),
+      Options(/*attempt_timeout=*/absl::Milliseconds(3))));
+  for (int i = 0; i < 400; ++i) {
+    Attempted call(stub.get(), &queue_);
+    // Not a sleep: it is about microseconds.
+    const auto until = std::chrono::steady_clock::now() +
+                       std::chrono::microseconds(i * 37 % 3500);
+    while (std::chrono::steady_clock::now() < until) {
+    }
+  }
+}
+
+// What is told of a cancel: interceptors that are not there any more.
+class Listener final : public grpc::experimental::Interceptor {
+ public:
+  explicit Listener(std::atomic<int>* cancels) : cancels_(cancels) {}
+  void Intercept(grpc::experimental::InterceptorBatchMethods* batch) override {
+    if (batch->QueryInterceptionHookPoint(
+            grpc::experimental::InterceptionHookPoints::PRE_SEND_CANCEL)) {
+      ++*cancels_;
+    }
+    batch->Proceed();
+  }
+
+ private:
+  std::atomic<int>* const cancels_;
+};
+
+class ListenerFactory final
+    : public grpc::experimental::ClientInterceptorFactoryInterface {
+ public:
+  explicit ListenerFactory(std::atomic<int>* cancels) : cancels_(cancels) {}
+  grpc::experimental::Interceptor* CreateClientInterceptor(
+      grpc::experimental::ClientRpcInfo*) override {
+    return new Listener(cancels_);
+  }
+
+ private:
+  std::atomic<int>* const cancels_;
+};
+
+TEST_F(HeadFirstTest, NobodyIsToldOfACancelWhileTheCallMayBeGivenUp) {
+  std::atomic<int> cancels = 0;
+  std::vector<
+      std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>>
+      factories;
+  factories.push_back(std::make_unique<ListenerFactory>(&cancels));
+  factories.push_back(
+      MakeInterceptorFactory(Fast(), Options(absl::Milliseconds(100))));
+  const auto stub = testing::Echo::NewStub(
+      grpc::experimental::CreateCustomChannelWithInterceptors(
+          server_->address(), grpc::InsecureChannelCredentials(),
+          grpc::ChannelArguments(), std::move(factories)));
+  {
+    const Attempted call(stub.get(), &queue_);
+    EXPECT_TRUE(server_->log().WaitForCancelled(1, absl::Seconds(10)));
+    EXPECT_EQ(cancels, 0);
+  }
+  // Where all of a call is pending they are.
+  grpc::ClientContext context;
+  EchoMessage message;
+  EXPECT_EQ(stub->Say(&context, message, &message).error_code(),
+            StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_GT(cancels, 0);
+}
+
+// It has timed out before the application asks how it ended.
+TEST_F(HeadFirstTest, RepeatedWhenItIsAskedFor) {
+  server_->Script({GrpcReply::Hang().HeadersFirst(), GrpcReply::Ok("")});
+  const auto stub = testing::Echo::NewStub(CreateChannel(
+      server_->address(), grpc::InsecureChannelCredentials(), Fast(),
+      Options(/*attempt_timeout=*/absl::Milliseconds(200))));
+  Attempted call(stub.get(), &queue_);
+  EXPECT_TRUE(server_->log().WaitForCancelled(1, absl::Seconds(10)));
+  EchoMessage response;
+  grpc::Status status(StatusCode::UNKNOWN, "");
+  call.reader->Finish(&response, &status, &status);
+  void* tag = nullptr;
+  bool ok = false;
+  ASSERT_TRUE(queue_.Next(&tag, &ok));
+  EXPECT_EQ(tag, &status);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(server_->log().Count(), 2);
+  EXPECT_TRUE(RecordOf(*call.context)->attempts[0].outcome.timed_out);
 }
 
 TEST(LifetimeTest2, AFactoryThatNoChannelGets) {

@@ -13,6 +13,7 @@
 #include "interceptors/interceptor.h"
 #include "runtime/client.h"
 #include "tests/interceptors/echo_call.h"
+#include "tests/interceptors/slow_hijack.h"
 #include "tests/interceptors/unary_reactor.h"
 #include "tests/testing/echo.grpc.pb.h"
 #include "tests/testing/echo2.grpc.pb.h"
@@ -260,6 +261,40 @@ TEST_F(ShapesTest, ReactorMakesTwoBatches) {
   context.TryCancel();
   EXPECT_EQ(reactor.Wait().error_code(), StatusCode::CANCELLED);
   EXPECT_EQ(server_->log().Count(), 4);
+}
+
+// Refused by another thread while the second batch is made. One that went past Forbear
+// would have the end of a call that was never sent: this one's is its cancel, others
+// have none.
+TEST_F(ShapesTest, ReactorRefusedBetweenItsBatches) {
+  server_->Script(
+      {GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED).Pushback("60000")});
+  const std::shared_ptr<Client> client = *Client::Create({});
+  EchoCall first(Api::kSync, Channel(client));
+  first.SetDeadline(absl::Seconds(20));
+  EXPECT_EQ(first.Run().error_code(), StatusCode::RESOURCE_EXHAUSTED);
+  SlowHijack slow;
+  const auto channel = slow.Channel(server_->address(), client, options_);
+  const auto stub = Echo::NewStub(channel);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() +
+                       std::chrono::seconds(100));
+  slow.AfterFirst([&] {
+    context.TryCancel();
+    slow.WaitUntilHijacking();
+  });
+  EchoMessage request;
+  EchoMessage response;
+  UnaryReactor reactor;
+  stub->async()->Say(&context, &request, &response, &reactor);
+  reactor.StartCall();
+  const grpc::Status status = reactor.Wait();
+  EXPECT_EQ(status.error_code(), StatusCode::CANCELLED);
+  EXPECT_EQ(status.error_message().find("forbear: "), 0u)
+      << status.error_message();
+  EXPECT_EQ(context.GetServerTrailingMetadata().count("forbear-stop-reason"),
+            1u);
+  EXPECT_EQ(server_->log().Count(), 1);
 }
 
 TEST_F(ShapesTest, ReactorHeldThenSent) {

@@ -26,6 +26,7 @@
 #include "interceptors/rpc_options.h"
 #include "runtime/classifier.h"
 #include "runtime/client.h"
+#include "tests/interceptors/slow_hijack.h"
 #include "tests/interceptors/status_details.h"
 #include "tests/interceptors/stream_app.h"
 #include "tests/interceptors/stream_server.h"
@@ -459,9 +460,11 @@ TEST_P(StreamTest, CancelDuringTheBackoffAfterAnAttemptTimeout) {
   app.Cancel();
   EXPECT_EQ(app.Wait().error_code(), StatusCode::CANCELLED)
       << app.Wait().error_message();
+  EXPECT_EQ(app.Trailing("forbear-stop-reason"), "cancelled");
   EXPECT_LT(app.took(), absl::Seconds(30));
   EXPECT_EQ(app.record().stop_reason, StopReason::kCancelled);
-  EXPECT_EQ(server_.Count(), 1);
+  // On a busy machine it may be over before it has arrived.
+  EXPECT_LE(server_.Count(), 1);
 }
 
 // They end the stream, and nothing is sent; also if its first batch has no metadata, as
@@ -580,6 +583,163 @@ TEST_P(SendingStreamTest, PingPong) {
   EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
   EXPECT_EQ(app.received(), Payloads({"a", "b", "c"}));
   EXPECT_EQ(server_.Count(), 3);
+}
+
+// Its first batch is no open, but whatever comes first; and two may come at once.
+TEST(CorkedStreamTest, AReadWhileTheFirstWriteIsHijacked) {
+  StreamServer server;
+  SlowHijack slow;
+  const auto channel =
+      slow.Channel(server.address(), *Client::Create({}), Options());
+  const auto stub = testing::Echo::NewStub(channel);
+  grpc::ClientContext context;
+  context.set_initial_metadata_corked(true);
+  context.set_deadline(std::chrono::system_clock::now() +
+                       std::chrono::seconds(10));
+  const auto stream = stub->Chat(&context);
+  testing::EchoMessage in;
+  bool read = false;
+  std::thread reader([&] {
+    slow.WaitUntilHijacking();
+    read = stream->Read(&in);
+  });
+  testing::EchoMessage out;
+  out.set_payload("x");
+  EXPECT_TRUE(stream->Write(out));
+  reader.join();
+  EXPECT_TRUE(read);
+  EXPECT_EQ(in.payload(), "x");
+  EXPECT_TRUE(stream->WritesDone());
+  EXPECT_FALSE(stream->Read(&in));
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST(CorkedStreamTest, AWriteWhileTheFirstReadIsHijacked) {
+  StreamServer server;
+  SlowHijack slow;
+  const auto channel =
+      slow.Channel(server.address(), *Client::Create({}), Options());
+  const auto stub = testing::Echo::NewStub(channel);
+  grpc::ClientContext context;
+  context.set_initial_metadata_corked(true);
+  context.set_deadline(std::chrono::system_clock::now() +
+                       std::chrono::seconds(10));
+  const auto stream = stub->Chat(&context);
+  testing::EchoMessage in;
+  std::thread reader([&] { stream->Read(&in); });
+  slow.WaitUntilHijacking();
+  testing::EchoMessage out;
+  out.set_payload("x");
+  EXPECT_TRUE(stream->Write(out));
+  reader.join();
+  EXPECT_EQ(server.Count(), 1);
+  EXPECT_TRUE(stream->WritesDone());
+  while (stream->Read(&in)) {
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+// Cancels after a while what should have ended by itself: a test of that fails, and
+// does not hang.
+class EndsAtLast {
+ public:
+  explicit EndsAtLast(grpc::ClientContext* context)
+      : thread_([this, context] {
+          if (ended_.get_future().wait_for(std::chrono::seconds(10)) !=
+              std::future_status::ready) {
+            context->TryCancel();
+          }
+        }) {}
+  ~EndsAtLast() {
+    ended_.set_value();
+    thread_.join();
+  }
+
+ private:
+  std::promise<void> ended_;
+  std::thread thread_;
+};
+
+class SilentCorkedStreamTest : public ::testing::Test {
+ protected:
+  SilentCorkedStreamTest()
+      : stub_(testing::Echo::NewStub(
+            CreateChannel(server_.address(), grpc::InsecureChannelCredentials(),
+                          *Client::Create({}), Options(), Arguments()))) {
+    context_.set_initial_metadata_corked(true);
+    context_.set_deadline(std::chrono::system_clock::now() +
+                          std::chrono::milliseconds(300));
+  }
+  void ExpectDeadline(const grpc::Status& status) {
+    EXPECT_EQ(status.error_code(), StatusCode::DEADLINE_EXCEEDED)
+        << status.error_message();
+    EXPECT_EQ(status.error_message().find("forbear: "), 0u);
+    const auto& trailers = context_.GetServerTrailingMetadata();
+    EXPECT_EQ(trailers.count("forbear-stop-reason"), 1u);
+    const CallRecord record = *RecordOf(context_);
+    EXPECT_EQ(record.stop_reason, StopReason::kDeadlineExceeded);
+    EXPECT_EQ(record.total_attempts, 0);
+    EXPECT_EQ(server_.Count(), 0);
+  }
+
+  StreamServer server_;
+  const std::unique_ptr<testing::Echo::Stub> stub_;
+  grpc::ClientContext context_;
+  testing::EchoMessage message_;
+};
+
+TEST_F(SilentCorkedStreamTest, ReadWaitsUntilTheDeadline) {
+  const EndsAtLast ends(&context_);
+  const auto stream = stub_->Chat(&context_);
+  EXPECT_FALSE(stream->Read(&message_));
+  // It brings the metadata, too late.
+  EXPECT_FALSE(stream->Write(message_));
+  EXPECT_FALSE(stream->Write(message_));
+  EXPECT_FALSE(stream->Read(&message_));
+  ExpectDeadline(stream->Finish());
+}
+
+TEST_F(SilentCorkedStreamTest, FinishWaitsUntilTheDeadline) {
+  const EndsAtLast ends(&context_);
+  const auto writer = stub_->Push(&context_, &message_);
+  ExpectDeadline(writer->Finish());
+}
+
+class SilentReactor final
+    : public grpc::ClientBidiReactor<testing::EchoMessage,
+                                     testing::EchoMessage> {
+ public:
+  void OnReadDone(bool ok) override { EXPECT_FALSE(ok); }
+  void OnDone(const grpc::Status& status) override { end_.set_value(status); }
+  grpc::Status Wait() { return end_.get_future().get(); }
+
+ private:
+  std::promise<grpc::Status> end_;
+};
+
+TEST_F(SilentCorkedStreamTest, ReactorIsDoneAtTheDeadline) {
+  const EndsAtLast ends(&context_);
+  SilentReactor reactor;
+  stub_->async()->Chat(&context_, &reactor);
+  reactor.StartRead(&message_);
+  reactor.StartCall();
+  ExpectDeadline(reactor.Wait());
+}
+
+// The deadline that nothing was written until is that of what follows, too.
+TEST_F(SilentCorkedStreamTest, WritesInTimeAndHearsNothing) {
+  const EndsAtLast ends(&context_);
+  server_.Script({StreamPlay::Hangs()});
+  const auto stream = stub_->Chat(&context_);
+  bool read = true;
+  std::thread reader([&] { read = stream->Read(&message_); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_TRUE(stream->Write(testing::EchoMessage()));
+  reader.join();
+  EXPECT_FALSE(read);
+  EXPECT_EQ(stream->Finish().error_code(), StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(server_.Count(), 1);
+  EXPECT_EQ(RecordOf(context_)->total_attempts, 1);
 }
 
 TEST(StreamOptionsTest, BoundsOfTheBuffer) {

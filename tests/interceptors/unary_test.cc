@@ -359,6 +359,8 @@ TEST_P(UnaryTest, AttemptTimeoutWithoutConsentIsFinal) {
   call.SetDeadline(absl::Seconds(20));
   // Our own cancel is no CANCELLED of the application's.
   EXPECT_EQ(call.Run().error_code(), StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_THAT(call.status().error_message(), StartsWith("forbear: "));
+  EXPECT_EQ(call.Trailing("forbear-stop-reason"), "not_idempotent");
   EXPECT_LT(call.took(), absl::Seconds(10));
   EXPECT_EQ(call.record().stop_reason, StopReason::kNotIdempotent);
   EXPECT_EQ(server_->log().Count(), 1);
@@ -417,6 +419,8 @@ TEST_P(UnaryTest, CancelDuringBackoffReturnsAtOnce) {
     const MonotonicTime cancelled = MonotonicNow();
     call.Cancel();
     EXPECT_EQ(call.Wait().error_code(), StatusCode::CANCELLED);
+    EXPECT_EQ(call.Trailing("forbear-stop-reason"), "cancelled");
+    EXPECT_EQ(call.Trailing("grpc-retry-pushback-ms"), std::nullopt);
     milliseconds.push_back(absl::ToDoubleMilliseconds(call.end() - cancelled));
     EXPECT_EQ(call.record().stop_reason, StopReason::kCancelled);
   }
@@ -449,9 +453,11 @@ TEST_P(UnaryTest, CancelDuringTheBackoffAfterAnAttemptTimeout) {
   call.Cancel();
   EXPECT_EQ(call.Wait().error_code(), StatusCode::CANCELLED)
       << call.status().error_message();
+  EXPECT_EQ(call.Trailing("forbear-stop-reason"), "cancelled");
   EXPECT_LT(call.took(), absl::Seconds(30));
   EXPECT_EQ(call.record().stop_reason, StopReason::kCancelled);
-  EXPECT_EQ(server_->log().Count(), 1);
+  // On a busy machine it may be over before it has arrived.
+  EXPECT_LE(server_->log().Count(), 1);
 }
 
 TEST_P(UnaryTest, CancelWhileHeldBeforeTheFirstSend) {
