@@ -14,7 +14,9 @@
 //   - RESOURCE_EXHAUSTED: the call, and all others of the same quota_id, wait
 //     as long as the server says (grpc-retry-pushback-ms; else 0.25 s, growing),
 //     and then leave spaced. Bounded by the call's deadline, or, without one,
-//     60 s, and by the endpoint's retry budget (core/retry_budget.h).
+//     60 s, and by the endpoint's retry budget (core/retry_budget.h). What gRPC
+//     itself refuses with that code, because it is too large, ends the call, and
+//     holds nobody.
 //   - UNAVAILABLE and other codes: sent again only if the method lists them
 //     (RpcOptions::methods), up to 3 attempts in all. Listing is the consent:
 //     gRPC cannot know whether the server acted.
