@@ -144,6 +144,13 @@ class Refuser final : public Interceptor {
   const grpc::Status status_;
 };
 
+// Whether FORBEAR_OFF was set when the client was made: nothing is in force, though its
+// settings say so. If they do not either, nothing tells, and it counts as switched off by
+// them.
+bool IsOff(const Client& client) {
+  return !client.enabled() && client.policies()->any_enabled();
+}
+
 // The values of GRPC_ARG_SERVICE_CONFIG, of which gRPC takes the first.
 std::vector<char**> ServiceConfigsIn(const grpc::ChannelArguments& arguments) {
   std::vector<char**> values;
@@ -282,7 +289,10 @@ std::shared_ptr<grpc::Channel> CreateChannel(
     std::shared_ptr<Client> client, RpcOptions options,
     const grpc::ChannelArguments& arguments) {
   grpc::ChannelArguments ours = arguments;
-  ours.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  // Switched off for good, Forbear is no retrier: gRPC's retries, and all of the
+  // service config, stay what they are.
+  const bool off = IsOff(*client);
+  if (!off) ours.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   if (options.target.empty()) options.target = target;
   const std::vector<char**> given = ServiceConfigsIn(ours);
   if (options.service_config.empty() && !given.empty()) {
@@ -292,7 +302,7 @@ std::shared_ptr<grpc::Channel> CreateChannel(
   if (!rest.empty()) {
     // What is faulty ends every unary call, and for others is gRPC's to judge.
     const absl::StatusOr<ServiceConfig> config = ReadServiceConfig(rest);
-    if (config.ok()) rest = config->rest;
+    if (config.ok() && !off) rest = config->rest;
     // Arguments cannot be taken out of a ChannelArguments, nor be set again.
     for (char** value : given) *value = &rest[0];
     if (given.empty()) ours.SetServiceConfigJSON(rest);

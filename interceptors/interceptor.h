@@ -91,9 +91,12 @@ namespace forbear::rpc {
 // A channel to `target` whose calls are `client`'s. `arguments` are kept,
 // but GRPC_ARG_ENABLE_RETRIES is set to 0, so that gRPC's own retries do not
 // multiply ours, and of a service config (RpcOptions::service_config) the policies of
-// retries become ours. An empty options.target becomes `target`. With options that
-// ValidateRpcOptions refuses, every call ends with INVALID_ARGUMENT and their
-// faults.
+// retries become ours. Not if FORBEAR_OFF was set when `client` was made: then gRPC's
+// retries are what the arguments and the service config say. A client that is only
+// switched off (Settings::enabled) may be switched on while the channel lives; until
+// then nobody retries. An empty options.target becomes `target`. With options that
+// ValidateRpcOptions refuses, every call, streams included, ends with INVALID_ARGUMENT
+// and their faults.
 std::shared_ptr<grpc::Channel> CreateChannel(
     const std::string& target,
     const std::shared_ptr<grpc::ChannelCredentials>& credentials,

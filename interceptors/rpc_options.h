@@ -110,7 +110,8 @@ struct RpcOptions {
   // balancing, health checking, …), and if this is empty takes the one that is in the
   // channel's arguments. Who makes the channel with MakeInterceptorFactory gives it
   // here, and to the channel. One that a name resolver brings is not seen; its
-  // retries are off with GRPC_ARG_ENABLE_RETRIES. Empty: none.
+  // retries are off with GRPC_ARG_ENABLE_RETRIES. With FORBEAR_OFF all of it is gRPC's.
+  // Empty: none.
   std::string service_config;
 
   TakeOver take_over = TakeOver::kNever;

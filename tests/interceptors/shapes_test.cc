@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -115,6 +116,70 @@ TEST_F(ShapesTest, ForbearOffPassesCallsThrough) {
   EXPECT_EQ(call.Run().error_code(), StatusCode::UNAVAILABLE);
   EXPECT_EQ(RecordOf(call.context()), std::nullopt);
   EXPECT_EQ(server_->log().Count(), 1);
+}
+
+// Also gRPC's own retries, wherever their policy was given.
+TEST_F(ShapesTest, ForbearOffLeavesGrpcsOwnRetriesAlone) {
+  const std::string config = R"({"methodConfig": [{"name": [{}],
+      "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.01s",
+        "maxBackoff": "0.1s", "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"]}}]})";
+  ASSERT_EQ(setenv("FORBEAR_OFF", "1", 1), 0);
+  const auto off = *Client::Create({});
+  ASSERT_EQ(unsetenv("FORBEAR_OFF"), 0);
+  for (const bool in_arguments : {true, false}) {
+    SCOPED_TRACE(in_arguments);
+    grpc::ChannelArguments arguments;
+    RpcOptions options;
+    if (in_arguments) {
+      arguments.SetServiceConfigJSON(config);
+    } else {
+      options.service_config = config;
+    }
+    FailTwice();
+    const int64_t before = server_->log().Count();
+    EchoCall call(Api::kSync, CreateChannel(server_->address(),
+                                            grpc::InsecureChannelCredentials(),
+                                            off, options, arguments));
+    EXPECT_TRUE(call.Run().ok()) << call.status().error_message();
+    EXPECT_EQ(call.payload(), "at last");
+    EXPECT_EQ(RecordOf(call.context()), std::nullopt);
+    EXPECT_EQ(server_->log().Count() - before, 3);
+  }
+}
+
+// What can be switched on again while the channel lives has to have one retrier then.
+TEST_F(ShapesTest, ADisabledClientStillKeepsGrpcFromRetrying) {
+  ClientOptions client_options;
+  client_options.enabled = false;
+  const auto client = *Client::Create(client_options);
+  grpc::ChannelArguments arguments;
+  arguments.SetServiceConfigJSON(R"({"methodConfig": [{"name": [{}],
+      "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.01s",
+        "maxBackoff": "0.1s", "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"]}}]})");
+  const auto channel =
+      CreateChannel(server_->address(), grpc::InsecureChannelCredentials(),
+                    client, {}, arguments);
+  FailTwice();
+  EchoCall first(Api::kSync, channel);
+  EXPECT_EQ(first.Run().error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(server_->log().Count(), 1);
+  client_options.enabled = true;
+  ASSERT_TRUE(client->Reload(client_options).ok());
+  FailTwice();
+  EchoCall second(Api::kSync, channel);
+  EXPECT_TRUE(second.Run().ok()) << second.status().error_message();
+  EXPECT_EQ(second.record().total_attempts, 3);
+  EXPECT_EQ(server_->log().Count(), 4);
+}
+
+TEST_F(ShapesTest, FaultyOptionsLeaveNoRecord) {
+  options_.methods = {{"Say", {}}};
+  EchoCall call(Api::kSync, Channel());
+  EXPECT_EQ(call.Run().error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(RecordOf(call.context()), std::nullopt);
+  EXPECT_EQ(server_->log().Count(), 0);
 }
 
 TEST_F(ShapesTest, MethodsOfTwoServicesWithTheSameNames) {
