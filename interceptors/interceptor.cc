@@ -120,28 +120,39 @@ std::shared_ptr<InterceptedCall> CallsByContext::Find(
   return nullptr;
 }
 
-// Ends every call with one status.
+// Ends a call with one status. It takes the first batch, whatever that is, and so all
+// of them: a corked stream's reactor asks for the status before it sends metadata, and
+// what has gone down to gRPC by then would never come back.
 class Refuser final : public Interceptor {
  public:
   explicit Refuser(const grpc::Status& status) : status_(status) {}
 
   void Intercept(InterceptorBatchMethods* batch) override {
     if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_CANCEL)) return;
+    // Not in the first one: a unary call's would have failed, instead of having its
+    // status.
+    if (hijacked_ &&
+        batch->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE)) {
+      batch->FailHijackedSendMessage();
+    }
     if (batch->QueryInterceptionHookPoint(Hook::PRE_RECV_MESSAGE)) {
       batch->FailHijackedRecvMessage();
     }
     if (batch->QueryInterceptionHookPoint(Hook::PRE_RECV_STATUS)) {
       *batch->GetRecvStatus() = status_;
     }
-    if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_INITIAL_METADATA)) {
-      batch->Hijack();
-    } else {
+    if (hijacked_) {
       batch->Proceed();
+    } else {
+      hijacked_ = true;
+      batch->Hijack();  // comes here again; this object may be gone then
     }
   }
 
  private:
   const grpc::Status status_;
+  // Only the first batch, which is before all others, writes it.
+  bool hijacked_ = false;
 };
 
 // Whether FORBEAR_OFF was set when the client was made: nothing is in force, though its
@@ -300,7 +311,8 @@ std::shared_ptr<grpc::Channel> CreateChannel(
   }
   std::string rest = options.service_config;  // lives until the channel is made
   if (!rest.empty()) {
-    // What is faulty ends every unary call, and for others is gRPC's to judge.
+    // A faulty one ends every call (Refuser), but for those that pass through; for
+    // these it is gRPC's to judge.
     const absl::StatusOr<ServiceConfig> config = ReadServiceConfig(rest);
     if (config.ok() && !off) rest = config->rest;
     // Arguments cannot be taken out of a ChannelArguments, nor be set again.
