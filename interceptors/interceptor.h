@@ -46,17 +46,20 @@
 //   - the last attempt's response, status, message, details, initial and
 //     trailing metadata, as if it had been the only one (of hedges: the one that
 //     won, or failed last). peer() and auth_context() are those of the first attempt;
-//     of a stream peer() is what was dialled, and there is no auth_context(). A reactor
-//     has had the first attempt's initial metadata when a later one brings others; a
-//     stream's is told that it has some (OnReadInitialMetadataDone(true), and none are
-//     there) also when the call ended without.
+//     of a stream peer() is what was dialled, and there is no auth_context(). Who has
+//     asked for a unary call's initial metadata before its end (reactors always; a
+//     completion queue with ReadInitialMetadata) has got the first attempt's, and the
+//     context keeps them, also when a later attempt brings others. A stream's reactor
+//     is told that it has some (OnReadInitialMetadataDone(true), and none are there)
+//     also when the call ended without.
 //   - If the call ended because of Forbear, without a server's answer to this
 //     call: UNAVAILABLE (the endpoint is in the way: breaker, its own wait),
 //     RESOURCE_EXHAUSTED (the quota is), DEADLINE_EXCEEDED or CANCELLED, with a
 //     message that begins with "forbear: ".
-//   - If a later call may succeed, and in every case of the item above, the
-//     trailing metadata hold
+//   - In every case of the item above, and after a server's answer if it is known when
+//     a later call may succeed, the trailing metadata hold
 //       forbear-stop-reason  StopReasonName(): "circuit_open", …
+//     and, if that time is known,
 //       forbear-retry-at-ms  milliseconds from now until the next allowed send
 //   - RecordOf(context): every attempt, wait and reason.
 //
@@ -66,10 +69,15 @@
 // credentials are asked anew for each attempt.
 //
 // Limits: a call made for a server call (ClientContext::FromServerContext)
-// inherits that one's deadline inside gRPC, where it cannot be seen: waits may
-// outlast it, attempts do not. Register the factory as the channel's last one:
-// what interceptors after it add to the metadata of the first attempt, they
-// would add again.
+// inherits that one's deadline and cancellation inside gRPC, where neither can be
+// seen. Attempts end with both. Waits (for a gate, the breaker, a backoff) end with
+// neither: they may go on for as long as the call's own limit allows, which is 60 s
+// without a deadline, and then an attempt ends at once, CANCELLED or
+// DEADLINE_EXCEEDED, without having been sent. What can be seen, waits end with, too:
+//   context->set_deadline(server_context.raw_deadline());   // before the call
+//   context->TryCancel();        // when the server call's OnCancel() is called
+// Register the factory as the channel's last one: what interceptors after it add to
+// the metadata of the first attempt, they would add again.
 //
 // Thread rule: call from anywhere. Factories are thread-safe.
 #ifndef FORBEAR_INTERCEPTORS_INTERCEPTOR_H_
@@ -112,7 +120,7 @@ MakeInterceptorFactory(std::shared_ptr<Client> client, RpcOptions options);
 // What became of the call that was made with `context`: from its end until the
 // context is destroyed. Before that: what has happened so far. Absent: the
 // context had no call that Forbear saw (another channel, a stream that passed
-// through, FORBEAR_OFF).
+// through, FORBEAR_OFF), or one that faulty options ended (RpcOptions, CallOptions).
 std::optional<CallRecord> RecordOf(const grpc::ClientContext& context);
 
 }  // namespace forbear::rpc

@@ -282,6 +282,37 @@ TEST_F(ShapesTest, CompletionQueue) {
   }
 }
 
+// Who has read them has those of attempt 1, and keeps them.
+TEST_F(ShapesTest, CompletionQueueWithReadInitialMetadata) {
+  server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE)
+                       .HeadersFirst()
+                       .WithInitial("x-attempt", "first"),
+                   GrpcReply::Ok(Bytes("second"))
+                       .WithInitial("x-attempt", "second")
+                       .WithTrailing("x-trailer", "second")});
+  const auto stub = Echo::NewStub(Channel());
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto reader = stub->AsyncSay(&context, EchoMessage(), &queue);
+  void* tag = nullptr;
+  bool ok = false;
+  reader->ReadInitialMetadata(&queue);
+  ASSERT_TRUE(queue.Next(&tag, &ok));
+  EXPECT_TRUE(ok);
+  EchoMessage response;
+  grpc::Status status;
+  reader->Finish(&response, &status, &queue);
+  ASSERT_TRUE(queue.Next(&tag, &ok));
+  EXPECT_TRUE(ok);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.payload(), "second");
+  const auto& initial = context.GetServerInitialMetadata();
+  ASSERT_EQ(initial.count("x-attempt"), 1u);
+  EXPECT_EQ(initial.find("x-attempt")->second, "first");
+  EXPECT_EQ(context.GetServerTrailingMetadata().count("x-trailer"), 1u);
+  EXPECT_EQ(server_->log().Count(), 2);
+}
+
 TEST_F(ShapesTest, ReactorMakesTwoBatches) {
   FailTwice();
   const auto channel = Channel();
