@@ -12,7 +12,8 @@
 //   }
 //
 // It counts for the call that is made with this context, on this thread, while `with`
-// exists; of an asynchronous call that is the moment in which it is started. Scopes
+// exists. An asynchronous call is made by the stub's function (async()->Buy(…),
+// AsyncBuy, PrepareAsyncBuy), not by StartCall(): a scope around that is not seen. Scopes
 // may be nested; of two for one context the inner one counts.
 //
 // Thread rule: one thread per scope.

@@ -1,5 +1,7 @@
 #include "interceptors/classify.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -12,11 +14,50 @@
 namespace forbear::rpc {
 namespace {
 
-// "Received message larger than max (8 vs. 4)", "Sent message larger …": gRPC's own
-// word, on this side or the other, and no limit of a rate.
+// Of implementations of gRPC, on this side or the other, about something that is too
+// large. Each is a part that their versions have in common, and no other text is known
+// to have. Whoever else says it means the same.
+constexpr absl::string_view kTooLarge[] = {
+    // gRPC core, grpc-go, grpc-node: "Received message larger than max (8 vs. 4)",
+    // "Sent message larger …", "grpc: trying to send message larger …".
+    "message larger than max",
+    // gRPC core: "received initial metadata size exceeds limit", which it says of
+    // trailing ones, too; others: "… exceeds peer limit", "… exceeds soft limit (…".
+    "metadata size exceeds",
+    // grpc-go.
+    "message after decompression larger than max",
+    // grpc-java, also with "Decompressed" and "Compressed".
+    "gRPC message exceeds maximum size",
+    // grpc-java: "message too large 9 > 8"; grpc-go: "grpc: message too large (…".
+    "message too large",
+    // grpc-dotnet.
+    "message exceeds the maximum configured message size",
+    // grpc-node.
+    "message with a size larger than",
+    "message that decompresses to a size larger than",
+    // grpc-swift.
+    "exceeded the configured maximum payload size",
+};
+
+// gRPC's own word, and no limit of a rate: something is too large, or, in gRPC core, a
+// stream was given up because this side's ResourceQuota was used up ("Buffers full";
+// the other side's arrives as a reset).
 bool MadeHere(const RpcResult& result) {
+  if (result.code != grpc::StatusCode::RESOURCE_EXHAUSTED) return false;
+  if (result.message == "Buffers full") return true;
+  return std::any_of(std::begin(kTooLarge), std::end(kTooLarge),
+                     [&result](absl::string_view part) {
+                       return absl::StrContains(result.message, part);
+                     });
+}
+
+// HTTP/2's ENHANCE_YOUR_CALM, as gRPC core ("Received RST_STREAM with error code 11")
+// and others say it, of this stream or, passed on, of a backend's. What the server had
+// done until then nobody knows.
+bool WasReset(const RpcResult& result) {
   return result.code == grpc::StatusCode::RESOURCE_EXHAUSTED &&
-         absl::StrContains(result.message, "message larger than max");
+         (absl::StrContains(result.message, "RST_STREAM") ||
+          absl::StrContains(result.message, "ENHANCE_YOUR_CALM"));
 }
 
 ErrorKind KindOf(const RpcResult& result, CodeSet retryable) {
@@ -87,6 +128,9 @@ Outcome Classify(const RpcResult& result, CodeSet retryable) {
     outcome.retry_forbidden = meaning.retry_forbidden;
     outcome.pushback = meaning.pushback;
     outcome.pushback_source = meaning.pushback_source;
+  }
+  if (WasReset(result) && outcome.processed == Processed::kNo) {
+    outcome.processed = Processed::kUnknown;
   }
   if (outcome.kind != ErrorKind::kThrottled &&
       outcome.kind != ErrorKind::kTransient) {

@@ -3,7 +3,7 @@
 //
 //   status               means        sent again
 //   OK                   ok           –
-//   RESOURCE_EXHAUSTED   throttled    always: a refusal did no work (1)
+//   RESOURCE_EXHAUSTED   throttled    always: a refusal did no work (1), (2)
 //   UNAVAILABLE          transient    if the method lists it
 //   DEADLINE_EXCEEDED    transient    the call's own deadline: never;
 //                                     our attempt_timeout: if the method lists
@@ -11,8 +11,16 @@
 //   CANCELLED            cancelled    by the caller: never; else as the others
 //   any other            permanent    if the method lists it (transient then)
 //
-// (1) Unless gRPC itself made it of a message over a size limit ("… larger than
-// max …"): that is permanent, and no rate limit.
+// (1) Unless gRPC itself made it, on either side, of a message or metadata over a size
+// limit ("… larger than max …", "… metadata size exceeds …"; classify.cc has all that
+// are known), or because its own memory was used up: that is permanent, listed or not,
+// and no rate limit. The server may have done the work.
+//
+// (2) Unless it is HTTP/2's ENHANCE_YOUR_CALM, which ends a call wherever it is and
+// leaves open what was done: throttled, and sent again if the method lists it.
+//
+// gRPC makes both known by the text of the status only. A server whose own refusal has
+// such a text is not sent to again.
 //
 // Listing a code for a method is the consent to send the method again after it:
 // gRPC cannot know whether the server acted. UNAVAILABLE without it counts

@@ -121,7 +121,9 @@ std::shared_ptr<InterceptedCall> CallsByContext::Find(
   return nullptr;
 }
 
-// Ends every call with one status.
+// Ends a call with one status. It takes the first batch, whatever that is, and so all
+// of them: a corked stream's reactor asks for the status before it sends metadata, and
+// what has gone down to gRPC by then would never come back.
 class Refuser final : public Interceptor {
  public:
   explicit Refuser(const grpc::Status& status) : status_(status) {}
@@ -131,8 +133,11 @@ class Refuser final : public Interceptor {
     // The first one of all, which need not be that of the metadata: of a corked
     // reactor they come later, and until then it would wait in gRPC for an answer.
     if (!hijacked_.exchange(true)) {
-      batch->Hijack();  // comes back
+      batch->Hijack();  // comes back, without what it sends
       return;
+    }
+    if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE)) {
+      batch->FailHijackedSendMessage();
     }
     if (batch->QueryInterceptionHookPoint(Hook::PRE_RECV_MESSAGE)) {
       batch->FailHijackedRecvMessage();
@@ -147,6 +152,13 @@ class Refuser final : public Interceptor {
   const grpc::Status status_;
   std::atomic<bool> hijacked_{false};
 };
+
+// Whether FORBEAR_OFF was set when the client was made: nothing is in force, though its
+// settings say so. If they do not either, nothing tells, and it counts as switched off by
+// them.
+bool IsOff(const Client& client) {
+  return !client.enabled() && client.policies()->any_enabled();
+}
 
 // The values of GRPC_ARG_SERVICE_CONFIG, of which gRPC takes the first.
 std::vector<char**> ServiceConfigsIn(const grpc::ChannelArguments& arguments) {
@@ -286,7 +298,10 @@ std::shared_ptr<grpc::Channel> CreateChannel(
     std::shared_ptr<Client> client, RpcOptions options,
     const grpc::ChannelArguments& arguments) {
   grpc::ChannelArguments ours = arguments;
-  ours.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  // Switched off for good, Forbear is no retrier: gRPC's retries, and all of the
+  // service config, stay what they are.
+  const bool off = IsOff(*client);
+  if (!off) ours.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   if (options.target.empty()) options.target = target;
   const std::vector<char**> given = ServiceConfigsIn(ours);
   if (options.service_config.empty() && !given.empty()) {
@@ -294,9 +309,10 @@ std::shared_ptr<grpc::Channel> CreateChannel(
   }
   std::string rest = options.service_config;  // lives until the channel is made
   if (!rest.empty()) {
-    // What is faulty ends every unary call, and for others is gRPC's to judge.
+    // A faulty one ends every call (Refuser), but for those that pass through; for
+    // these it is gRPC's to judge.
     const absl::StatusOr<ServiceConfig> config = ReadServiceConfig(rest);
-    if (config.ok()) rest = config->rest;
+    if (config.ok() && !off) rest = config->rest;
     // Arguments cannot be taken out of a ChannelArguments, nor be set again.
     for (char** value : given) *value = &rest[0];
     if (given.empty()) ours.SetServiceConfigJSON(rest);

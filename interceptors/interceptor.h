@@ -14,7 +14,9 @@
 //   - RESOURCE_EXHAUSTED: the call, and all others of the same quota_id, wait
 //     as long as the server says (grpc-retry-pushback-ms; else 0.25 s, growing),
 //     and then leave spaced. Bounded by the call's deadline, or, without one,
-//     60 s, and by the endpoint's retry budget (core/retry_budget.h).
+//     60 s, and by the endpoint's retry budget (core/retry_budget.h). What gRPC
+//     itself refuses with that code, because it is too large, ends the call, and
+//     holds nobody.
 //   - UNAVAILABLE and other codes: sent again only if the method lists them
 //     (RpcOptions::methods), up to 3 attempts in all. Listing is the consent:
 //     gRPC cannot know whether the server acted.
@@ -44,17 +46,20 @@
 //   - the last attempt's response, status, message, details, initial and
 //     trailing metadata, as if it had been the only one (of hedges: the one that
 //     won, or failed last). peer() and auth_context() are those of the first attempt;
-//     of a stream peer() is what was dialled, and there is no auth_context(). A reactor
-//     has had the first attempt's initial metadata when a later one brings others; a
-//     stream's is told that it has some (OnReadInitialMetadataDone(true), and none are
-//     there) also when the call ended without.
+//     of a stream peer() is what was dialled, and there is no auth_context(). Who has
+//     asked for a unary call's initial metadata before its end (reactors always; a
+//     completion queue with ReadInitialMetadata) has got the first attempt's, and the
+//     context keeps them, also when a later attempt brings others. A stream's reactor
+//     is told that it has some (OnReadInitialMetadataDone(true), and none are there)
+//     also when the call ended without.
 //   - If the call ended because of Forbear, without a server's answer to this
 //     call: UNAVAILABLE (the endpoint is in the way: breaker, its own wait),
 //     RESOURCE_EXHAUSTED (the quota is), DEADLINE_EXCEEDED or CANCELLED, with a
 //     message that begins with "forbear: ".
-//   - If a later call may succeed, and in every case of the item above, the
-//     trailing metadata hold
+//   - In every case of the item above, and after a server's answer if it is known when
+//     a later call may succeed, the trailing metadata hold
 //       forbear-stop-reason  StopReasonName(): "circuit_open", …
+//     and, if that time is known,
 //       forbear-retry-at-ms  milliseconds from now until the next allowed send
 //   - RecordOf(context): every attempt, wait and reason.
 //
@@ -64,10 +69,15 @@
 // credentials are asked anew for each attempt.
 //
 // Limits: a call made for a server call (ClientContext::FromServerContext)
-// inherits that one's deadline inside gRPC, where it cannot be seen: waits may
-// outlast it, attempts do not. Register the factory as the channel's last one:
-// what interceptors after it add to the metadata of the first attempt, they
-// would add again.
+// inherits that one's deadline and cancellation inside gRPC, where neither can be
+// seen. Attempts end with both. Waits (for a gate, the breaker, a backoff) end with
+// neither: they may go on for as long as the call's own limit allows, which is 60 s
+// without a deadline, and then an attempt ends at once, CANCELLED or
+// DEADLINE_EXCEEDED, without having been sent. What can be seen, waits end with, too:
+//   context->set_deadline(server_context.raw_deadline());   // before the call
+//   context->TryCancel();        // when the server call's OnCancel() is called
+// Register the factory as the channel's last one: what interceptors after it add to
+// the metadata of the first attempt, they would add again.
 //
 // Thread rule: call from anywhere. Factories are thread-safe.
 #ifndef FORBEAR_INTERCEPTORS_INTERCEPTOR_H_
@@ -89,9 +99,12 @@ namespace forbear::rpc {
 // A channel to `target` whose calls are `client`'s. `arguments` are kept,
 // but GRPC_ARG_ENABLE_RETRIES is set to 0, so that gRPC's own retries do not
 // multiply ours, and of a service config (RpcOptions::service_config) the policies of
-// retries become ours. An empty options.target becomes `target`. With options that
-// ValidateRpcOptions refuses, every call ends with INVALID_ARGUMENT and their
-// faults.
+// retries become ours. Not if FORBEAR_OFF was set when `client` was made: then gRPC's
+// retries are what the arguments and the service config say. A client that is only
+// switched off (Settings::enabled) may be switched on while the channel lives; until
+// then nobody retries. An empty options.target becomes `target`. With options that
+// ValidateRpcOptions refuses, every call, streams included, ends with INVALID_ARGUMENT
+// and their faults.
 std::shared_ptr<grpc::Channel> CreateChannel(
     const std::string& target,
     const std::shared_ptr<grpc::ChannelCredentials>& credentials,
@@ -107,7 +120,7 @@ MakeInterceptorFactory(std::shared_ptr<Client> client, RpcOptions options);
 // What became of the call that was made with `context`: from its end until the
 // context is destroyed. Before that: what has happened so far. Absent: the
 // context had no call that Forbear saw (another channel, a stream that passed
-// through, FORBEAR_OFF).
+// through, FORBEAR_OFF), or one that faulty options ended (RpcOptions, CallOptions).
 std::optional<CallRecord> RecordOf(const grpc::ClientContext& context);
 
 }  // namespace forbear::rpc

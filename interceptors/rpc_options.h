@@ -8,8 +8,8 @@
 //   };
 //   absl::Status status = forbear::rpc::ValidateRpcOptions(options);
 //
-// Without any option a unary call is sent again after RESOURCE_EXHAUSTED, which
-// did no work, and after nothing else (interceptors/classify.h).
+// Without any option a unary call is sent again after a server's RESOURCE_EXHAUSTED,
+// which did no work, and after nothing else (interceptors/classify.h).
 //
 // Thread rule: values and a pure function; call from anywhere.
 #ifndef FORBEAR_INTERCEPTORS_RPC_OPTIONS_H_
@@ -39,7 +39,8 @@ struct MethodRule {
 
   // After these codes it may be sent again, whether or not the server acted on
   // it: listing a code says that repeating the method is harmless. Not OK.
-  // RESOURCE_EXHAUSTED need not be listed.
+  // RESOURCE_EXHAUSTED need not be listed, but for what HTTP/2's ENHANCE_YOUR_CALM
+  // ended, which leaves open what was done.
   std::vector<grpc::StatusCode> retryable;
 
   // How long one attempt may take; of a stream: until the server's answer begins.
@@ -109,7 +110,8 @@ struct RpcOptions {
   // balancing, health checking, …), and if this is empty takes the one that is in the
   // channel's arguments. Who makes the channel with MakeInterceptorFactory gives it
   // here, and to the channel. One that a name resolver brings is not seen; its
-  // retries are off with GRPC_ARG_ENABLE_RETRIES. Empty: none.
+  // retries are off with GRPC_ARG_ENABLE_RETRIES. With FORBEAR_OFF all of it is gRPC's.
+  // Empty: none.
   std::string service_config;
 
   TakeOver take_over = TakeOver::kNever;

@@ -142,14 +142,74 @@ TEST(ClassifyTest, AnAttemptThatTookTooLong) {
 
 TEST(ClassifyTest, AMessageOverASizeLimitIsNoRateLimit) {
   RpcResult result = Of(StatusCode::RESOURCE_EXHAUSTED);
-  for (const char* text :
-       {"Received message larger than max (8388617 vs. 4194304)",
-        "Sent message larger than max (8388617 vs. 100)"}) {
+  for (const char* text : {
+           // gRPC core.
+           "Received message larger than max (8388617 vs. 4194304)",
+           "Sent message larger than max (8388617 vs. 100)",
+           "received initial metadata size exceeds limit",
+           "received trailing metadata size exceeds limit",
+           "to-be-sent initial metadata size exceeds peer limit",
+           "received metadata size exceeds hard limit (value length 9 vs. 8)",
+           "Buffers full",
+           // grpc-go.
+           "grpc: received message larger than max (9 vs. 8)",
+           "grpc: trying to send message larger than max (9 vs. 8)",
+           "grpc: received message after decompression larger than max 8",
+           "grpc: message after decompression larger than max (9 vs. 8)",
+           "grpc: message too large (4294967296 bytes)",
+           // grpc-java.
+           "gRPC message exceeds maximum size 4194304: 8388617",
+           "Decompressed gRPC message exceeds maximum size 4194304",
+           "message too large 9 > 8",
+           // grpc-dotnet.
+           "Received message exceeds the maximum configured message size.",
+           "Sending message exceeds the maximum configured message size.",
+           // grpc-node.
+           "Received message larger than max (9 vs 8)",
+           "Attempted to send message with a size larger than 8",
+           "Received message that decompresses to a size larger than 8",
+           // grpc-swift.
+           "Message has exceeded the configured maximum payload size (max: 1, "
+           "actual: 42)",
+           // As a server passes it on.
+           "backend: grpc: received message larger than max (9 vs. 8)",
+       }) {
     result.message = text;
-    EXPECT_EQ(Classify(result, {}).kind, ErrorKind::kPermanent);
+    for (const CodeSet codes : {CodeSet(), CodeSet({result.code})}) {
+      EXPECT_EQ(Classify(result, codes).kind, ErrorKind::kPermanent) << text;
+      EXPECT_EQ(Classify(result, codes).processed, Processed::kUnknown) << text;
+    }
+    // Of other codes it means nothing.
+    RpcResult other = result;
+    other.code = StatusCode::UNAVAILABLE;
+    EXPECT_EQ(Classify(other, {}).kind, ErrorKind::kTransient) << text;
   }
-  result.message = "more than 10 messages a second";
-  EXPECT_EQ(Classify(result, {}).kind, ErrorKind::kThrottled);
+  for (const char* text :
+       {"", "more than 10 messages a second", "message rate exceeds maximum",
+        "Server Threadpool Exhausted", "quota exceeds limit", "buffers full",
+        "All Buffers full", "max messages"}) {
+    result.message = text;
+    EXPECT_EQ(Classify(result, {}).kind, ErrorKind::kThrottled) << text;
+    EXPECT_EQ(Classify(result, {}).processed, Processed::kNo) << text;
+  }
+}
+
+TEST(ClassifyTest, AStreamThatWasResetMayHaveBeenActedOn) {
+  RpcResult result = Of(StatusCode::RESOURCE_EXHAUSTED);
+  for (const char* text : {
+           "Received RST_STREAM with error code 11",
+           // grpc-go, grpc-java, grpc-node.
+           "stream terminated by RST_STREAM with error code: ENHANCE_YOUR_CALM",
+           "HTTP/2 error code: ENHANCE_YOUR_CALM\nReceived Goaway",
+           "Received RST_STREAM with code 11 (Bandwidth exhausted)",
+       }) {
+    result.message = text;
+    const Outcome unlisted = Classify(result, {});
+    EXPECT_EQ(unlisted.kind, ErrorKind::kThrottled) << text;
+    EXPECT_EQ(unlisted.processed, Processed::kUnknown) << text;
+    EXPECT_FALSE(unlisted.repeatable) << text;
+    EXPECT_TRUE(Classify(result, {result.code}).repeatable) << text;
+  }
 }
 
 TEST(CodeSetTest, HoldsCodesAndNothingElse) {
@@ -249,6 +309,18 @@ TEST_F(DetailsTest, AnotherProfile) {
   const Outcome outcome = Read(StatusCode::RESOURCE_EXHAUSTED, Wait(3));
   EXPECT_EQ(outcome.kind, ErrorKind::kThrottled);
   EXPECT_EQ(outcome.pushback, absl::Seconds(3));
+}
+
+// A profile has a word about what a server said, and cannot know what it did.
+TEST_F(DetailsTest, OfAStreamThatWasReset) {
+  message_ = "Received RST_STREAM with error code 11";
+  for (const char* profile : {"generic", "otlp"}) {
+    profile_ = profile;
+    const Outcome outcome = Read(StatusCode::RESOURCE_EXHAUSTED, Wait(3));
+    EXPECT_EQ(outcome.kind, ErrorKind::kThrottled);
+    EXPECT_EQ(outcome.processed, Processed::kUnknown);
+    EXPECT_EQ(outcome.pushback, absl::Seconds(3));
+  }
 }
 
 }  // namespace

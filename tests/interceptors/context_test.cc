@@ -338,12 +338,15 @@ class Proxy final : public testing::Echo::Service {
     return grpc::CreateChannel("127.0.0.1:" + std::to_string(port_),
                                grpc::InsecureChannelCredentials());
   }
+  // The inner call is given the outer one's deadline once more, where it can be seen.
+  void TellTheDeadline() { tells_the_deadline_ = true; }
   // Waits for the calls that it has.
   void Stop() { server_->Shutdown(); }
 
   grpc::Status Say(grpc::ServerContext* context, const EchoMessage* request,
                    EchoMessage* response) override {
     const auto inner = grpc::ClientContext::FromServerContext(*context);
+    if (tells_the_deadline_) inner->set_deadline(context->raw_deadline());
     const MonotonicTime begin = MonotonicNow();
     grpc::Status status = backend_->Say(inner.get(), *request, response);
     took_ms_ = absl::ToInt64Milliseconds(MonotonicNow() - begin);
@@ -355,6 +358,7 @@ class Proxy final : public testing::Echo::Service {
 
  private:
   const std::unique_ptr<testing::Echo::Stub> backend_;
+  std::atomic<bool> tells_the_deadline_{false};
   std::atomic<int64_t> took_ms_{-1};
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;  // the last one: its calls end first
@@ -398,6 +402,36 @@ TEST_P(ContextTest, CancellationOfTheServerCallThatItIsMadeFor) {
   proxy.Stop();
   EXPECT_EQ(server_->log().Count(), 2);
   EXPECT_GE(proxy.took_ms(), 0);
+}
+
+// A wait does not end with it; what comes after the wait is not sent.
+TEST_P(ContextTest, CancellationOfThatServerCallDuringAWait) {
+  server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE).Pushback("1000"),
+                   GrpcReply::Ok("")});
+  Proxy proxy(Channel());
+  EchoCall call(GetParam(), proxy.Channel());
+  call.Start();
+  ASSERT_TRUE(server_->log().WaitForCount(1, absl::Seconds(10)));
+  call.Cancel();
+  EXPECT_EQ(call.Wait().error_code(), StatusCode::CANCELLED);
+  proxy.Stop();
+  EXPECT_GE(proxy.took_ms(), 0);
+  EXPECT_LT(proxy.took_ms(), 15000);
+  EXPECT_EQ(server_->log().Count(), 1);
+}
+
+// What gRPC keeps to itself can be said: a wait that does not fit ends the call at once.
+TEST_P(ContextTest, AnOuterDeadlineThatIsToldBoundsWaits) {
+  server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE).Pushback("30000"),
+                   GrpcReply::Ok("")});
+  Proxy proxy(Channel());
+  proxy.TellTheDeadline();
+  EchoCall call(GetParam(), proxy.Channel());
+  call.SetDeadline(absl::Seconds(20));
+  EXPECT_EQ(call.Run().error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_LT(proxy.took_ms(), 15000);
+  proxy.Stop();
+  EXPECT_EQ(server_->log().Count(), 1);
 }
 
 }  // namespace

@@ -29,6 +29,7 @@ constexpr uint8_t kEndHeaders = 4;
 constexpr uint32_t kNoError = 0;
 constexpr uint32_t kInternalError = 2;
 constexpr uint32_t kRefusedStream = 7;
+constexpr uint32_t kEnhanceYourCalm = 11;
 constexpr size_t kPrefaceSize = 24;
 
 // HPACK (RFC 7541), written out: an indexed field, and literals that nobody
@@ -240,6 +241,9 @@ bool RawHttp2Server::Perform(Act act, int fd, uint32_t stream) {
     case Act::kReset:
       return Send(fd,
                   Frame(kRstStream, 0, stream, BigEndian(kInternalError, 4)));
+    case Act::kCalm:
+      return Send(fd,
+                  Frame(kRstStream, 0, stream, BigEndian(kEnhanceYourCalm, 4)));
     case Act::kGoAway:
       return go_away(stream < 2 ? 0 : stream - 2);
     case Act::kGoAwayAndClose:

@@ -31,6 +31,7 @@ enum class Act {
   kUnavailable,  // grpc-status 14, as trailers alone
   kRefuse,       // RST_STREAM, REFUSED_STREAM: not processed (RFC 9113 §8.7)
   kReset,        // RST_STREAM, INTERNAL_ERROR: perhaps processed
+  kCalm,         // RST_STREAM, ENHANCE_YOUR_CALM: perhaps processed
   // GOAWAY, NO_ERROR, with a last stream below this one: not processed
   // (§6.8). The connection stays open, or is closed at once.
   kGoAway,

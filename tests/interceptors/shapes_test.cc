@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -118,6 +119,70 @@ TEST_F(ShapesTest, ForbearOffPassesCallsThrough) {
   EXPECT_EQ(server_->log().Count(), 1);
 }
 
+// Also gRPC's own retries, wherever their policy was given.
+TEST_F(ShapesTest, ForbearOffLeavesGrpcsOwnRetriesAlone) {
+  const std::string config = R"({"methodConfig": [{"name": [{}],
+      "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.01s",
+        "maxBackoff": "0.1s", "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"]}}]})";
+  ASSERT_EQ(setenv("FORBEAR_OFF", "1", 1), 0);
+  const auto off = *Client::Create({});
+  ASSERT_EQ(unsetenv("FORBEAR_OFF"), 0);
+  for (const bool in_arguments : {true, false}) {
+    SCOPED_TRACE(in_arguments);
+    grpc::ChannelArguments arguments;
+    RpcOptions options;
+    if (in_arguments) {
+      arguments.SetServiceConfigJSON(config);
+    } else {
+      options.service_config = config;
+    }
+    FailTwice();
+    const int64_t before = server_->log().Count();
+    EchoCall call(Api::kSync, CreateChannel(server_->address(),
+                                            grpc::InsecureChannelCredentials(),
+                                            off, options, arguments));
+    EXPECT_TRUE(call.Run().ok()) << call.status().error_message();
+    EXPECT_EQ(call.payload(), "at last");
+    EXPECT_EQ(RecordOf(call.context()), std::nullopt);
+    EXPECT_EQ(server_->log().Count() - before, 3);
+  }
+}
+
+// What can be switched on again while the channel lives has to have one retrier then.
+TEST_F(ShapesTest, ADisabledClientStillKeepsGrpcFromRetrying) {
+  ClientOptions client_options;
+  client_options.enabled = false;
+  const auto client = *Client::Create(client_options);
+  grpc::ChannelArguments arguments;
+  arguments.SetServiceConfigJSON(R"({"methodConfig": [{"name": [{}],
+      "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.01s",
+        "maxBackoff": "0.1s", "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"]}}]})");
+  const auto channel =
+      CreateChannel(server_->address(), grpc::InsecureChannelCredentials(),
+                    client, {}, arguments);
+  FailTwice();
+  EchoCall first(Api::kSync, channel);
+  EXPECT_EQ(first.Run().error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(server_->log().Count(), 1);
+  client_options.enabled = true;
+  ASSERT_TRUE(client->Reload(client_options).ok());
+  FailTwice();
+  EchoCall second(Api::kSync, channel);
+  EXPECT_TRUE(second.Run().ok()) << second.status().error_message();
+  EXPECT_EQ(second.record().total_attempts, 3);
+  EXPECT_EQ(server_->log().Count(), 4);
+}
+
+TEST_F(ShapesTest, FaultyOptionsLeaveNoRecord) {
+  options_.methods = {{"Say", {}}};
+  EchoCall call(Api::kSync, Channel());
+  EXPECT_EQ(call.Run().error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(RecordOf(call.context()), std::nullopt);
+  EXPECT_EQ(server_->log().Count(), 0);
+}
+
 TEST_F(ShapesTest, MethodsOfTwoServicesWithTheSameNames) {
   options_.methods = {
       {"/forbear.testing.other.Echo/*", {StatusCode::UNAVAILABLE}},
@@ -216,6 +281,37 @@ TEST_F(ShapesTest, CompletionQueue) {
     queue.Shutdown();
     EXPECT_FALSE(queue.Next(&tag, &ok));
   }
+}
+
+// Who has read them has those of attempt 1, and keeps them.
+TEST_F(ShapesTest, CompletionQueueWithReadInitialMetadata) {
+  server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE)
+                       .HeadersFirst()
+                       .WithInitial("x-attempt", "first"),
+                   GrpcReply::Ok(Bytes("second"))
+                       .WithInitial("x-attempt", "second")
+                       .WithTrailing("x-trailer", "second")});
+  const auto stub = Echo::NewStub(Channel());
+  grpc::ClientContext context;
+  grpc::CompletionQueue queue;
+  const auto reader = stub->AsyncSay(&context, EchoMessage(), &queue);
+  void* tag = nullptr;
+  bool ok = false;
+  reader->ReadInitialMetadata(&queue);
+  ASSERT_TRUE(queue.Next(&tag, &ok));
+  EXPECT_TRUE(ok);
+  EchoMessage response;
+  grpc::Status status;
+  reader->Finish(&response, &status, &queue);
+  ASSERT_TRUE(queue.Next(&tag, &ok));
+  EXPECT_TRUE(ok);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.payload(), "second");
+  const auto& initial = context.GetServerInitialMetadata();
+  ASSERT_EQ(initial.count("x-attempt"), 1u);
+  EXPECT_EQ(initial.find("x-attempt")->second, "first");
+  EXPECT_EQ(context.GetServerTrailingMetadata().count("x-trailer"), 1u);
+  EXPECT_EQ(server_->log().Count(), 2);
 }
 
 TEST_F(ShapesTest, ReactorMakesTwoBatches) {

@@ -575,6 +575,27 @@ TEST_P(SendingStreamTest, WritesFailAfterTheEnd) {
   EXPECT_EQ(server_.Count(), 1);
 }
 
+// Also to one that was refused because of faulty options.
+TEST_P(SendingStreamTest, WritesFailWhereOptionsAreFaulty) {
+  RpcOptions faulty;
+  faulty.methods = {{"Chat", {}}};
+  CallOptions own;
+  own.attempt_timeout = absl::ZeroDuration();
+  for (const bool of_the_call : {false, true}) {
+    for (const bool corked : {false, true}) {
+      StreamApp app(api(), shape(), Channel(of_the_call ? Options() : faulty));
+      if (of_the_call) app.SetOptions(&own);
+      if (corked) app.SetCorked();
+      app.SetPayloads(Payloads(1000, "x"));
+      EXPECT_EQ(app.Run().error_code(), StatusCode::INVALID_ARGUMENT);
+      // A corked one's first message goes down with what starts the call.
+      EXPECT_LE(app.sent(), corked ? 1 : 0);
+      EXPECT_TRUE(app.received().empty());
+    }
+  }
+  EXPECT_EQ(server_.Count(), 0);
+}
+
 TEST_P(SendingStreamTest, PingPong) {
   if (shape() == Shape::kPush) return;
   server_.Script({kDown, StreamPlay::Fails(StatusCode::UNAVAILABLE, 1), kGood});

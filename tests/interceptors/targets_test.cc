@@ -1,6 +1,7 @@
 // Targets of a configuration, as calls of a channel meet them. Sends are counted by
 // the server.
 
+#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -21,6 +22,8 @@
 #include "runtime/client.h"
 #include "runtime/clock.h"
 #include "tests/interceptors/echo_call.h"
+#include "tests/interceptors/unary_reactor.h"
+#include "tests/testing/echo.grpc.pb.h"
 #include "tests/testing/grpc_reply.h"
 #include "tests/testing/grpc_server.h"
 
@@ -226,6 +229,80 @@ TEST_F(TargetsTest, OptionsOfOneCall) {
     own.enabled = true;
     own.retry->max_attempts = 0;
     EXPECT_EQ(sends(own), "0 3");
+  }
+}
+
+// Of an asynchronous call its options are asked for when it is made, not when it is
+// started.
+TEST_F(TargetsTest, OptionsOfOneCallCountWhereItIsMade) {
+  client_ = *Client::Create(options_);
+  RpcOptions rpc;
+  rpc.methods = {{"*", {StatusCode::UNAVAILABLE}}};
+  const auto stub = testing::Echo::NewStub(CreateChannel(
+      server_->address(), grpc::InsecureChannelCredentials(), client_, rpc));
+  CallOptions own;
+  own.retryable = std::vector<StatusCode>{};
+  const testing::EchoMessage request;
+  testing::EchoMessage response;
+  for (const bool around_the_making : {true, false}) {
+    SCOPED_TRACE(around_the_making);
+    const int sends = around_the_making ? 1 : 3;
+    // Runs both, with the options around one of them.
+    const auto run = [&](const grpc::ClientContext& context, const auto& make,
+                         const auto& start) {
+      std::optional<WithCallOptions> with;
+      if (around_the_making) with.emplace(&context, &own);
+      make();
+      with.reset();
+      if (!around_the_making) with.emplace(&context, &own);
+      start();
+    };
+    {
+      const int64_t before = server_->log().Count();
+      grpc::ClientContext context;
+      UnaryReactor reactor;
+      run(
+          context,
+          [&] { stub->async()->Say(&context, &request, &response, &reactor); },
+          [&] { reactor.StartCall(); });
+      EXPECT_EQ(reactor.Wait().error_code(), StatusCode::UNAVAILABLE);
+      EXPECT_EQ(server_->log().Count() - before, sends);
+    }
+    grpc::CompletionQueue queue;
+    grpc::Status status;
+    const auto next = [&queue] {
+      void* tag = nullptr;
+      bool ok = false;
+      EXPECT_TRUE(queue.Next(&tag, &ok));
+    };
+    {
+      const int64_t before = server_->log().Count();
+      grpc::ClientContext context;
+      std::unique_ptr<grpc::ClientAsyncResponseReader<testing::EchoMessage>>
+          reader;
+      run(
+          context,
+          [&] { reader = stub->PrepareAsyncSay(&context, request, &queue); },
+          [&] { reader->StartCall(); });
+      reader->Finish(&response, &status, &queue);
+      next();
+      EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
+      EXPECT_EQ(server_->log().Count() - before, sends);
+    }
+    {
+      const int64_t before = server_->log().Count();
+      grpc::ClientContext context;
+      std::unique_ptr<grpc::ClientAsyncReader<testing::EchoMessage>> reader;
+      run(
+          context,
+          [&] { reader = stub->PrepareAsyncPull(&context, request, &queue); },
+          [&] { reader->StartCall(&queue); });
+      next();
+      reader->Finish(&status, &queue);
+      next();
+      EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
+      EXPECT_EQ(server_->log().Count() - before, sends);
+    }
   }
 }
 
