@@ -1,5 +1,5 @@
 // Every kind of request × everything that may go wrong × every way to make a call ×
-// what stands between it and the server (nginx, in three ways): how many requests the server has seen, what
+// what stands between it and the server (nginx, in three ways, or a tunnel): how many requests the server has seen, what
 // the application got, why the call ended, and how long it waited, and because of what.
 //
 // What must happen is not listed case by case: Expect says it, from three questions to
@@ -36,6 +36,7 @@
 #include "curl_wrap/response.h"
 #include "gtest/gtest.h"
 #include "tests/curl_wrap/app.h"
+#include "tests/curl_wrap/tunnel_proxy.h"
 #include "tests/testing/nginx.h"
 
 namespace forbear::curl {
@@ -142,6 +143,7 @@ enum class Front {
   kNginx,     // HTTP/1.1
   kTlsHttp2,  // nginx, which speaks HTTP/2 over TLS to the client
   kProxy,     // nginx, as the client's proxy
+  kTunnel,    // a proxy that is asked to CONNECT, which nginx does not
 };
 const char* NameOf(Front front) {
   switch (front) {
@@ -153,6 +155,8 @@ const char* NameOf(Front front) {
       return "TlsHttp2";
     case Front::kProxy:
       return "Proxy";
+    case Front::kTunnel:
+      return "Tunnel";
   }
   return "";
 }
@@ -185,10 +189,13 @@ struct Expected {
   bool waits = false;  // a second passes between the refusal and the next send
 };
 
-// What stands between server and client and finds the connection reset says so by
-// itself.
+bool IsNginx(Front front) {
+  return front != Front::kNothing && front != Front::kTunnel;
+}
+
+// nginx stands between server and client, finds the connection reset, and says so.
 bool IsAnsweredForTheServer(Front front, Trouble trouble) {
-  return front != Front::kNothing && trouble == Trouble::kResetBefore;
+  return IsNginx(front) && trouble == Trouble::kResetBefore;
 }
 
 // The statuses of the answers to one attempt that fails as `trouble` says.
@@ -392,6 +399,7 @@ struct Plan {
 
   std::string url;
   std::string proxy;        // empty: none
+  bool tunnel = false;      // through the proxy
   std::string certificate;  // empty: no TLS
 };
 
@@ -410,6 +418,11 @@ class Application {
     set(CURLOPT_HEADERDATA, &sink);
     set(CURLOPT_NOSIGNAL, 1L);
     if (!plan.proxy.empty()) set(CURLOPT_PROXY, plan.proxy.c_str());
+    if (plan.tunnel) {
+      set(CURLOPT_HTTPPROXYTUNNEL, 1L);
+      // The proxy's are none of the server's.
+      set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    }
     if (!plan.certificate.empty()) {
       set(CURLOPT_CAINFO, plan.certificate.c_str());
     }
@@ -522,7 +535,7 @@ class MatrixTest : public ::testing::TestWithParam<Param> {
  protected:
   void SetUp() override {
     const Front front = std::get<Front>(GetParam());
-    if (front == Front::kNothing) return;
+    if (!IsNginx(front)) return;
     Nginx::Options options;
     options.tls = front == Front::kTlsHttp2;
     // The first part of a path is the server's port; a proxy is told the whole URL.
@@ -542,6 +555,7 @@ class MatrixTest : public ::testing::TestWithParam<Param> {
     switch (std::get<Front>(GetParam())) {
       case Front::kNothing:
       case Front::kProxy:
+      case Front::kTunnel:
         return server.Url("/a");
       case Front::kNginx:
       case Front::kTlsHttp2:
@@ -571,7 +585,12 @@ class MatrixTest : public ::testing::TestWithParam<Param> {
     const std::unique_ptr<HttpServer> other = StartServer();
     Prepare(server.get(), other.get(), UrlOf(*other), trouble);
     Application app;
-    const Plan plan = PlanFor(kind, trouble, *server);
+    Plan plan = PlanFor(kind, trouble, *server);
+    const TunnelProxy tunnels;
+    if (std::get<Front>(GetParam()) == Front::kTunnel) {
+      plan.proxy = tunnels.url();
+      plan.tunnel = true;
+    }
     const CallResult result = MakeCall(way, plan, &app, NewClient());
     const Expected e = Expect(kind, trouble);
     EXPECT_EQ(result.stop_reason, e.stop) << FormatCallRecord(result.record);
@@ -581,6 +600,7 @@ class MatrixTest : public ::testing::TestWithParam<Param> {
         << FormatCallRecord(result.record);
     CheckAnswer(trouble, e, result, app);
     CheckWaits(e, arrivals, there, result.record);
+    EXPECT_EQ(tunnels.tunnels() > 0, plan.tunnel);
     // Each body that came was whole; that of an authentication's first round is empty.
     arrivals.insert(arrivals.end(), there.begin(), there.end());
     for (const Arrival& a : arrivals) {
@@ -597,8 +617,8 @@ class MatrixTest : public ::testing::TestWithParam<Param> {
   static void CheckProtocol(const Plan& plan, const Arrival& a) {
     const Front front = std::get<Front>(GetParam());
     const auto found = a.headers.find("x-protocol");
-    ASSERT_EQ(found == a.headers.end(), front == Front::kNothing);
-    if (front == Front::kNothing) return;
+    ASSERT_EQ(found != a.headers.end(), IsNginx(front));
+    if (!IsNginx(front)) return;
     const bool http2 = front == Front::kTlsHttp2 && !plan.IsForcedToHttp1();
     EXPECT_EQ(found->second, http2 ? "HTTP/2.0" : "HTTP/1.1");
   }
@@ -671,7 +691,8 @@ TEST_P(MatrixTest, All) {
 INSTANTIATE_TEST_SUITE_P(
     Fronts, MatrixTest,
     ::testing::Combine(::testing::Values(Front::kNothing, Front::kNginx,
-                                         Front::kTlsHttp2, Front::kProxy),
+                                         Front::kTlsHttp2, Front::kProxy,
+                                         Front::kTunnel),
                        ::testing::Values(Way::kBlocking, Way::kEngine,
                                          Way::kEngineRequest, Way::kRaw)),
     [](const ::testing::TestParamInfo<Param>& info) {
