@@ -55,12 +55,15 @@ constexpr OptionFact kOptions[] = {
     {"POSTFIELDS", OptionRole::kNoted,
      "the method, and a body that libcurl sends again by itself"},
     {"CURLU", OptionRole::kNoted,
-     "which server it is: quota, endpoint, profile"},
+     "which server it is. A handle that is used again and has none is lent one "
+     "for each attempt: its URL, parsed before"},
     {"DEFAULT_PROTOCOL", OptionRole::kNoted,
      "which server it is: quota, endpoint, profile"},
     {"PORT", OptionRole::kNoted,
      "which server it is: quota, endpoint, profile"},
-    {"URL", OptionRole::kNoted, "which server it is: quota, endpoint, profile"},
+    {"URL", OptionRole::kNoted,
+     "which server it is. Unset where a CURLU came after a call with a URL, as "
+     "libcurl does by itself"},
     {"CUSTOMREQUEST", OptionRole::kNoted,
      "the method: whether repeating is harmless"},
     {"HTTPGET", OptionRole::kNoted,
@@ -76,7 +79,8 @@ constexpr OptionFact kOptions[] = {
     {"ERRORBUFFER", OptionRole::kNoted, "speaks of the last attempt only"},
     {"HTTPHEADER", OptionRole::kNoted,
      "an Idempotency-Key, a credential, another layer's retry marker; the list "
-     "must live as long as with libcurl"},
+     "must live as long as with libcurl. While a call runs for which a policy "
+     "makes a key, a line with it stands in front of the list"},
     {"PASSWORD", OptionRole::kNoted,
      "who is limited together (kept as a salted hash)"},
     {"USERNAME", OptionRole::kNoted,
@@ -392,8 +396,9 @@ constexpr Section kSections[] = {
      "Forbear puts its own value in their place, keeps their meaning, and puts "
      "them back. Set them through `SetOpt`, or it does not know them."},
     {OptionRole::kNoted, "Read for decisions",
-     "libcurl has them as they are; Forbear looks at them as they are set. Set "
-     "them through `SetOpt`."},
+     "libcurl has them as they are, but for what is said of `HTTPHEADER`, "
+     "`CURLU` and `URL`; Forbear looks at them as they are set. Set them "
+     "through `SetOpt`."},
     {OptionRole::kPerAttempt, "Of each attempt",
      "libcurl's alone; a call may be several attempts."},
     {OptionRole::kForwarded, "libcurl's alone", "Nothing changes."},

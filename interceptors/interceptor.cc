@@ -130,8 +130,6 @@ class Refuser final : public Interceptor {
 
   void Intercept(InterceptorBatchMethods* batch) override {
     if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_CANCEL)) return;
-    // The first one of all, which need not be that of the metadata: of a corked
-    // reactor they come later, and until then it would wait in gRPC for an answer.
     if (!hijacked_.exchange(true)) {
       batch->Hijack();  // comes back, without what it sends
       return;

@@ -1,4 +1,7 @@
 // Secrets of a call: they reach the server, and nothing that is written down.
+#include <curl/curl.h>
+
+#include <cstdint>
 #include <future>
 #include <memory>
 #include <string>
@@ -13,6 +16,7 @@
 #include "core/outcome.h"
 #include "core/stop_reason.h"
 #include "curl_wrap/engine.h"
+#include "curl_wrap/multi.h"
 #include "curl_wrap/request.h"
 #include "curl_wrap/response.h"
 #include "gtest/gtest.h"
@@ -227,6 +231,59 @@ TEST_P(CanaryTest, AnEngine) {
     }
     const std::string all = absl::StrCat(RecordToJson(response.record),
                                          FormatCallRecord(response.record),
+                                         absl::StrJoin(log_, "\n"));
+    EXPECT_TRUE(absl::StrContains(all, "127.0.0.1:"));
+    for (const char* secret : kSecrets) {
+      EXPECT_FALSE(absl::StrContains(all, secret)) << secret << "\n" << all;
+    }
+  }
+}
+
+// And by a loop of the application's own.
+TEST_P(CanaryTest, AMulti) {
+  server_->Script({Secret(503), Secret(429).With("Retry-After", "0"),
+                   Reply::ResetBeforeHead(), Secret(200), Secret(500)});
+  const std::unique_ptr<CURLM, CURLMcode (*)(CURLM*)> owner(
+      curl_multi_init(), &curl_multi_cleanup);
+  const std::unique_ptr<Multi> multi = *Multi::Create(owner.get(), client_);
+  App app(client_, Url("http", server_->port()));
+  SetSecrets(&app);
+  for (int i = 0; i < 4; ++i) {
+    log_.clear();
+    CallOptions options;
+    options.deadline = absl::Seconds(5);
+    std::vector<Response> responses;
+    const auto done = [&responses](Response r) {
+      responses.push_back(std::move(r));
+    };
+    const int64_t before = server_->log().Count();
+    if (i % 2 == 0) {
+      Request request(Url("http", server_->port()));
+      request.AddHeader("Authorization: Bearer canary-auth");
+      request.AddHeader("Idempotency-Key: canary-idem");
+      request.SetOpt(CURLOPT_USERPWD, "canary-userpwd:canary-userpwd");
+      request.SetBody("canary-request");
+      multi->Add(std::move(request), options, done);
+    } else {
+      multi->Add(&app.curl, options, done);
+    }
+    int running = 0;
+    do {
+      ASSERT_EQ(multi->Perform(&running), CURLM_OK);
+      if (running != 0) multi->Poll(nullptr, 0, 1000, nullptr);
+    } while (running != 0);
+    ASSERT_EQ(responses.size(), 1u);
+    // They were there.
+    const std::vector<Arrival> arrivals = server_->log().Snapshot();
+    ASSERT_GT(server_->log().Count(), before);
+    EXPECT_EQ(arrivals.back().body, "canary-request");
+    EXPECT_EQ(arrivals.back().headers.at("authorization"),
+              "Bearer canary-auth");
+    if (GetParam()) {
+      EXPECT_GT(log_.size(), 0u);
+    }
+    const std::string all = absl::StrCat(RecordToJson(responses[0].record),
+                                         FormatCallRecord(responses[0].record),
                                          absl::StrJoin(log_, "\n"));
     EXPECT_TRUE(absl::StrContains(all, "127.0.0.1:"));
     for (const char* secret : kSecrets) {

@@ -1,12 +1,14 @@
 // Without faults a Handle is an easy handle: the same random options on both, against
 // the same server; what the server sees, what the callbacks see and in which order, what
-// curl_easy_getinfo and the error buffer say must be equal, to the last byte.
+// curl_easy_getinfo and the error buffer say must be equal, to the last byte. And so is
+// a Request that an engine runs.
 #include <curl/curl.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <random>
@@ -18,6 +20,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "curl_wrap/engine.h"
+#include "curl_wrap/request.h"
+#include "curl_wrap/response.h"
 #include "gtest/gtest.h"
 #include "tests/curl_wrap/app.h"
 
@@ -92,7 +97,10 @@ std::set<std::string>& Drawn() {
   return drawn;
 }
 
-constexpr int64_t kTimeoutMs = 1000;
+// Not the reason why anything ends on a busy machine.
+constexpr int64_t kTimeoutMs = 10000;
+// How long a body waits for a 100, which our server sends at once to HTTP/1.1.
+constexpr int64_t kExpectMs = 200;
 
 // The options of a seed. Lists are the caller's to free.
 class Draw {
@@ -172,7 +180,7 @@ class Draw {
       (*set_)(CURLOPT_PREREQFUNCTION, OptionValueOf(&Application::Prereq));
       (*set_)(CURLOPT_PREREQDATA, OptionValueOf(app));
     }
-    (*set_)(CURLOPT_EXPECT_100_TIMEOUT_MS, OptionValue::Of(int64_t{20}));
+    (*set_)(CURLOPT_EXPECT_100_TIMEOUT_MS, OptionValue::Of(kExpectMs));
     // Some of these, together, make libcurl wait for what never comes.
     (*set_)(CURLOPT_TIMEOUT_MS, OptionValue::Of(kTimeoutMs));
     (*set_)(CURLOPT_WRITEFUNCTION, OptionValueOf(&Application::Body));
@@ -357,9 +365,9 @@ constexpr int kTransfers = 2;
 constexpr uint32_t kSeeds = 1000;
 
 std::vector<Seen> RunPlain(uint32_t seed, const std::string& url,
-                           std::string* options) {
+                           std::string* options, int transfers = kTransfers) {
   CURL* const easy = curl_easy_init();
-  std::vector<Seen> all(kTransfers);
+  std::vector<Seen> all(transfers);
   Application app;
   char error[CURL_ERROR_SIZE] = {};
   Draw draw(seed);
@@ -411,6 +419,44 @@ std::vector<Seen> RunHandle(uint32_t seed, const std::string& url,
     seen.error = error;
   }
   return all;
+}
+
+// A handle of a Request is gone, or another one's, afterwards: one transfer.
+Seen RunRequest(uint32_t seed, const std::string& url, Engine* engine,
+                CallResult* result) {
+  Seen seen;
+  Application app;
+  app.seen = &seen;
+  char error[CURL_ERROR_SIZE] = {};
+  Request request;
+  {
+    // The request has copied what it was given when this goes.
+    Draw draw(seed);
+    draw.Apply(&app, [&](CURLoption option, const OptionValue& value) {
+      CURLcode code = CURLE_OK;
+      if (value.function != nullptr) {
+        code = request.SetOpt(option, value.function);
+      } else if (value.pointer != nullptr) {
+        code = request.SetOpt(option, value.pointer);
+      } else {
+        code = request.SetOpt(option, value.number);
+      }
+      EXPECT_EQ(code, CURLE_OK) << option;
+    });
+  }
+  request.SetOpt(CURLOPT_ERRORBUFFER, &error[0]);
+  request.SetOpt(CURLOPT_URL, url.c_str());
+  std::promise<void> over;
+  engine->Start(std::move(request), {}, [&](Response response) {
+    seen.code = response.code;
+    if (response.easy != nullptr) AddInfos(response.easy, &seen.infos);
+    response.easy = nullptr;
+    *result = std::move(response);
+    over.set_value();
+  });
+  over.get_future().wait();
+  seen.error = error;
+  return seen;
 }
 
 // What came of answers, or what was asked about the request.
@@ -518,6 +564,77 @@ TEST(DifferentialTest, AHandleWithoutFaultsIsAnEasyHandle) {
         "SEEKFUNCTION",   "PREREQFUNCTION", "HEADERFUNCTION", "HEADERDATA"}) {
     EXPECT_EQ(Drawn().count(option), 1u) << option;
   }
+}
+
+// The same seeds, all by one engine, in which the handles of Requests go from one to the
+// next.
+TEST(DifferentialTest, ARequestWithoutFaultsIsAnEasyHandle) {
+  constexpr uint32_t kRequests = 400;
+  const std::unique_ptr<Engine> engine = *Engine::Create(NewClient());
+  std::set<CURLcode> codes;
+  int timed_out = 0;
+  int left_out = 0;
+  int compared = 0;
+  for (uint32_t seed = 1; seed <= kRequests; ++seed) {
+    SCOPED_TRACE(seed);
+    const auto server = StartServer();
+    server->SetHandler(&Answer);
+    const std::string url = server->Url(absl::StrCat("/", seed));
+    std::string options;
+    const Seen plain = RunPlain(seed, url, &options, 1)[0];
+    SCOPED_TRACE(options);
+    if (plain.code == CURLE_OPERATION_TIMEDOUT) {
+      ++timed_out;  // an engine would try that again
+      continue;
+    }
+    // A Request does not bound a body whose size was not set before it.
+    if (absl::StrContains(options, "COPYPOSTFIELDS")) {
+      ++left_out;
+      continue;
+    }
+    const std::vector<Arrival> by_plain = server->log().Snapshot();
+    CallResult result;
+    const Seen ours = RunRequest(seed, url, engine.get(), &result);
+    std::vector<Arrival> by_us = server->log().Snapshot();
+    by_us.erase(by_us.begin(),
+                by_us.begin() + static_cast<int64_t>(by_plain.size()));
+
+    // As with a Handle: libcurl closes the connection of an answer that fails.
+    const bool keeps = absl::StrContains(options, "FAILONERROR=1") &&
+                       plain.code == CURLE_HTTP_RETURNED_ERROR;
+    EXPECT_EQ(ours.code, plain.code);
+    for (const bool answers : {false, true}) {
+      EXPECT_EQ(EventsOf(ours, answers), EventsOf(plain, answers));
+    }
+    const bool refused = plain.code == CURLE_WRITE_ERROR;
+    if (!refused) {
+      EXPECT_FALSE(ours.infos.empty());
+      EXPECT_EQ(ours.error, plain.error);
+      for (const auto& [name, value] : plain.infos) {
+        if (name == "SIZE_UPLOAD_T") continue;
+        if (keeps && kOfFailures.count(name) == 1) continue;
+        const auto found = ours.infos.find(name);
+        EXPECT_EQ(found == ours.infos.end() ? "(none)" : found->second, value)
+            << name;
+      }
+    }
+    EXPECT_EQ(result.record.total_attempts, 1)
+        << FormatCallRecord(result.record);
+    codes.insert(plain.code);
+    ++compared;
+    if (refused) continue;
+    ASSERT_EQ(by_us.size(), by_plain.size());
+    for (size_t i = 0; i < by_us.size(); ++i) {
+      if (keeps) by_us[i].index_on_connection = by_plain[i].index_on_connection;
+      EXPECT_EQ(Describe(by_us[i]), Describe(by_plain[i]));
+    }
+    if (::testing::Test::HasFailure()) return;
+  }
+  EXPECT_LT(timed_out, static_cast<int>(kRequests / 10));
+  std::printf("%d of %u were left out\n", left_out, kRequests);
+  EXPECT_EQ(compared + timed_out + left_out, static_cast<int>(kRequests));
+  EXPECT_LT(left_out, static_cast<int>(kRequests / 5));
+  EXPECT_GE(codes.size(), 5u);
 }
 
 }  // namespace

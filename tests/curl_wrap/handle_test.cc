@@ -2,8 +2,11 @@
 // again, what the application sees, and why a call ends.
 #include "curl_wrap/handle.h"
 
+#include <chrono>
+#include <condition_variable>
 #include <cstdlib>
 #include <fstream>
+#include <mutex>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -492,6 +495,88 @@ TEST_F(HandleTest, HeadHasNoBody) {
   EXPECT_EQ(app.Head("X-A"), "b");
   EXPECT_EQ(app.sink.body, "");
   EXPECT_EQ(Sends(), 2);
+}
+
+// A chunked answer that ends without its last chunk promises no length, and is not whole
+// for all that.
+TEST_F(HandleTest, TruncatedChunks) {
+  server_->Script({Reply::Truncate("0123456789", 4).Chunked(),
+                   Reply::Of(200, "never asked for")});
+  App app(client_, server_->Url());
+  const CallResult result = app.Perform(kLong);
+  EXPECT_EQ(result.code, CURLE_PARTIAL_FILE);
+  EXPECT_EQ(result.http_status, 200);
+  EXPECT_EQ(result.stop_reason, StopReason::kCommitted);
+  EXPECT_EQ(app.Head("Transfer-Encoding"), "chunked");
+  EXPECT_EQ(app.sink.body, "0123");
+  EXPECT_EQ(Sends(), 1);
+
+  // So is a refusal, which nobody has seen.
+  Reply refusal = Reply::Truncate("0123456789", 4).Chunked();
+  refusal.status = 503;
+  server_->Script({refusal, Reply::Of(200, "whole").Chunked()});
+  App other(client_, server_->Url());
+  const CallResult second = other.Perform(kLong);
+  EXPECT_EQ(second.stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(other.sink.body, "whole");
+  ASSERT_EQ(second.record.attempts.size(), 2u);
+  EXPECT_EQ(second.record.attempts[0].outcome.transport_error,
+            CURLE_PARTIAL_FILE);
+  EXPECT_EQ(Sends(), 3);
+}
+
+// Server-sent events: each is the application's before the next one is sent, and a
+// stream that was begun is never begun again.
+TEST_F(HandleTest, EventsComeOneByOne) {
+  struct Reader {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::string got;
+    static size_t OnBody(char* data, size_t size, size_t n, void* self) {
+      auto* const reader = static_cast<Reader*>(self);
+      const std::lock_guard<std::mutex> lock(reader->mutex);
+      reader->got.append(data, size * n);
+      reader->changed.notify_all();
+      return size * n;
+    }
+    void WaitFor(const std::string& text) {
+      std::unique_lock<std::mutex> lock(mutex);
+      changed.wait_for(lock, std::chrono::seconds(10),
+                       [&] { return got == text; });
+      EXPECT_EQ(got, text);
+    }
+  };
+  const std::string events[] = {"data: 1\n\n", "data: 2\n\n", "data: 3\n\n"};
+  const std::string head =
+      "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+      "Transfer-Encoding: chunked\r\n\r\n";
+  const auto chunk = [](const std::string& event) {
+    return absl::StrCat(absl::Hex(event.size()), "\r\n", event, "\r\n");
+  };
+  for (const bool whole : {true, false}) {
+    SCOPED_TRACE(whole);
+    Reader reader;
+    const std::string end = whole ? "0\r\n\r\n" : "";
+    const RawServer::Connection steps = {
+        {"\r\n\r\n", head + chunk(events[0]), nullptr},
+        {"", chunk(events[1]), [&] { reader.WaitFor(events[0]); }},
+        {"", chunk(events[2]) + end,
+         [&] { reader.WaitFor(events[0] + events[1]); }}};
+    RawServer server(std::vector<RawServer::Connection>{steps});
+    App app(client_, absl::StrCat("http://127.0.0.1:", server.port()));
+    app.Header("Accept: text/event-stream");
+    app.curl.SetOpt(CURLOPT_WRITEFUNCTION, &Reader::OnBody);
+    app.curl.SetOpt(CURLOPT_WRITEDATA, &reader);
+    const CallResult result = app.Perform(kLong);
+    EXPECT_EQ(result.code, whole ? CURLE_OK : CURLE_PARTIAL_FILE);
+    EXPECT_EQ(result.stop_reason,
+              whole ? StopReason::kSuccess : StopReason::kCommitted)
+        << FormatCallRecord(result.record);
+    EXPECT_EQ(result.record.total_attempts, 1);
+    EXPECT_EQ(app.Head("Content-Type"), "text/event-stream");
+    EXPECT_EQ(server.Received().size(), 1u);
+    EXPECT_EQ(reader.got, events[0] + events[1] + events[2]);
+  }
 }
 
 TEST_F(HandleTest, ChunkedAnswersWithTrailers) {

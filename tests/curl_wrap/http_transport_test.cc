@@ -21,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,6 +50,12 @@ uintptr_t Number(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer);
 }
 
+// Which options it was told, accepted or not, while somebody wanted to know.
+std::set<CURLoption>*& Listener() {
+  static std::set<CURLoption>* listener = nullptr;
+  return listener;
+}
+
 }  // namespace
 
 #undef curl_easy_setopt
@@ -72,6 +79,7 @@ extern "C" CURLcode curl_easy_setopt(CURL* curl, CURLoption option, ...) {
     code = next(curl, option, pointer);
   }
   va_end(list);
+  if (Listener() != nullptr) Listener()->insert(option);
   if (code == CURLE_OK) Told()[{curl, option}] = value;
   return code;
 }
@@ -1122,6 +1130,90 @@ TEST_F(ShadowTest, HeadersThatACallbackSets) {
     }
   }
   curl_slist_free_all(setter.list);
+}
+
+// What is told to libcurl while a call runs, of options that the table does not call
+// replaced.
+struct AlsoTold {
+  CURLoption option;
+  const char* why;
+};
+constexpr AlsoTold kAlsoTold[] = {
+    {CURLOPT_HTTPHEADER, "a line with a key stands in front of the list"},
+    {CURLOPT_CURLU, "lent: the URL, parsed before"},
+    {CURLOPT_URL, "unset, where a CURLU came after it, as libcurl does"},
+};
+
+TEST_F(ShadowTest, TheTableNamesAllThatIsToldToLibcurl) {
+  ClientOptions options;
+  options.idempotency_header = "X-Key";
+  const std::shared_ptr<Client> client = NewClient(options);
+  std::set<CURLoption> told;
+  const auto perform = [&told](App* app, CURLcode code,
+                               absl::Duration deadline = kLong) {
+    Listener() = &told;
+    EXPECT_EQ(app->Perform(deadline).code, code);
+    Listener() = nullptr;
+  };
+  {
+    // A key; then, on a handle that was used before, a URL that was parsed before; and
+    // in its place an object.
+    server_->Script({Reply::Of(503), Reply::Of(200)});
+    App app(client, server_->Url());
+    app.curl.SetOpt(CURLOPT_HEADER, 1L);
+    app.curl.SetOpt(CURLOPT_FAILONERROR, 1L);
+    app.Post("x");
+    for (int i = 0; i < 3; ++i) perform(&app, CURLE_OK);
+    CURLU* const object = curl_url();
+    curl_url_set(object, CURLUPART_URL, server_->Url("/object").c_str(), 0);
+    app.curl.SetOpt(CURLOPT_CURLU, object);
+    perform(&app, CURLE_OK);
+    app.curl.SetOpt(CURLOPT_CURLU, nullptr);
+    curl_url_cleanup(object);
+  }
+  {
+    // A body that is read, twice.
+    server_->Script({Reply::Of(503), Reply::Of(200)});
+    OwnSource source("some body");
+    App app(client, server_->Url());
+    app.curl.SetOpt(CURLOPT_UPLOAD, 1L);
+    app.curl.SetOpt(CURLOPT_READFUNCTION, &OwnSource::Read);
+    app.curl.SetOpt(CURLOPT_READDATA, &source);
+    app.curl.SetOpt(CURLOPT_SEEKFUNCTION, &OwnSource::Seek);
+    app.curl.SetOpt(CURLOPT_SEEKDATA, &source);
+    perform(&app, CURLE_OK);
+  }
+  {
+    // At most once.
+    App app(client_, server_->Url());
+    app.Post("x");
+    perform(&app, CURLE_OK);
+  }
+  {
+    // An attempt that is given up.
+    server_->Script({Reply::Hang()});
+    App app(client_, server_->Url());
+    perform(&app, CURLE_OPERATION_TIMEDOUT, absl::Milliseconds(100));
+  }
+  // Each is in the table, or has its reason; and no more than that is said there.
+  std::set<CURLoption> known;
+  for (const AlsoTold& also : kAlsoTold) {
+    EXPECT_EQ(told.count(also.option), 1u) << also.why;
+    known.insert(also.option);
+  }
+  for (const curl_easyoption* o = curl_easy_option_next(nullptr); o != nullptr;
+       o = curl_easy_option_next(o)) {
+    if ((o->flags & CURLOT_FLAG_ALIAS) != 0) continue;
+    const OptionFact* const fact = FindOption(o->name);
+    if (fact == nullptr || fact->role != OptionRole::kReplaced) continue;
+    EXPECT_EQ(told.count(o->id), 1u) << o->name << " is not replaced";
+    known.insert(o->id);
+  }
+  for (const CURLoption option : told) {
+    EXPECT_EQ(known.count(option), 1u)
+        << curl_easy_option_by_id(option)->name
+        << " is told to libcurl, and not in the table";
+  }
 }
 
 TEST_F(ShadowTest, WhatLibcurlRefusesIsNotSet) {

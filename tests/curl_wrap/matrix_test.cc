@@ -1,6 +1,6 @@
 // Every kind of request × everything that may go wrong × every way to make a call ×
-// what stands between it and the server (nginx, in three ways): how many requests the server has seen, what
-// the application got, why the call ended, and how long it waited.
+// what stands between it and the server (nginx, in three ways, or a tunnel): how many requests the server has seen, what
+// the application got, why the call ended, and how long it waited, and because of what.
 //
 // What must happen is not listed case by case: Expect says it, from three questions to
 // the request (may it be repeated? can its body be read again? can it be read again by
@@ -9,6 +9,7 @@
 #include <curl/curl.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <iostream>
 #include <iterator>
 #include <memory>
@@ -20,7 +21,13 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
+#include "core/backoff.h"
+#include "core/call_record.h"
+#include "core/outcome.h"
+#include "core/stop_reason.h"
 #include "curl_wrap/engine.h"
 #include "curl_wrap/handle.h"
 #include "curl_wrap/perform.h"
@@ -29,6 +36,7 @@
 #include "curl_wrap/response.h"
 #include "gtest/gtest.h"
 #include "tests/curl_wrap/app.h"
+#include "tests/curl_wrap/tunnel_proxy.h"
 #include "tests/testing/nginx.h"
 
 namespace forbear::curl {
@@ -135,6 +143,7 @@ enum class Front {
   kNginx,     // HTTP/1.1
   kTlsHttp2,  // nginx, which speaks HTTP/2 over TLS to the client
   kProxy,     // nginx, as the client's proxy
+  kTunnel,    // a proxy that is asked to CONNECT, which nginx does not
 };
 const char* NameOf(Front front) {
   switch (front) {
@@ -146,6 +155,8 @@ const char* NameOf(Front front) {
       return "TlsHttp2";
     case Front::kProxy:
       return "Proxy";
+    case Front::kTunnel:
+      return "Tunnel";
   }
   return "";
 }
@@ -163,6 +174,11 @@ const std::string& Good() {
   return good;
 }
 constexpr size_t kPart = 700;
+constexpr char kSlowDown[] = "slow down";
+constexpr char kDown[] = "down";
+
+// How late a busy machine may be.
+constexpr absl::Duration kLate = absl::Seconds(10);
 
 // ---- What must happen.
 
@@ -172,6 +188,89 @@ struct Expected {
   bool good = true;    // the application has the whole good answer
   bool waits = false;  // a second passes between the refusal and the next send
 };
+
+bool IsNginx(Front front) {
+  return front != Front::kNothing && front != Front::kTunnel;
+}
+
+// nginx stands between server and client, finds the connection reset, and says so.
+bool IsAnsweredForTheServer(Front front, Trouble trouble) {
+  return IsNginx(front) && trouble == Trouble::kResetBefore;
+}
+
+// The statuses of the answers to one attempt that fails as `trouble` says.
+std::vector<int> StatusesOfFailure(Front front, Trouble trouble) {
+  switch (trouble) {
+    case Trouble::kThrottled:
+    case Trouble::kSlowRefusal:
+      return {429};
+    case Trouble::kUnavailable:
+      return {503};
+    case Trouble::kResetBefore:
+      if (IsAnsweredForTheServer(front, trouble)) return {502};
+      return {};
+    case Trouble::kHang:
+      return {};
+    case Trouble::kResetAfter:
+    case Trouble::kTruncated:
+    case Trouble::kSlowGood:
+      return {200};
+    case Trouble::kDigest:
+      return {401, 503};
+    case Trouble::kRedirected:
+    case Trouble::kRedirectedAway:
+      return {307, 429};
+  }
+  return {};
+}
+
+// What the application is given of the heads: those of the last attempt, rounds and
+// redirects included; of a CURL*, those of all.
+std::vector<int> ExpectStatuses(Front front, Way way, Trouble trouble,
+                                const Expected& e) {
+  std::vector<int> failed = StatusesOfFailure(front, trouble);
+  if (!e.good) {
+    // A redirect that libcurl could not follow.
+    if (e.stop == StopReason::kPermanentError) failed = {307};
+    return failed;
+  }
+  if (e.sends == 1) return {200};
+  std::vector<int> all;
+  if (way == Way::kRaw) all = failed;
+  if (IsRedirected(trouble)) all.push_back(307);
+  all.push_back(200);
+  return all;
+}
+
+// Of a refusal that is the last answer: all of its body.
+std::string BodyOfFailure(Trouble trouble) {
+  switch (trouble) {
+    case Trouble::kThrottled:
+    case Trouble::kSlowRefusal:
+      return kSlowDown;
+    case Trouble::kUnavailable:
+    case Trouble::kDigest:
+      return kDown;
+    case Trouble::kRedirected:
+    case Trouble::kRedirectedAway:
+      // Only ever the last one if it could not be followed; libcurl shows it to nobody.
+      return "";
+    default:
+      return "";
+  }
+}
+
+// But for "100 Continue", which a body waits for, and no answer is.
+std::vector<int> StatusesIn(const std::string& heads) {
+  std::vector<int> statuses;
+  for (const absl::string_view line : absl::StrSplit(heads, "\r\n")) {
+    if (!absl::StartsWith(line, "HTTP/")) continue;
+    const std::vector<std::string> words = absl::StrSplit(line, ' ');
+    const int status = words.size() < 2 ? 0 : std::atoi(words[1].c_str());
+    if (status != 100) statuses.push_back(status);
+  }
+  return statuses;
+}
 
 Expected Expect(Kind kind, Trouble trouble) {
   const bool harmless =
@@ -218,13 +317,13 @@ Expected Expect(Kind kind, Trouble trouble) {
 void Prepare(HttpServer* server, HttpServer* other, const std::string& away,
              Trouble trouble) {
   Reply good = Reply::Of(200, Good());
-  Reply refusal = Reply::Of(429, "slow down").With("Retry-After", "1");
+  Reply refusal = Reply::Of(429, kSlowDown).With("Retry-After", "1");
   switch (trouble) {
     case Trouble::kThrottled:
       return server->Script({refusal, good});
     case Trouble::kUnavailable:
       return server->Script(
-          {Reply::Of(503, "down").With("Retry-After", "1"), good});
+          {Reply::Of(503, kDown).With("Retry-After", "1"), good});
     case Trouble::kResetBefore:
       return server->Script({Reply::ResetBeforeHead(), good});
     case Trouble::kResetAfter:
@@ -248,7 +347,7 @@ void Prepare(HttpServer* server, HttpServer* other, const std::string& away,
         }
         if (*tried) return good;
         *tried = true;
-        return Reply::Of(503, "down");
+        return Reply::Of(503, kDown);
       });
     }
     case Trouble::kRedirectedAway:
@@ -290,8 +389,17 @@ struct PayloadSource {
 struct Plan {
   Kind kind = Kind::kGet;
   Trouble trouble = Trouble::kThrottled;
+
+  // Over HTTP/2, libcurl 7.88.1 (`curl --http2 --digest -T file`, too) never ends the
+  // first round's empty body, and a server that reads it first waits for ever.
+  bool IsForcedToHttp1() const {
+    return trouble == Trouble::kDigest && kind != Kind::kGet &&
+           kind != Kind::kPostFields;
+  }
+
   std::string url;
   std::string proxy;        // empty: none
+  bool tunnel = false;      // through the proxy
   std::string certificate;  // empty: no TLS
 };
 
@@ -310,6 +418,11 @@ class Application {
     set(CURLOPT_HEADERDATA, &sink);
     set(CURLOPT_NOSIGNAL, 1L);
     if (!plan.proxy.empty()) set(CURLOPT_PROXY, plan.proxy.c_str());
+    if (plan.tunnel) {
+      set(CURLOPT_HTTPPROXYTUNNEL, 1L);
+      // The proxy's are none of the server's.
+      set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    }
     if (!plan.certificate.empty()) {
       set(CURLOPT_CAINFO, plan.certificate.c_str());
     }
@@ -319,9 +432,7 @@ class Application {
     if (plan.trouble == Trouble::kDigest) {
       set(CURLOPT_USERPWD, "user:password");
       set(CURLOPT_HTTPAUTH, static_cast<long>(CURLAUTH_DIGEST));
-      // Over HTTP/2, libcurl 7.88.1 (`curl --http2 --digest -T file`, too) never ends
-      // the first round's empty body, and a server that reads it first waits for ever.
-      if (plan.kind != Kind::kGet && plan.kind != Kind::kPostFields) {
+      if (plan.IsForcedToHttp1()) {
         set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
       }
     }
@@ -424,12 +535,13 @@ class MatrixTest : public ::testing::TestWithParam<Param> {
  protected:
   void SetUp() override {
     const Front front = std::get<Front>(GetParam());
-    if (front == Front::kNothing) return;
+    if (!IsNginx(front)) return;
     Nginx::Options options;
     options.tls = front == Front::kTlsHttp2;
     // The first part of a path is the server's port; a proxy is told the whole URL.
     options.server = absl::StrCat(
-        "proxy_buffering off; proxy_next_upstream off; proxy_redirect off; ",
+        "proxy_buffering off; proxy_next_upstream off; proxy_redirect off; "
+        "proxy_set_header X-Protocol $server_protocol; ",
         front == Front::kProxy ? "location / { proxy_pass http://$http_host; }"
                                : "location ~ ^/(\\d+)(/.*)$ { proxy_pass "
                                  "http://127.0.0.1:$1$2; }");
@@ -443,6 +555,7 @@ class MatrixTest : public ::testing::TestWithParam<Param> {
     switch (std::get<Front>(GetParam())) {
       case Front::kNothing:
       case Front::kProxy:
+      case Front::kTunnel:
         return server.Url("/a");
       case Front::kNginx:
       case Front::kTlsHttp2:
@@ -472,26 +585,26 @@ class MatrixTest : public ::testing::TestWithParam<Param> {
     const std::unique_ptr<HttpServer> other = StartServer();
     Prepare(server.get(), other.get(), UrlOf(*other), trouble);
     Application app;
-    const CallResult result =
-        MakeCall(way, PlanFor(kind, trouble, *server), &app, NewClient());
+    Plan plan = PlanFor(kind, trouble, *server);
+    const TunnelProxy tunnels;
+    if (std::get<Front>(GetParam()) == Front::kTunnel) {
+      plan.proxy = tunnels.url();
+      plan.tunnel = true;
+    }
+    const CallResult result = MakeCall(way, plan, &app, NewClient());
     const Expected e = Expect(kind, trouble);
     EXPECT_EQ(result.stop_reason, e.stop) << FormatCallRecord(result.record);
     std::vector<Arrival> arrivals = server->log().Snapshot();
     const std::vector<Arrival> there = other->log().Snapshot();
     EXPECT_EQ(static_cast<int>(arrivals.size() + there.size()), e.sends)
         << FormatCallRecord(result.record);
-    CheckAnswer(way, e, result, app);
-    // Where the refusal came from.
-    const std::vector<Arrival>& refusing = there.empty() ? arrivals : there;
-    if (e.waits && refusing.size() >= 2) {
-      const size_t refused = refusing.size() / 2 - 1;
-      EXPECT_GE(
-          refusing[refused + 1].since_start - refusing[refused].since_start,
-          absl::Milliseconds(995));
-    }
+    CheckAnswer(trouble, e, result, app);
+    CheckWaits(e, arrivals, there, result.record);
+    EXPECT_EQ(tunnels.tunnels() > 0, plan.tunnel);
     // Each body that came was whole; that of an authentication's first round is empty.
     arrivals.insert(arrivals.end(), there.begin(), there.end());
     for (const Arrival& a : arrivals) {
+      CheckProtocol(plan, a);
       if (kind == Kind::kGet ||
           (trouble == Trouble::kDigest && a.body_bytes == 0)) {
         continue;
@@ -500,23 +613,66 @@ class MatrixTest : public ::testing::TestWithParam<Param> {
     }
   }
 
-  static void CheckAnswer(Way way, const Expected& e, const CallResult& result,
-                          const Application& app) {
+  // What nginx has heard from the client, as it tells the server.
+  static void CheckProtocol(const Plan& plan, const Arrival& a) {
+    const Front front = std::get<Front>(GetParam());
+    const auto found = a.headers.find("x-protocol");
+    ASSERT_EQ(found != a.headers.end(), IsNginx(front));
+    if (!IsNginx(front)) return;
+    const bool http2 = front == Front::kTlsHttp2 && !plan.IsForcedToHttp1();
+    EXPECT_EQ(found->second, http2 ? "HTTP/2.0" : "HTTP/1.1");
+  }
+
+  static void CheckAnswer(Trouble trouble, const Expected& e,
+                          const CallResult& result, const Application& app) {
+    const Front front = std::get<Front>(GetParam());
+    const Way way = std::get<Way>(GetParam());
+    EXPECT_EQ(absl::StrJoin(StatusesIn(app.sink.head), " "),
+              absl::StrJoin(ExpectStatuses(front, way, trouble, e), " "));
     if (e.good) {
       EXPECT_EQ(result.code, CURLE_OK);
       EXPECT_EQ(app.sink.body, Good());
-      // Nothing of what came before; with a CURL*, heads of all attempts.
-      if (way != Way::kRaw) {
-        EXPECT_FALSE(absl::StrContains(app.sink.head, " 429"));
-        EXPECT_FALSE(absl::StrContains(app.sink.head, " 503"));
-      }
     } else if (e.stop == StopReason::kCommitted) {
       EXPECT_NE(result.code, CURLE_OK);
       EXPECT_EQ(app.sink.body, Good().substr(0, kPart));
+    } else if (IsAnsweredForTheServer(front, trouble)) {
+      // A page of nginx's own. Its bytes are what nginx likes.
+      EXPECT_TRUE(absl::StrContains(app.sink.body, "<h1>502 Bad Gateway</h1>"))
+          << app.sink.body;
+      EXPECT_TRUE(absl::EndsWith(app.sink.body, "</html>\r\n"))
+          << app.sink.body;
     } else {
-      // The refusal, or nothing.
-      EXPECT_FALSE(absl::StrContains(app.sink.body, "ggg"));
+      EXPECT_EQ(app.sink.body, BodyOfFailure(trouble));
     }
+  }
+
+  // At the door of who refused; and in the record, because of what.
+  static void CheckWaits(const Expected& e,
+                         const std::vector<Arrival>& arrivals,
+                         const std::vector<Arrival>& there,
+                         const CallRecord& record) {
+    if (!e.good || e.sends == 1) {
+      EXPECT_EQ(record.total_attempts, 1) << FormatCallRecord(record);
+      return;
+    }
+    ASSERT_EQ(record.attempts.size(), 2u) << FormatCallRecord(record);
+    const AttemptRecord& second = record.attempts[1];
+    if (!e.waits) {
+      EXPECT_EQ(second.wait_source, DelaySource::kBackoff)
+          << FormatCallRecord(record);
+      EXPECT_GE(second.waited, absl::ZeroDuration());
+      EXPECT_LE(second.waited, BackoffOptions().initial + kLate);
+      return;
+    }
+    EXPECT_EQ(second.wait_source, DelaySource::kRetryAfter)
+        << FormatCallRecord(record);
+    const std::vector<Arrival>& refusing = there.empty() ? arrivals : there;
+    ASSERT_GE(refusing.size(), 2u);
+    const size_t refused = refusing.size() / 2 - 1;
+    const absl::Duration gap =
+        refusing[refused + 1].since_start - refusing[refused].since_start;
+    EXPECT_GE(gap, absl::Milliseconds(995));
+    EXPECT_LE(gap, absl::Seconds(1) + kLate);
   }
 
   std::unique_ptr<Nginx> nginx_;
@@ -535,7 +691,8 @@ TEST_P(MatrixTest, All) {
 INSTANTIATE_TEST_SUITE_P(
     Fronts, MatrixTest,
     ::testing::Combine(::testing::Values(Front::kNothing, Front::kNginx,
-                                         Front::kTlsHttp2, Front::kProxy),
+                                         Front::kTlsHttp2, Front::kProxy,
+                                         Front::kTunnel),
                        ::testing::Values(Way::kBlocking, Way::kEngine,
                                          Way::kEngineRequest, Way::kRaw)),
     [](const ::testing::TestParamInfo<Param>& info) {
@@ -653,7 +810,7 @@ TEST_P(NginxMatrixTest, All) {
         e.sends = result.record.total_attempts;
       }
       EXPECT_EQ(result.stop_reason, e.stop) << FormatCallRecord(result.record);
-      EXPECT_EQ(app.sink.body == "ok", e.good);
+      EXPECT_EQ(app.sink.body, e.good ? "ok" : BodyOfFailure(c.trouble));
       c.sends += e.sends;
     });
   }

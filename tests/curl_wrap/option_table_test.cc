@@ -103,18 +103,93 @@ TEST(OptionTableTest, WhatIsNotedChangesWhatIsKnown) {
   }
 }
 
-// A Handle takes whatever libcurl takes.
-TEST(OptionTableTest, NoOptionIsRefused) {
-  Handle handle = Handle::Create();
-  for (const curl_easyoption* o : Installed()) {
-    if (o->type != CURLOT_LONG && o->type != CURLOT_OFF_T) continue;
+// What both say to an option, each on a handle of its own.
+class TakesWhatLibcurlTakes {
+ public:
+  template <typename T>
+  void Check(const curl_easyoption& o, const char* what, T value) {
     CURL* const plain = curl_easy_init();
-    const CURLcode theirs = o->type == CURLOT_OFF_T
-                                ? curl_easy_setopt(plain, o->id, curl_off_t{1})
-                                : curl_easy_setopt(plain, o->id, 1L);
+    const CURLcode theirs = curl_easy_setopt(plain, o.id, value);
+    {
+      Handle handle = Handle::Create();
+      EXPECT_EQ(handle.SetOpt(o.id, value), theirs) << o.name << " = " << what;
+    }
     curl_easy_cleanup(plain);
-    EXPECT_EQ(handle.SetOpt(o->id, 1), theirs) << o->name;
+    theirs == CURLE_OK ? ++taken_ : ++refused_;
   }
+  void CheckNull(const curl_easyoption& o) {
+    CURL* const plain = curl_easy_init();
+    const CURLcode theirs =
+        curl_easy_setopt(plain, o.id, static_cast<void*>(nullptr));
+    {
+      Handle handle = Handle::Create();
+      EXPECT_EQ(handle.SetOpt(o.id, nullptr), theirs) << o.name << " = NULL";
+    }
+    curl_easy_cleanup(plain);
+    theirs == CURLE_OK ? ++taken_ : ++refused_;
+  }
+
+  int taken() const { return taken_; }
+  int refused() const { return refused_; }
+
+ private:
+  int taken_ = 0;
+  int refused_ = 0;
+};
+
+// A Handle takes whatever libcurl takes, and refuses what it refuses.
+TEST(OptionTableTest, NoOptionIsRefused) {
+  curl_slist* const list = curl_slist_append(nullptr, "Name: value");
+  static char bytes[] = "bytes";
+  curl_blob blob = {&bytes[0], sizeof(bytes), CURL_BLOB_COPY};
+  TakesWhatLibcurlTakes both;
+  size_t options = 0;
+  for (const curl_easyoption* o : Installed()) {
+    ++options;
+    switch (o->type) {
+      case CURLOT_LONG:
+      case CURLOT_VALUES:
+        both.Check(*o, "0", 0L);
+        both.Check(*o, "1", 1L);
+        both.Check(*o, "-1", -1L);
+        break;
+      case CURLOT_OFF_T:
+        both.Check(*o, "0", curl_off_t{0});
+        both.Check(*o, "1", curl_off_t{1});
+        both.Check(*o, "-1", curl_off_t{-1});
+        break;
+      case CURLOT_STRING:
+        both.CheckNull(*o);
+        // Some of them are files, which are read, or written when a handle goes.
+        both.Check(*o, "a text", static_cast<const char*>("/dev/null"));
+        break;
+      case CURLOT_SLIST:
+        both.CheckNull(*o);
+        both.Check(*o, "a list", list);
+        break;
+      case CURLOT_BLOB:
+        both.CheckNull(*o);
+        both.Check(*o, "a blob", &blob);
+        break;
+      case CURLOT_CBPTR:
+        both.CheckNull(*o);
+        both.Check(*o, "data", static_cast<void*>(&bytes[0]));
+        break;
+      case CURLOT_FUNCTION:
+        both.CheckNull(*o);
+        both.Check(*o, "a function", static_cast<void (*)()>(+[] {}));
+        break;
+      case CURLOT_OBJECT:
+        // Whose each of them is only libcurl knows.
+        both.CheckNull(*o);
+        break;
+    }
+  }
+  curl_slist_free_all(list);
+  EXPECT_GE(options, 300u);
+  // Neither takes everything, nor nothing.
+  EXPECT_GE(both.taken(), 400);
+  EXPECT_GE(both.refused(), 20);
 }
 
 TEST(OptionTableTest, TheGuideIsMadeFromIt) {

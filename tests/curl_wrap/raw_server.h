@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -23,10 +24,12 @@ namespace forbear::curl {
 class RawServer {
  public:
   // Reads until what was read since the last answer ends with `until`, or the
-  // client leaves; then sends `answer`.
+  // client leaves; then sends `answer`. `first`, on the server's thread, before that:
+  // for who has to wait for something.
   struct Step {
     std::string until;
     std::string answer;
+    std::function<void()> first = {};
   };
 
   using Connection = std::vector<Step>;
@@ -83,6 +86,7 @@ class RawServer {
         in += byte;
       }
       all += in;
+      if (step.first) step.first();
       send(fd, step.answer.data(), step.answer.size(), MSG_NOSIGNAL);
       const std::lock_guard<std::mutex> lock(mutex_);
       ++answers_;

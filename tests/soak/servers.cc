@@ -112,7 +112,7 @@ Reply Servers::Answer(One* one, const HttpRequest& request) {
     if (dice.One(20)) reply = reply.ThenClose();
   } else if (static_cast<int>(dice.Below(100)) < one->good_percent) {
     reply = Reply::Of(200, std::string(KnownBytes(id, size)));
-    if (bad_bytes_ && size > 0 && dice.One(200)) reply.body[size / 2] ^= 1;
+    if (bad_bytes_ && size > 0 && dice.One(20)) reply.body[size / 2] ^= 1;
     if (dice.One(4)) reply = reply.Chunked();
     if (dice.One(6)) reply = reply.After(dice.Millis(0, 30));
     if (dice.One(20)) reply = reply.BodyAfter(dice.Millis(0, 30));
