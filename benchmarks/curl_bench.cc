@@ -24,6 +24,7 @@
 #include "absl/strings/string_view.h"
 #include "benchmarks/callgrind.h"
 #include "benchmarks/cpu_time.h"
+#include "benchmarks/curl_cancels.h"
 #include "benchmarks/curl_cases.h"
 #include "benchmarks/curl_waiting.h"
 #include "benchmarks/goals.h"
@@ -89,13 +90,18 @@ std::vector<Spread> CpuRounds(const std::vector<Loop>& loops,
 // that after what was before, but late. `return` alone would come before it.
 constexpr char kHttp[] = R"(
     limit_req_zone $binary_remote_addr zone=counted:1m rate=250r/s;
-    limit_req_zone $binary_remote_addr zone=busy:1m rate=6400r/s;)";
+    limit_req_zone $binary_remote_addr zone=busy:1m rate=6400r/s;
+    limit_req_zone $binary_remote_addr zone=held:1m rate=1r/m;)";
 constexpr char kServer[] = R"(
     access_log off;
     keepalive_requests 1000000000;
     keepalive_timeout 1h;
     location /bad { return 500 "sorry"; }
     location /soon { return 200 $$; }
+    location /held {
+      limit_req zone=held burst=100000;
+      try_files /none @answer;
+    }
     location /counted {
       limit_req zone=counted burst=1000;
       try_files /none @answer;
@@ -170,6 +176,32 @@ class Bench {
                   late.ok() ? absl::StrFormat("median %.2f, max %.1f",
                                               late->late_median, late->late_max)
                             : "");
+  }
+
+  // How soon a call ends that another thread cancels.
+  void Cancel() {
+    struct Case {
+      const char* name;
+      CancelWay way;
+      const char* path;
+      std::optional<double> must;
+    };
+    static constexpr Case kCases[] = {
+        {"control: a thread is woken", CancelWay::kThread, "", std::nullopt},
+        {"cancel in an attempt", CancelWay::kAttempt, "/held", 1},
+        {"cancel in a backoff", CancelWay::kBackoff, "/bad", 1},
+        {"cancel in an engine", CancelWay::kEngine, "/held", 1}};
+    const int times = settings_.quick ? 100 : 300;
+    // The first one is answered; those after it wait for a minute and more.
+    AskOnce(server_.Url("/held"));
+    for (const Case& c : kCases) {
+      const std::vector<double> millis =
+          MeasureCancels(c.way, times, server_.Url(c.path));
+      goals_.AtMost(absl::StrCat(c.name, ", p99"),
+                    millis[millis.size() * 99 / 100], "ms", c.must, {},
+                    absl::StrFormat("median %.3f, max %.2f",
+                                    millis[millis.size() / 2], millis.back()));
+    }
   }
 
   bool Print() const {
@@ -250,6 +282,10 @@ int Main(int argc, char** argv) {
   }
   if (absl::StrContains("waiting", settings.filter)) {
     bench.Wait();
+    compared = true;
+  }
+  if (absl::StrContains("cancels", settings.filter)) {
+    bench.Cancel();
     compared = true;
   }
   if (!compared) std::fputs("the filter lets nothing through\n", stderr);

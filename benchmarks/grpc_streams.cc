@@ -31,6 +31,7 @@ using testing::EchoMessage;
 using Hook = grpc::experimental::InterceptionHookPoints;
 
 constexpr char kPull[] = "/forbear.testing.Echo/Pull";
+constexpr char kOther[] = "/forbear.testing.Echo/Push";
 
 void Check(bool usual, const char* what) {
   if (usual) return;
@@ -171,9 +172,10 @@ std::shared_ptr<grpc::Channel> MakeChannel(absl::string_view name,
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   const auto credentials = grpc::InsecureChannelCredentials();
-  if (name == "forbear") {
+  if (name == "forbear" || name == "untouched") {
     rpc::RpcOptions options;
-    options.methods = {{kPull, {grpc::StatusCode::UNAVAILABLE}}};
+    options.methods = {
+        {name == "forbear" ? kPull : kOther, {grpc::StatusCode::UNAVAILABLE}}};
     return rpc::CreateChannel(address, credentials, Client::Create().value(),
                               options, arguments);
   }

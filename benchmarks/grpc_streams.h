@@ -32,6 +32,7 @@ class GrpcStreamCase {
 // "empty":   the same, with an interceptor that hijacks the stream and passes each
 //            message on from a stream of its own: what hijacking costs at least.
 // "forbear": Forbear's channel, with a rule for the method.
+// "untouched": Forbear's channel, with a rule for another method.
 //
 // Null: there is no such case. How many messages are read at a time is chance; the more
 // of them are asked for, the less that matters.

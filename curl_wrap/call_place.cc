@@ -59,12 +59,12 @@ std::optional<RedirectPlaces::Place> RedirectPlaces::Find(
   const std::optional<Target> target =
       TargetOf(url, /*default_protocol=*/"", /*port=*/0,
                /*with_path=*/request.policy.table->has_targets());
-  if (!target || !target->is_http()) return std::nullopt;
   Place place;
+  if (!target || !target->is_http()) return place;
   FindPlace(client_, target, *settings_, CredentialOf(settings_->headers),
             names_, &request, &place.profile);
   if (!request.policy->enabled || place.profile.profile == nullptr) {
-    return std::nullopt;
+    return place;
   }
   WakeList wakes;  // for new options of its states
   place.handle =

@@ -39,19 +39,19 @@ void FindPlace(Client* client, const std::optional<Target>& target,
 class RedirectPlaces {
  public:
   struct Place {
-    HandleRef handle;
-    ProfileRef profile;
+    HandleRef handle;    // none: it is none of ours
+    ProfileRef profile;  // … which may have one all the same
   };
 
-  // They lead nowhere.
+  // Nobody knows where: what is said behind them counts as the first server's word.
   RedirectPlaces() = default;
   // All must outlive it, `names` what they refer to.
   RedirectPlaces(Client* client, const EasyOptions* settings,
                  const PlaceNames& names)
       : client_(client), settings_(settings), names_(names) {}
 
-  // Of the URL of the request that is about to be sent. Absent: it is none of ours: another
-  // protocol, or a target that is switched off.
+  // Of the URL of the request that is about to be sent. None of ours is another protocol,
+  // or a target that is switched off. Absent: nobody knows.
   std::optional<Place> Find(absl::string_view url) const;
 
  private:

@@ -25,8 +25,8 @@
 #include "core/stop_reason.h"
 #include "core/time.h"
 #include "curl_wrap/call_setup.h"
-#include "curl_wrap/http_transport.h"
 #include "curl_wrap/inbox.h"
+#include "curl_wrap/refuse.h"
 #include "curl_wrap/transfer.h"
 #include "curl_wrap/transfer_set.h"
 #include "runtime/clock.h"
@@ -36,6 +36,9 @@ namespace {
 
 constexpr int kMaxEvents = 128;
 constexpr int kMaxRounds = 3;
+
+// The Loop whose thread this is.
+thread_local const void* t_loop = nullptr;
 
 class Descriptor {
  public:
@@ -72,6 +75,7 @@ class Engine::Loop {
              [this] { --transfers_; }) {}
 
   absl::Status Begin();
+  // `shows_easy`: `done` is the application's, and gets the easy handle.
   uint64_t Start(Request request, Handle* handle, CallOptions options,
                  Done done, bool shows_easy);
   void Cancel(uint64_t id) {
@@ -115,7 +119,7 @@ class Engine::Loop {
   std::atomic<size_t> waiting_{0};
   std::atomic<size_t> in_flight_{0};
 
-  std::mutex shutdown_mutex_;  // one at a time
+  std::mutex join_mutex_;  // of thread_
   std::atomic<bool> stopping_{false};
   std::atomic<MonotonicTime> stop_at_{MonotonicTime::Infinite()};
   std::thread thread_;
@@ -178,28 +182,35 @@ uint64_t Engine::Loop::Start(Request request, Handle* handle,
   }
   --transfers_;
   if (handle != nullptr) HandleAccess::End(handle);
-  Response response;
-  response.code = CodeOfUnsent(refused);
-  response.stop_reason = response.record.stop_reason = refused;
-  if (done) done(std::move(response));
-  return id;
+  if (!shows_easy) {
+    ReportRefusal(done, refused);
+    return id;
+  }
+  return Refuse(std::move(done), refused) ? id : 0;
 }
 
 void Engine::Loop::Shutdown(absl::Duration grace) {
-  if (thread_.get_id() == std::this_thread::get_id()) {
+  if (t_loop == this) {
     // It would wait for itself for ever.
     fprintf(stderr,
             "forbear: Engine::Shutdown, or ~Engine, was called by the engine's "
             "own thread, in a callback; call it on another one\n");
     abort();
   }
-  std::lock_guard<std::mutex> lock(shutdown_mutex_);
   inbox_->Close();
-  const MonotonicTime now = MonotonicNow();
-  stop_at_ = now + std::max(grace, absl::ZeroDuration());
+  const MonotonicTime stop_at =
+      MonotonicNow() + std::max(grace, absl::ZeroDuration());
+  // Of several that shut it down, the one that waits the shortest.
+  MonotonicTime earliest = stop_at_;
+  while (stop_at < earliest &&
+         !stop_at_.compare_exchange_weak(earliest, stop_at)) {
+  }
   stopping_ = true;
   Ring();
+  std::lock_guard<std::mutex> lock(join_mutex_);
   if (thread_.joinable()) thread_.join();
+  // Not before: those that are out still wake each other, and may be cancelled.
+  inbox_->CloseForGood();
 }
 
 // --- The thread. ---
@@ -281,8 +292,9 @@ void Engine::Loop::ReadMessages() {
 
 void Engine::Loop::Run() {
   pthread_setname_np(pthread_self(), "forbear-curl");
+  t_loop = this;
   for (;;) {
-    // Before the inbox: what was posted before it was closed is in it.
+    // Before the inbox: what was started before it was closed is in it.
     const bool stopping = stopping_;
     const MonotonicTime stop_at = stop_at_;
     const auto work = [&] {

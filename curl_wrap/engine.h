@@ -29,7 +29,10 @@
 // Perform of another one there; a Done function may, but it blocks.
 //
 // Every transfer is reported once, whatever happens: also if the queue is full
-// (kQueueFull), and after Shutdown (kCancelled), then by the thread that calls Start.
+// (kQueueFull), and after Shutdown (kCancelled), then by the thread that calls Start; of
+// one that is started in such a report, when that is over. A Done function that starts
+// the next one whatever it is told would go on for ever: after 100,000 refusals in a row
+// Start returns 0, and reports nothing.
 //
 // fork: a child has no thread, and must not use its parent's engine, nor destroy it.
 // Signals are blocked on the engine's thread.
@@ -68,6 +71,7 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   // Starts a transfer, and returns its number, which Cancel takes. `done` may be empty.
+  // 0: it is not started, and not reported (see above).
   uint64_t Start(Request request, CallOptions options, const Done& done);
   // Of a handle, which must live, and be left alone, until `done` runs. If it is busy,
   // that is CURLE_RECURSIVE_API_CALL.
@@ -81,7 +85,9 @@ class Engine {
   void Cancel(uint64_t id);
 
   // Takes no more, waits up to `grace` (0 … infinite) until all transfers are over, and
-  // cancels the rest. When it returns all are reported, and the thread is gone.
+  // cancels the rest. Until then they go on as before, and Cancel takes one back. When it
+  // returns all are reported, and the thread is gone. Of several, on threads of their
+  // own, the shortest grace counts.
   void Shutdown(absl::Duration grace);
 
   struct Counts {

@@ -234,9 +234,11 @@ void HttpTransport::Forget() {
   discarded_ = 0;
   reported_ = stopped_ = application_failed_ = delivered_ = false;
   paused_in_head_ = giving_ = false;
-  requested_ = answered_ = resend_refused_ = acted_ = false;
+  requested_ = answered_ = redirected_ = resend_refused_ = acted_ = false;
+  connects_ = -1;
   resends_ = 0;
-  if (place_.handle != nullptr) {
+  if (clock_ != nullptr) {
+    clock_ = nullptr;
     place_ = RedirectPlaces::Place();
     readers_ = first_readers_;
   }
@@ -279,6 +281,7 @@ void HttpTransport::End(CURLcode code) {
     ReportDone(outcome);
     return;
   }
+  if (redirected_ && WasFollowed()) Follow(/*gone=*/true);
   bool timed_out = code_ == CURLE_OPERATION_TIMEDOUT;
   if (application_failed_) code_ = CURLE_WRITE_ERROR;
   if (mode_ == Mode::kDiscard) {
@@ -386,7 +389,6 @@ size_t HttpTransport::HeaderCallback(char* data, size_t size, size_t n,
   // Most lines are neither the first nor the last one of a head.
   if (t->mode_ == Mode::kHead && t->head_.Passes(line) &&
       t->held_.head.bytes().size() < kMaxHead) {
-    t->answered_ = true;
     t->held_.head.Add(line);
     return line.size();
   }
@@ -399,7 +401,6 @@ size_t HttpTransport::WriteCallback(char* data, size_t size, size_t n,
 }
 
 size_t HttpTransport::OnHeader(absl::string_view line) {
-  answered_ = true;
   switch (mode_) {
     case Mode::kDiscard:
       return line.size();
@@ -425,25 +426,47 @@ size_t HttpTransport::OnHeader(absl::string_view line) {
   head_.Add(line);
   held_.head.Add(line);
   if (!head_.complete()) {
-    status_ = 0;
+    // A redirect's stays until somebody is asked behind it.
+    if (!redirected_) status_ = 0;
   } else if (!was_complete) {
-    if (head_.status() >= 200 && !IsTunnelHead(easy_, head_.status())) {
-      status_ = head_.status();
-      acted_ = acted_ || MayHaveActed(status_);
-    }
+    if (head_.status() / 100 != 1 && !IsOfTunnel()) OnAnswer();
     head_time_ = WallNow();
     if (EndsTransfer(status_) && !MayBeARound() && !Decide()) return 0;
   }
   // Heads without end are the application's problem, as with plain libcurl.
   if (mode_ == Mode::kHead &&
-      held_.size() > std::max(limits_.max_held_bytes, kMaxHead) && !Stream()) {
-    return 0;
+      held_.size() > std::max(limits_.max_held_bytes, kMaxHead)) {
+    answered_ = true;
+    if (!Stream()) return 0;
   }
   if (giving_) {
     paused_in_head_ = true;
     return CURL_WRITEFUNC_PAUSE;
   }
   return line.size();
+}
+
+bool HttpTransport::IsOfTunnel() const {
+  // Who has been answered waits for no other answer.
+  if (requested_ && answered_) return true;
+  if (connects_ >= 0) {
+    // One that was made since the request. The status alone may be that of the answer
+    // before, which libcurl keeps until there is another one.
+    long connects = 0;
+    curl_easy_getinfo(easy_, CURLINFO_NUM_CONNECTS, &connects);
+    if (connects != connects_) return true;
+  }
+  return IsTunnelHead(easy_, head_.status());
+}
+
+void HttpTransport::OnAnswer() {
+  answered_ = true;
+  status_ = head_.status();
+  acted_ = acted_ || MayHaveActed(status_);
+  redirected_ = IsRedirect(status_);
+  if (redirected_) {
+    curl_easy_getinfo(easy_, CURLINFO_REDIRECT_COUNT, &redirects_);
+  }
 }
 
 bool HttpTransport::MayBeARound() const {
@@ -509,26 +532,25 @@ bool HttpTransport::Decide() {
       call_->TakeAftermath().Deliver();
     }
     Hold();
-    mode_ = Mode::kHold;
-    return true;
+    return HoldBack();
   }
   const Execution::HeadDecision decision =
       call_->OnAnswerHead(number_, outcome);
   call_->TakeAftermath().Deliver();
   if (IsFailure(outcome)) {
     Hold();
-    if (decision == Execution::HeadDecision::kHold) {
-      mode_ = Mode::kHold;
-      return true;
-    }
+    if (decision == Execution::HeadDecision::kHold) return HoldBack();
     // The application's. It is told now, before anything is handed over, so
     // that the reason is the true one and not "committed".
-    if (!ReportDone(outcome)) {
-      mode_ = Mode::kHold;  // there will be another attempt after all
-      return true;
-    }
+    // If not, there will be another attempt after all.
+    if (!ReportDone(outcome)) return HoldBack();
   }
   return Stream();
+}
+
+bool HttpTransport::HoldBack() {
+  mode_ = Mode::kHold;
+  return held_.size() <= limits_.max_held_bytes || DecideEarly();
 }
 
 bool HttpTransport::ReadDateOnly() {
@@ -871,35 +893,44 @@ int HttpTransport::PrereqCallback(void* self, char* remote, char* local,
       return CURL_PREREQFUNC_ABORT;
     }
     ++t->resends_;
-  } else if (IsRedirect(t->status_) && !t->Follow()) {
+  } else if (t->redirected_ && !t->Follow(/*gone=*/false)) {
     return CURL_PREREQFUNC_ABORT;
   }
+  if (t->requested_) {
+    curl_easy_getinfo(t->easy_, CURLINFO_NUM_CONNECTS, &t->connects_);
+  }
   t->requested_ = true;
-  t->answered_ = false;
+  t->answered_ = t->redirected_ = false;
   if (t->settings_.prereq_function == nullptr) return CURL_PREREQFUNC_OK;
   return t->settings_.prereq_function(t->settings_.prereq_data, remote, local,
                                       remote_port, local_port);
 }
 
-bool HttpTransport::Follow() {
+bool HttpTransport::WasFollowed() const {
+  long redirects = 0;
+  curl_easy_getinfo(easy_, CURLINFO_REDIRECT_COUNT, &redirects);
+  return redirects > redirects_;
+}
+
+bool HttpTransport::Follow(bool gone) {
   const char* url = nullptr;
   curl_easy_getinfo(easy_, CURLINFO_EFFECTIVE_URL, &url);
   if (url == nullptr) return true;
   std::optional<RedirectPlaces::Place> place = readers_.places.Find(url);
   if (!place) return true;
-  const bool must_go = (acted_ && limits_.at_most_once) ||
+  const bool must_go = gone || (acted_ && limits_.at_most_once) ||
                        (body_asked_ && takes_body_ && !CanRewind());
   redirect_refused_ = !call_->OnRedirect(place->handle, must_go);
   call_->TakeAftermath().Deliver();
   place_ = *std::move(place);
-  readers_.profile = place_.profile.profile;
-  readers_.generic = &place_.profile.set->generic();
+  clock_ = place_.handle != nullptr ? &place_.handle->endpoint->clock
+                                    : &nobodys_clock_;
+  readers_.GoTo(place_, first_readers_);
   return !redirect_refused_;
 }
 
 ServerClock* HttpTransport::Clock() const {
-  return place_.handle != nullptr ? &place_.handle->endpoint->clock
-                                  : call_->server_clock();
+  return clock_ != nullptr ? clock_ : call_->server_clock();
 }
 
 bool HttpTransport::WasSent() const {

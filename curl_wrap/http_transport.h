@@ -38,7 +38,8 @@
 // A redirect to another server makes its limit, its gate and its profile those of the
 // answer (Call::OnRedirect), before the request is sent there; if that server may not be
 // asked now, the attempt ends there, and is made again when it may. What must not begin
-// again goes on.
+// again goes on. A server that cannot be reached behind a redirect has failed itself;
+// one that is switched off says what it says to this call alone.
 //
 // A request's body that cannot be read again is kept, up to a limit, while it is read,
 // and read from there the next time.
@@ -47,11 +48,12 @@
 // reused connection dies before a byte of the answer: the server has perhaps
 // acted on it. For a call that must go at most once this is prevented, and not
 // by giving up reuse: CURLOPT_PREREQFUNCTION is called before every request
-// that libcurl is about to write; a second one without a byte of answer in
+// that libcurl is about to write; a second one without an answer's head in
 // between is such a repetition, and is refused; for other calls it is counted
 // (Outcome::resends). So that this stays rare, such a
 // call reuses only a connection that was used in the last seconds
-// (CURLOPT_MAXAGE_CONN): older ones are where servers close.
+// (CURLOPT_MAXAGE_CONN): older ones are where servers close. A proxy's answer to
+// CONNECT is no answer: where a tunnel is dead, that to the next one comes in between.
 //
 // Thread rule: not thread-safe.
 #ifndef FORBEAR_CURL_WRAP_HTTP_TRANSPORT_H_
@@ -113,6 +115,14 @@ class HttpTransport final {
     const HttpClassifier* classifier = nullptr;  // may be empty
     // … of other servers, to which redirects lead.
     RedirectPlaces places;
+
+    // They are those of `place` now, which must outlive them. `first`: of the call.
+    void GoTo(const RedirectPlaces::Place& place, const Readers& first) {
+      profile = generic = first.generic;
+      if (place.profile.profile == nullptr) return;
+      profile = place.profile.profile;
+      generic = &place.profile.set->generic();
+    }
   };
 
   // Lines, each of which goes to the application by itself.
@@ -221,7 +231,11 @@ class HttpTransport final {
                             int remote_port, int local_port);
 
   // libcurl is about to send a request that a redirect has made. False: it must not.
-  bool Follow();
+  // `gone`: it was to be sent, but has failed on the way, and it is true.
+  bool Follow(bool gone);
+  // Whether libcurl has gone on from the redirect that was the last answer. If not, what
+  // has failed is that answer.
+  bool WasFollowed() const;
   // The clock of the server that answers.
   ServerClock* Clock() const;
 
@@ -238,6 +252,10 @@ class HttpTransport final {
   void Hold();
 
   size_t OnHeader(absl::string_view line);
+  // Whether the head that is there is a proxy's answer to CONNECT.
+  bool IsOfTunnel() const;
+  // It is the last one of an answer to what was requested.
+  void OnAnswer();
   // Whether the good answer whose head is there may be to a request by which libcurl
   // only asks how to authenticate, with an empty body, and is followed by the true one.
   bool MayBeARound() const;
@@ -247,6 +265,8 @@ class HttpTransport final {
   // transfer must end now.
   bool Decide();
   bool DecideGood();
+  // … or as much of it as may be held is.
+  bool HoldBack();
   bool DecideEarly();
   // Whether the body may change what the answer means whose head is there.
   bool LooksAtBody() const;
@@ -332,11 +352,18 @@ class HttpTransport final {
   bool paused_in_head_ = false;  // libcurl will repeat a line that we have
   bool giving_ = false;          // part of what is held waits for a pause's end
   bool requested_ = false;       // a request was written …
-  bool answered_ = false;        // … and a byte of an answer has come since
+  bool answered_ = false;        // … and an answer's head has come since
+  bool redirected_ = false;  // … of 3xx, which may lead to the next request
   bool resend_refused_ = false;
   bool redirect_refused_ = false;
-  RedirectPlaces::Place place_;  // where a redirect has led; no handle: nowhere
+  RedirectPlaces::Place
+      place_;  // where a redirect has led, and the clock there;
+  ServerClock* clock_ = nullptr;  // null: nowhere
+  ServerClock nobodys_clock_;     // of servers that are none of ours
   uint8_t resends_ = 0;
+  long redirects_ = 0;  // CURLINFO_REDIRECT_COUNT, when a redirect came
+  long connects_ =
+      -1;  // CURLINFO_NUM_CONNECTS, if it was not the first request
   bool acted_ = false;       // an answer that was followed may mean that it was
   bool body_asked_ = false;  // the body was read, and not rewound since
   CURLcode code_ = CURLE_OK;

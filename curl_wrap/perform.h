@@ -52,7 +52,8 @@
 // those that curl_easy_perform has left on the handle are closed.
 //
 // What it clears: DEBUGFUNCTION, DEBUGDATA and VERBOSE, as if they had never been set;
-// QUICK_EXIT, if a time-out ended an attempt. With libcurl 8.7 and later FAILONERROR is
+// QUICK_EXIT, if a time-out ended an attempt; FRESH_CONNECT, with
+// RawOptions::idempotent = false. With libcurl 8.7 and later FAILONERROR is
 // what RawOptions::fail_on_error says.
 //
 // What it cannot do, and Handle can:
@@ -62,8 +63,9 @@
 //   At most once: libcurl itself repeats a request when a connection that was used
 //     before turns out to be dead, POST included; the record says so
 //     (Outcome::resends). With
-//     RawOptions::idempotent = false each attempt has new connections, so that there
-//     is none to be dead; only after a redirect there may be.
+//     RawOptions::idempotent = false each attempt makes a new connection, also if the
+//     handle has a CURLSH with others, so that there is none to be dead; only after a
+//     redirect or a round of authentication there may be.
 //   Credentials: of those in the URL it is known that they differ, of others not. Gate,
 //     pace and queue belong to "host:port" then; CallOptions::quota_id tells apart.
 //   Pauses: before libcurl 8.7 an answer is stopped by a pause. An application that

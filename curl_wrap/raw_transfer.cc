@@ -107,6 +107,7 @@ RawTransfer::~RawTransfer() {
   curl_easy_setopt(easy_, CURLOPT_VERBOSE, 0L);
   curl_easy_setopt(easy_, CURLOPT_DEBUGFUNCTION, nullptr);
   curl_easy_setopt(easy_, CURLOPT_DEBUGDATA, nullptr);
+  if (multi_ == nullptr) curl_easy_setopt(easy_, CURLOPT_FRESH_CONNECT, 0L);
   SetFailOnError(false);
 }
 
@@ -127,14 +128,15 @@ bool RawTransfer::Begin(Call* call, int n) {
   ++attempts_;
   number_ = n;
   requested_ = unanswered_ = has_body_ = awaits_consent_ = consented_ =
-      uploaded_ = acted_ = false;
+      uploaded_ = acted_ = tunnels_ = redirected_ = false;
   repeatable_ = true;
   head_ = HeadReader();
   head_text_.clear();
   head_lines_.clear();
   head_is_cut_ = false;
   status_ = 0;
-  if (place_.handle != nullptr) {
+  if (clock_ != nullptr) {
+    clock_ = nullptr;
     place_ = RedirectPlaces::Place();
     readers_ = first_readers_;
   }
@@ -173,6 +175,8 @@ CURLcode RawTransfer::RunOn(CURLM* multi, MonotonicTime deadline) {
     curl_easy_setopt(easy_, CURLOPT_DEBUGFUNCTION, &OnDebug);
     curl_easy_setopt(easy_, CURLOPT_DEBUGDATA, this);
     curl_easy_setopt(easy_, CURLOPT_VERBOSE, 1L);
+    // A CURLSH, of which nobody can know, has connections for all multi handles.
+    if (multi_ == nullptr) curl_easy_setopt(easy_, CURLOPT_FRESH_CONNECT, 1L);
     taken_over_ = true;
   }
   SetFailOnError(false);
@@ -224,11 +228,15 @@ void RawTransfer::End(CURLcode code) {
     status_ = static_cast<int>(status);
     head_is_cut_ = true;
   }
-  if (delivered_ && status_ / 100 == 3) {
-    // The body of a redirect that was followed went to nobody.
+  if (redirected_) {
     long redirects = 0;
     curl_easy_getinfo(easy_, CURLINFO_REDIRECT_COUNT, &redirects);
-    if (redirects > redirects_) delivered_ = false;
+    if (redirects > redirects_) {
+      // It was followed, and its body went to nobody. What has failed is the way to
+      // the other server.
+      Follow();
+      delivered_ = false;
+    }
   }
   AttemptFacts facts = Facts(status_);
   facts.code = code_;
@@ -297,7 +305,8 @@ int RawTransfer::OnDebug(CURL* easy, curl_infotype type, char* data,
 
 void RawTransfer::OnRequestHead(absl::string_view text) {
   const RequestHead head(text);
-  if (head.method == "CONNECT") return;
+  tunnels_ = head.method == "CONNECT";
+  if (tunnels_) return;
   requested_ = true;
   if (!absl::StartsWith(head.version, "HTTP/")) {
     // The rest of one that a full socket did not take at once.
@@ -307,9 +316,10 @@ void RawTransfer::OnRequestHead(absl::string_view text) {
   }
   if (std::exchange(unanswered_, true)) {
     ++resends_;
-  } else if (status_ / 100 == 3) {
+  } else if (redirected_) {
     Follow();
   }
+  redirected_ = false;
   // What came before was the answer of a hop, which libcurl kept for itself.
   delivered_ = decided_ = false;
   status_ = 0;
@@ -336,17 +346,16 @@ void RawTransfer::Follow() {
   call_->OnRedirect(place->handle, /*must_go=*/true);  // it has gone
   call_->TakeAftermath().Deliver();
   place_ = *std::move(place);
-  readers_.profile = place_.profile.profile;
-  readers_.generic = &place_.profile.set->generic();
+  clock_ = place_.handle != nullptr ? &place_.handle->endpoint->clock
+                                    : &nobodys_clock_;
+  readers_.GoTo(place_, first_readers_);
 }
 
 ServerClock* RawTransfer::Clock() const {
-  return place_.handle != nullptr ? &place_.handle->endpoint->clock
-                                  : call_->server_clock();
+  return clock_ != nullptr ? clock_ : call_->server_clock();
 }
 
 void RawTransfer::OnHeadLine(absl::string_view line) {
-  unanswered_ = false;
   const bool is_status_line = absl::StartsWithIgnoreCase(line, "HTTP/");
   if (is_status_line && head_.status() / 100 == 1 && !head_.complete()) {
     head_.Add("\r\n");  // of interim heads libcurl 7 does not show it
@@ -367,17 +376,27 @@ void RawTransfer::OnHeadLine(absl::string_view line) {
   }
   if (head_.status() == 100) consented_ = true;
   if (!head_.complete()) {
-    status_ = 0;
-    if (brake_ == Brake::kFail) Arm();
+    // A redirect's stays until somebody is asked behind it.
+    if (!redirected_) status_ = 0;
+    if (brake_ == Brake::kFail && !tunnels_) Arm();
     return;
   }
-  if (head_.status() >= 200 && !IsTunnelHead(easy_, head_.status())) {
-    status_ = head_.status();
-    acted_ = acted_ || MayHaveActed(status_);
-    curl_easy_getinfo(easy_, CURLINFO_REDIRECT_COUNT, &redirects_);
+  if (head_.status() / 100 != 1 && !tunnels_ &&
+      !IsTunnelHead(easy_, head_.status())) {
+    OnAnswer();
   }
   head_time_ = WallNow();
   if (EndsTransfer(status_)) Decide();
+}
+
+void RawTransfer::OnAnswer() {
+  unanswered_ = false;
+  status_ = head_.status();
+  acted_ = acted_ || MayHaveActed(status_);
+  redirected_ = status_ / 100 == 3;
+  if (redirected_) {
+    curl_easy_getinfo(easy_, CURLINFO_REDIRECT_COUNT, &redirects_);
+  }
 }
 
 void RawTransfer::OnBody() {

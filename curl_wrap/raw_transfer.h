@@ -64,7 +64,7 @@ class RawTransfer final : public BlockingTransport {
   static Brake BrakeOfLibcurl();
 
   // All pointers must outlive it. Without a `multi`, each attempt has one of its own,
-  // and so no connection that was used before. `key_headers`: a request that has one of them with
+  // and asks for a new connection, so none that was used before. `key_headers`: a request that has one of them with
   // a value may be repeated.
   RawTransfer(CURL* easy, CURLM* multi, const RawOptions* options,
               const HttpTransport::Readers& readers,
@@ -89,9 +89,11 @@ class RawTransfer final : public BlockingTransport {
                      void* self);
   void OnRequestHead(absl::string_view text);
   void OnHeadLine(absl::string_view line);
+  // The head that is there is the last one of an answer to the request before it.
+  void OnAnswer();
   void OnBody();
 
-  // A request that a redirect has made was sent.
+  // A request that a redirect has made was sent, or has failed on the way.
   void Follow();
   // The clock of the server that answers.
   ServerClock* Clock() const;
@@ -151,7 +153,8 @@ class RawTransfer final : public BlockingTransport {
   bool awaits_consent_ = false;  // the last one: Expect: 100-continue …
   bool consented_ = false;       // … and that has come
   bool uploaded_ = false;
-  bool acted_ = false;  // an answer that was followed may mean that one was
+  bool acted_ = false;    // an answer that was followed may mean that one was
+  bool tunnels_ = false;  // CONNECT was the last one: heads are a proxy's
   // Its answer.
   HeadReader head_;
   std::string head_text_;
@@ -159,10 +162,13 @@ class RawTransfer final : public BlockingTransport {
   bool head_is_cut_ = false;  // too long to be kept
   int status_ = 0;            // of the last head that is no interim one
   absl::Time head_time_ = absl::InfinitePast();
-  long redirects_ = 0;           // when that came
-  RedirectPlaces::Place place_;  // where one has led; no handle: nowhere
-  bool armed_ = false;           // FAILONERROR, by us
-  bool decided_ = false;         // about the last head
+  bool redirected_ = false;       // it was 3xx, and no request has gone since
+  long redirects_ = 0;            // when that came
+  RedirectPlaces::Place place_;   // where one has led, and the clock there;
+  ServerClock* clock_ = nullptr;  // null: nowhere
+  ServerClock nobodys_clock_;     // of servers that are none of ours
+  bool armed_ = false;            // FAILONERROR, by us
+  bool decided_ = false;          // about the last head
   bool reported_ = false;
   bool stopped_ = false;    // its body goes to nobody
   bool delivered_ = false;  // a byte of its body has gone to the application

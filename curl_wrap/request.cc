@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/base/attributes.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 
@@ -111,6 +112,40 @@ bool Differs(CURLoption option) {
   }
 }
 
+// Whether a second value is one more, and not another one.
+bool AddsUp(CURLoption option) {
+  switch (option) {
+    case CURLOPT_COOKIEFILE:
+    case CURLOPT_COOKIELIST:
+    case CURLOPT_ALTSVC:
+    case CURLOPT_HSTS:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Whether its 0 does not undo all that its 1 has done: NOBODY takes a POST away, and 0
+// does not bring it back.
+bool IsOneWay(CURLoption option) {
+  // Deprecated, but there; its name cannot be used without a warning.
+  constexpr auto kPut = static_cast<CURLoption>(CURLOPTTYPE_LONG + 54);
+  switch (option) {
+    case CURLOPT_HTTPGET:
+    case CURLOPT_NOBODY:
+    case CURLOPT_POST:
+    case CURLOPT_UPLOAD:
+    case kPut:
+      return true;
+    default:
+      return false;
+  }
+}
+
+uint32_t CountLines(absl::string_view lines) {
+  return static_cast<uint32_t>(std::count(lines.begin(), lines.end(), '\0'));
+}
+
 // What type libcurl says the option has. It would look through all of them.
 curl_easytype TypeOf(CURLoption option) {
   using Types = std::vector<std::pair<CURLoption, curl_easytype>>;
@@ -160,26 +195,40 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline bool Request::Next(size_t* at,
 }
 
 Request::Request(absl::string_view url) {
+  // libcurl would go to what stands before the NUL.
+  if (url.size() >= kMaxValue || absl::StrContains(url, '\0')) {
+    Refuse(CURLOPT_URL, CURLE_URL_MALFORMAT);
+    return;
+  }
   Put(CURLOPT_URL, Kind::kText, absl::StrCat(url, absl::string_view("", 1)));
 }
 
 void Request::AddHeader(absl::string_view line) {
-  ++lines_;
   if (headers_ != nullptr) {
-    const std::shared_ptr<const std::string> packed = std::move(headers_);
+    const std::shared_ptr<const std::string> packed =
+        std::exchange(headers_, nullptr);
     Put(CURLOPT_HTTPHEADER, Kind::kLines, *packed);
   }
   Entry entry;
-  if (!Find(CURLOPT_HTTPHEADER, &entry) || entry.kind != Kind::kLines) {
+  if (!Find(CURLOPT_HTTPHEADER, &entry) || entry.kind == Kind::kPointer) {
     Put(CURLOPT_HTTPHEADER, Kind::kLines, "");
     Find(CURLOPT_HTTPHEADER, &entry);
   }
-  const auto size = static_cast<uint32_t>(entry.value.size() + line.size() + 1);
-  std::memcpy(&bytes_[entry.begin + kHead - sizeof(size)], &size, sizeof(size));
+  if (entry.kind == Kind::kRefused) return;
+  const size_t size = entry.value.size() + line.size() + 1;
+  if (size > kMaxValue || absl::StrContains(line, '\0') ||
+      absl::StrContains(line, '\r') || absl::StrContains(line, '\n')) {
+    Refuse(CURLOPT_HTTPHEADER, CURLE_BAD_FUNCTION_ARGUMENT);
+    return;
+  }
   bytes_.insert(entry.end, line.size() + 1, '\0');
   if (!line.empty()) {
     std::memcpy(&bytes_[entry.end], line.data(), line.size());
   }
+  const auto stored = static_cast<uint32_t>(size);
+  std::memcpy(&bytes_[entry.begin + kHead - sizeof(stored)], &stored,
+              sizeof(stored));
+  ++lines_;
 }
 
 void Request::Pack(HeaderPool* pool) {
@@ -193,12 +242,20 @@ void Request::Pack(HeaderPool* pool) {
 }
 
 void Request::SetBody(absl::string_view body) {
-  PutNumber(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<int64_t>(body.size()));
-  PutBody(body.data() == nullptr ? "" : body.data());
+  Remove(CURLOPT_POSTFIELDSIZE_LARGE);
+  PutBody(body);
 }
 
 void Request::PutNumber(CURLoption option, int64_t number) {
-  Put(option, Kind::kNumber, BytesOf(number));
+  const absl::string_view value = BytesOf(number);
+  if (number == 0 && IsOneWay(option)) {
+    RemoveIf([&](const Entry& entry) {
+      return entry.option == option && entry.value == value;
+    });
+    Append(option, Kind::kNumber, value);
+  } else {
+    Put(option, Kind::kNumber, value);
+  }
 }
 
 CURLcode Request::Set(CURLoption option, const OptionValue& value) {
@@ -206,23 +263,24 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
     return CURLE_BAD_FUNCTION_ARGUMENT;
   }
   plain_ = plain_ && IsPlainOption(option);
-  if (option == CURLOPT_HTTPHEADER) headers_ = nullptr;
   switch (option) {
     case CURLOPT_POSTFIELDS:
     case CURLOPT_COPYPOSTFIELDS:
-      return PutBody(static_cast<const char*>(value.pointer));
+      return PutFields(static_cast<const char*>(value.pointer));
     case CURLOPT_POSTFIELDSIZE:
       // One place for both.
       return Set(CURLOPT_POSTFIELDSIZE_LARGE, value);
     case CURLOPT_POSTFIELDSIZE_LARGE: {
+      if (value.number < -1) return CURLE_BAD_FUNCTION_ARGUMENT;
       Entry body;
       if (value.number >= 0 && Find(CURLOPT_POSTFIELDS, &body) &&
-          body.kind == Kind::kBytes) {
+          (body.kind == Kind::kText || body.kind == Kind::kBytes)) {
         // What was not copied then cannot be had now.
-        const auto size = static_cast<size_t>(value.number);
-        if (size > body.value.size()) return CURLE_BAD_FUNCTION_ARGUMENT;
-        const std::string less(body.value.substr(0, size));
-        Put(CURLOPT_POSTFIELDS, Kind::kBytes, less);
+        const size_t copied =
+            body.value.size() - (body.kind == Kind::kBytes ? 1 : 0);
+        if (static_cast<uint64_t>(value.number) > copied) {
+          Refuse(CURLOPT_POSTFIELDS, CURLE_BAD_FUNCTION_ARGUMENT);
+        }
       }
       PutNumber(option, value.number);
       return CURLE_OK;
@@ -240,7 +298,8 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
       PutNumber(option, value.number);
     } else {
       // NULL has its meaning: the default, or nothing.
-      Put(option, Kind::kPointer, BytesOf(value.pointer));
+      if (!AddsUp(option)) Remove(option);
+      Append(option, Kind::kPointer, BytesOf(value.pointer));
     }
     return CURLE_OK;
   }
@@ -249,7 +308,8 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
       const auto* const text = static_cast<const char*>(value.pointer);
       const size_t size = std::strlen(text) + 1;
       if (size >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
-      Put(option, Kind::kText, {text, size});
+      if (!AddsUp(option)) Remove(option);
+      Append(option, Kind::kText, {text, size});
       return CURLE_OK;
     }
     case CURLOT_SLIST: {
@@ -258,15 +318,17 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
       for (const curl_slist* line = first; line != nullptr; line = line->next) {
         if (line->data != nullptr) size += std::strlen(line->data) + 1;
       }
+      if (size >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
       std::string all;
       all.reserve(size);
+      uint32_t lines = 0;
       for (const curl_slist* line = first; line != nullptr; line = line->next) {
         if (line->data == nullptr) continue;
         all.append(line->data, std::strlen(line->data) + 1);
-        ++lines_;
+        ++lines;
       }
-      if (all.size() >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
       Put(option, Kind::kLines, all);
+      lines_ += lines;
       return CURLE_OK;
     }
     case CURLOT_BLOB: {
@@ -282,32 +344,54 @@ CURLcode Request::Set(CURLoption option, const OptionValue& value) {
   }
 }
 
-CURLcode Request::PutBody(const char* body) {
-  if (body == nullptr) {
-    Put(CURLOPT_POSTFIELDS, Kind::kPointer, BytesOf(body));
+CURLcode Request::PutFields(const char* fields) {
+  if (fields == nullptr) {
+    Put(CURLOPT_POSTFIELDS, Kind::kPointer, BytesOf(fields));
     return CURLE_OK;
   }
   Entry entry;
-  int64_t size = -1;
   if (Find(CURLOPT_POSTFIELDSIZE_LARGE, &entry)) {
-    size = ValueOf<int64_t>(entry.value);
+    const auto size = ValueOf<int64_t>(entry.value);
+    if (size >= 0) return PutBody({fields, static_cast<size_t>(size)});
   }
-  const size_t bytes = size < 0 ? std::strlen(body) : static_cast<size_t>(size);
-  if (bytes >= kMaxValue) return CURLE_BAD_FUNCTION_ARGUMENT;
-  Put(CURLOPT_POSTFIELDS, Kind::kBytes, {body, bytes});
+  const size_t size = std::strlen(fields) + 1;
+  if (size >= kMaxValue) {
+    return Refuse(CURLOPT_POSTFIELDS, CURLE_BAD_FUNCTION_ARGUMENT);
+  }
+  Put(CURLOPT_POSTFIELDS, Kind::kText, {fields, size});
   return CURLE_OK;
+}
+
+CURLcode Request::PutBody(absl::string_view body) {
+  if (body.size() >= kMaxValue) {
+    return Refuse(CURLOPT_POSTFIELDS, CURLE_BAD_FUNCTION_ARGUMENT);
+  }
+  Put(CURLOPT_POSTFIELDS, Kind::kBytes, body);
+  return CURLE_OK;
+}
+
+CURLcode Request::Refuse(CURLoption option, CURLcode code) {
+  Put(option, Kind::kRefused, BytesOf(code));
+  return code;
 }
 
 void Request::Put(CURLoption option, Kind kind, absl::string_view value) {
   Remove(option);
+  Append(option, kind, value);
+}
+
+void Request::Append(CURLoption option, Kind kind, absl::string_view value) {
+  const absl::string_view end("", kind == Kind::kBytes ? 1 : 0);
   const auto number = static_cast<uint32_t>(option);
-  const auto size = static_cast<uint32_t>(value.size());
-  if (bytes_.empty()) bytes_.reserve(kReserved);
+  const auto size = static_cast<uint32_t>(value.size() + end.size());
+  const size_t all = bytes_.size() + kHead + size;
+  if (bytes_.capacity() < all) bytes_.reserve(std::max(kReserved, all));
   char head[kHead];
   std::memcpy(head, &number, sizeof(number));
   std::memcpy(head + sizeof(number), &kind, sizeof(kind));
   std::memcpy(head + sizeof(number) + sizeof(kind), &size, sizeof(size));
   bytes_.append(head, kHead).append(value.data(), value.size());
+  bytes_.append(end.data(), end.size());
 }
 
 absl::string_view Request::ShapeOf(const Entry& entry) const {
@@ -338,9 +422,23 @@ bool Request::HasShape(absl::string_view shape) const {
   return shape.empty();
 }
 
-void Request::Remove(CURLoption option) {
+template <typename Which>
+void Request::RemoveIf(const Which& which) {
   Entry entry;
-  if (Find(option, &entry)) bytes_.erase(entry.begin, entry.end - entry.begin);
+  for (size_t at = 0; Next(&at, &entry);) {
+    if (!which(entry)) continue;
+    if (entry.kind == Kind::kLines) lines_ -= CountLines(entry.value);
+    bytes_.erase(entry.begin, entry.end - entry.begin);
+    at = entry.begin;
+  }
+}
+
+void Request::Remove(CURLoption option) {
+  if (option == CURLOPT_HTTPHEADER && headers_ != nullptr) {
+    lines_ -= CountLines(*headers_);
+    headers_ = nullptr;
+  }
+  RemoveIf([option](const Entry& entry) { return entry.option == option; });
 }
 
 bool Request::Find(CURLoption option, Entry* entry) const {
@@ -379,6 +477,7 @@ CURLcode Request::PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const {
   // The lists' nodes stay where they are: there are never more.
   lists->clear();
   lists->reserve(lines_);
+  CURLcode refused = CURLE_OK;
   Entry entry;
   for (size_t at = 0; Next(&at, &entry);) {
     OptionValue value;
@@ -394,9 +493,17 @@ CURLcode Request::PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const {
         value.function = ValueOf<OptionValue::Function>(entry.value);
         break;
       case Kind::kText:
-      case Kind::kBytes:
         value.pointer = entry.value.data();
         break;
+      case Kind::kBytes: {
+        // Unless it was told later.
+        const size_t size = entry.value.size() - 1;
+        const CURLcode code = put(CURLOPT_POSTFIELDSIZE_LARGE,
+                                  OptionValue::Of(static_cast<int64_t>(size)));
+        if (code != CURLE_OK) return code;
+        value.pointer = entry.value.data();
+        break;
+      }
       case Kind::kLines:
         value.pointer = ListOf(entry.value, lists);
         break;
@@ -406,14 +513,20 @@ CURLcode Request::PutOn(CURL* easy, EasyOptions* settings, Lists* lists) const {
         blob.flags = CURL_BLOB_COPY;
         value.pointer = &blob;
         break;
+      case Kind::kRefused:
+        refused = ValueOf<CURLcode>(entry.value);
+        continue;
     }
     const CURLcode code = put(entry.option, value);
     if (code != CURLE_OK) return code;
   }
-  if (headers_ == nullptr) return CURLE_OK;
-  return put(
-      CURLOPT_HTTPHEADER,
-      OptionValue::Of(static_cast<const void*>(ListOf(*headers_, lists))));
+  if (headers_ != nullptr) {
+    const CURLcode code = put(
+        CURLOPT_HTTPHEADER,
+        OptionValue::Of(static_cast<const void*>(ListOf(*headers_, lists))));
+    if (code != CURLE_OK) return code;
+  }
+  return refused;
 }
 
 std::shared_ptr<const std::string> HeaderPool::Share(absl::string_view lines) {

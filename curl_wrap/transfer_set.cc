@@ -275,9 +275,15 @@ void TransferSet::OnDue(Transfer* t, MonotonicTime now) {
     case State::kOver:
       return;
     case State::kNew: {
-      // Its deadline has come first.
+      // Its deadline has come first: it ends without a place.
       TakeFromReady(t);
       CallSetup setup = SetUp(t);
+      if (setup.passes_through && setup.fault == CURLE_OK) {
+        // … but for one that has none.
+        MakeReady(t, State::kNew);
+        due_.Remove(t);
+        return;
+      }
       Begin(t, &setup, now);
       return;
     }

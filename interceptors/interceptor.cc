@@ -1,6 +1,7 @@
 #include "interceptors/interceptor.h"
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <mutex>
 #include <utility>
@@ -127,21 +128,24 @@ class Refuser final : public Interceptor {
 
   void Intercept(InterceptorBatchMethods* batch) override {
     if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_CANCEL)) return;
+    // The first one of all, which need not be that of the metadata: of a corked
+    // reactor they come later, and until then it would wait in gRPC for an answer.
+    if (!hijacked_.exchange(true)) {
+      batch->Hijack();  // comes back
+      return;
+    }
     if (batch->QueryInterceptionHookPoint(Hook::PRE_RECV_MESSAGE)) {
       batch->FailHijackedRecvMessage();
     }
     if (batch->QueryInterceptionHookPoint(Hook::PRE_RECV_STATUS)) {
       *batch->GetRecvStatus() = status_;
     }
-    if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_INITIAL_METADATA)) {
-      batch->Hijack();
-    } else {
-      batch->Proceed();
-    }
+    batch->Proceed();
   }
 
  private:
   const grpc::Status status_;
+  std::atomic<bool> hijacked_{false};
 };
 
 // The values of GRPC_ARG_SERVICE_CONFIG, of which gRPC takes the first.

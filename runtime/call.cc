@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/call_names.h"
+#include "core/endpoint.h"
+#include "core/quota.h"
 #include "core/random.h"
 #include "core/redirect_chain.h"
 #include "core/stop_reason.h"
@@ -27,12 +29,33 @@ std::unique_ptr<const RetryOptions> OwnRetry(const CallFacts& facts) {
   return std::make_unique<const RetryOptions>(*facts.retry);
 }
 
+// What a call alone has of servers that are none of ours: it keeps away from them for as
+// long as they say, and nobody else hears of that.
+struct Nobody {
+  explicit Nobody(MonotonicTime now)
+      : quota(QuotaOptions()),
+        endpoint(WithoutBreaker(), now),
+        shared(&quota, &endpoint) {}
+
+  static EndpointOptions WithoutBreaker() {
+    EndpointOptions options;
+    options.breaker.enabled = false;
+    return options;
+  }
+
+  Guarded<Quota, NoMutex> quota;
+  Guarded<Endpoint, NoMutex> endpoint;
+  BasicSharedState<NoMutex> shared;
+};
+
 }  // namespace
 
 struct Call::Redirects {
   explicit Redirects(SharedState* first) : chain(first) {}
 
-  std::vector<HandleRef> met;  // in the chain; they outlive it
+  // In the chain; they outlive it.
+  std::vector<HandleRef> met;
+  std::unique_ptr<Nobody> nobody;
   RedirectChain chain;
 };
 
@@ -112,15 +135,21 @@ bool Call::OnRedirect(HandleRef to, bool must_go) {
     return known.quota.get() == to->quota.get() ||
            known.endpoint.get() == to->endpoint.get();
   };
+  const bool first = to != nullptr && is_same(*handle_);
+  if (redirects_ == nullptr) {
+    if (first) return true;
+    redirects_.reset(new Redirects(handle_->shared()));
+    execution_.ShareWith(&redirects_->chain);
+  }
+  const MonotonicTime now = MonotonicNow();
   const CallHandle* place = nullptr;
-  if (is_same(*handle_)) {
-    if (redirects_ == nullptr) return true;
+  if (first) {
     place = handle_;
+  } else if (to == nullptr) {
+    std::unique_ptr<Nobody>& nobody = redirects_->nobody;
+    if (nobody == nullptr) nobody = std::make_unique<Nobody>(now);
+    must_go = true;
   } else {
-    if (redirects_ == nullptr) {
-      redirects_.reset(new Redirects(handle_->shared()));
-      execution_.ShareWith(&redirects_->chain);
-    }
     std::vector<HandleRef>& met = redirects_->met;
     const auto it =
         std::find_if(met.begin(), met.end(),
@@ -133,12 +162,14 @@ bool Call::OnRedirect(HandleRef to, bool must_go) {
     }
   }
   WakeList wakes;
-  const bool goes =
-      redirects_->chain.GoTo(place->shared(), must_go, MonotonicNow(), &wakes);
+  SharedState* const shared =
+      place != nullptr ? place->shared() : &redirects_->nobody->shared;
+  const bool goes = redirects_->chain.GoTo(shared, must_go, now, &wakes);
   execution_.AddWakes(std::move(wakes));
   if (logs_) {
     Log(absl::StrCat("attempt ", record().total_attempts, " is redirected to ",
-                     place->names.target(),
+                     place != nullptr ? place->names.target()
+                                      : "a server that is none of ours",
                      goes ? "" : ", which may not be asked now"));
   }
   return goes;

@@ -141,6 +141,8 @@ class Call final : private LightExecution::Source {
   // handle of the same client: what it comes to is theirs, and later attempts wait for
   // them, too (core/redirect_chain.h). False: it should not be sent there now; the
   // driver ends the attempt, with RedirectRefused(). Never false with `must_go`.
+  // Null: to a server that is none of ours, since it is switched off, say. What it comes
+  // to is a matter of this call alone, and never false.
   bool OnRedirect(HandleRef to, bool must_go);
 
   // Takes the next action; false if there is none now.

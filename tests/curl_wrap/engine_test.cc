@@ -8,7 +8,9 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
+#include <functional>
 #include <future>
 #include <iostream>
 #include <memory>
@@ -62,6 +64,19 @@ class Reports {
 class EngineTest : public ::testing::Test {
  protected:
   int64_t Sends() const { return server_->log().Count(); }
+  // With it the server never answers what asks for /hang.
+  std::unique_ptr<Engine> HungEngine(const EngineOptions& options = {}) {
+    server_->SetHandler([](const testing::HttpRequest& request) {
+      return request.path == "/hang" ? Reply::Hang() : Reply::Of(200);
+    });
+    return NewEngine(client_, options);
+  }
+  // It takes nothing more.
+  void WaitUntilClosed(Engine* engine) {
+    while (engine->Send(Request(server_->Url()), long_).get().stop_reason !=
+           StopReason::kCancelled) {
+    }
+  }
 
   std::unique_ptr<HttpServer> server_ = StartServer();
   std::shared_ptr<Client> client_ = NewClient();
@@ -514,6 +529,190 @@ TEST_F(EngineTest, ShutdownCancelsTheRest) {
   EXPECT_LE(watch.Elapsed(), absl::Seconds(10));
 }
 
+// What has been started goes on as before: callers that wait in a queue still wake each
+// other.
+TEST_F(EngineTest, ShutdownLetsThoseWhoWaitGoOn) {
+  constexpr size_t kCalls = 6;
+  std::atomic<size_t> asked{0};
+  server_->SetHandler([&](const testing::HttpRequest&) {
+    return asked++ < kCalls ? Reply::Of(429, "no").With("Retry-After", "1")
+                            : Reply::Of(200, "yes");
+  });
+  const auto engine = NewEngine(client_);
+  Reports reports;
+  for (size_t i = 0; i < kCalls; ++i) {
+    engine->Start(Request(server_->Url()), long_, reports.Take());
+  }
+  while (engine->counts().waiting < kCalls) std::this_thread::yield();
+  engine->Shutdown(absl::InfiniteDuration());
+  const std::deque<Response> all = reports.WaitFor(kCalls);
+  ASSERT_EQ(all.size(), kCalls);
+  for (const Response& r : all) {
+    EXPECT_EQ(r.stop_reason, StopReason::kSuccess);
+  }
+}
+
+TEST_F(EngineTest, WithoutAnEndShutdownWaitsForEachDeadline) {
+  server_->SetHandler(
+      [](const testing::HttpRequest&) { return Reply::Hang(); });
+  EngineOptions options;
+  options.max_in_flight = 1;
+  const auto engine = NewEngine(client_, options);
+  Reports reports;
+  for (const int ms : {200, 300}) {
+    engine->Start(Request(server_->Url()), Within(absl::Milliseconds(ms)),
+                  reports.Take());
+  }
+  engine->Shutdown(absl::InfiniteDuration());
+  const std::deque<Response> all = reports.WaitFor(2);
+  ASSERT_EQ(all.size(), 2u);
+  for (const Response& r : all) {
+    EXPECT_EQ(r.stop_reason, StopReason::kDeadlineExceeded);
+  }
+}
+
+TEST_F(EngineTest, DuringTheGraceACancelCounts) {
+  const auto engine = HungEngine();
+  Reports reports;
+  const uint64_t id =
+      engine->Start(Request(server_->Url("/hang")), long_, reports.Take());
+  const Stopwatch watch;
+  std::thread shutdown([&] { engine->Shutdown(absl::Seconds(15)); });
+  WaitUntilClosed(engine.get());
+  engine->Cancel(id);
+  shutdown.join();
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(10));
+  EXPECT_EQ(reports.WaitFor(1).at(0).stop_reason, StopReason::kCancelled);
+  engine->Cancel(id);  // nothing
+}
+
+// Who shuts down while another one does waits no longer than his own grace.
+TEST_F(EngineTest, TheShortestGraceCounts) {
+  const auto engine = HungEngine();
+  Reports reports;
+  engine->Start(Request(server_->Url("/hang")), long_, reports.Take());
+  const Stopwatch watch;
+  std::thread shutdown([&] { engine->Shutdown(absl::InfiniteDuration()); });
+  WaitUntilClosed(engine.get());
+  std::thread longer([&] { engine->Shutdown(absl::Seconds(15)); });
+  engine->Shutdown(absl::ZeroDuration());
+  EXPECT_EQ(reports.WaitFor(1).at(0).stop_reason, StopReason::kCancelled);
+  shutdown.join();
+  longer.join();
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(10));
+}
+
+// A queue of work, of which each Done takes the next: all is reported, however long it
+// is.
+TEST_F(EngineTest, AQueueIsReportedToItsEndAfterShutdown) {
+  constexpr int kWork = 30000;
+  const auto engine = HungEngine();
+  int started = 0;
+  int reported = 0;
+  std::function<void(Response)> next = [&](const Response& response) {
+    EXPECT_EQ(response.stop_reason, StopReason::kCancelled);
+    EXPECT_EQ(response.code, CURLE_ABORTED_BY_CALLBACK);
+    ++reported;
+    if (started == kWork) return;
+    ++started;
+    EXPECT_NE(engine->Start(Request(server_->Url("/hang")), long_, next), 0u);
+  };
+  ++started;
+  engine->Start(Request(server_->Url("/hang")), long_, next);
+  engine->Shutdown(absl::ZeroDuration());
+  EXPECT_EQ(started, kWork);
+  EXPECT_EQ(reported, kWork);
+}
+
+// A future is there at once, whatever is being reported.
+TEST_F(EngineTest, AfterShutdownAFutureIsReady) {
+  const auto engine = HungEngine();
+  engine->Shutdown(absl::ZeroDuration());
+  int reports = 0;
+  engine->Start(Request(server_->Url()), long_, [&](const Response&) {
+    std::future<Response> future = engine->Send(Request(server_->Url()), long_);
+    ASSERT_EQ(future.wait_for(std::chrono::seconds(0)),
+              std::future_status::ready);
+    EXPECT_EQ(future.get().stop_reason, StopReason::kCancelled);
+    ++reports;
+  });
+  EXPECT_EQ(reports, 1);
+}
+
+// One that does not look at what it is told would go on for ever.
+TEST_F(EngineTest, ADoneThatAlwaysStartsTheNextComesToAnEnd) {
+  const auto engine = HungEngine();
+  int64_t started = 1;
+  int64_t reported = 0;
+  std::function<void(Response)> next = [&](const Response&) {
+    ++reported;
+    if (engine->Start(Request(server_->Url("/hang")), long_, next) != 0) {
+      ++started;
+    }
+  };
+  engine->Start(Request(server_->Url("/hang")), long_, next);
+  engine->Shutdown(absl::ZeroDuration());
+  EXPECT_GT(reported, 1);
+  EXPECT_EQ(reported, started);
+}
+
+// The same when there is no room: it does not fill the stack.
+TEST_F(EngineTest, ADoneThatInsistsOnAFullQueue) {
+  EngineOptions options;
+  options.max_transfers = 1;
+  const auto engine = HungEngine(options);
+  Reports reports;
+  engine->Start(Request(server_->Url("/hang")), long_, reports.Take());
+  int64_t started = 0;
+  int64_t reported = 0;
+  std::function<void(Response)> again = [&](const Response& response) {
+    EXPECT_EQ(response.stop_reason, StopReason::kQueueFull);
+    ++reported;
+    if (engine->Start(Request(server_->Url()), long_, again) != 0) ++started;
+  };
+  ++started;
+  engine->Start(Request(server_->Url()), long_, again);
+  EXPECT_GT(reported, 1);
+  EXPECT_EQ(reported, started);
+  engine->Shutdown(absl::ZeroDuration());
+  EXPECT_EQ(reports.WaitFor(1).size(), 1u);
+}
+
+// In Done, of those that are out, that wait for a place, and that are over; and when
+// all of them are taken back at once.
+TEST_F(EngineTest, DoneMayCancelTheOthers) {
+  constexpr size_t kCalls = 5;
+  for (const bool shut : {false, true}) {
+    SCOPED_TRACE(shut);
+    EngineOptions options;
+    options.max_in_flight = 2;
+    const auto engine = HungEngine(options);
+    Reports reports;
+    std::vector<uint64_t> ids;
+    const auto cancel_all = [&, report = reports.Take()](Response response) {
+      for (const uint64_t id : ids) engine->Cancel(id);
+      report(std::move(response));
+    };
+    const int64_t before = Sends();
+    for (size_t i = 0; i < kCalls; ++i) {
+      ids.push_back(
+          engine->Start(Request(server_->Url("/hang")), long_, cancel_all));
+    }
+    while (Sends() < before + 2) std::this_thread::yield();
+    if (shut) {
+      engine->Shutdown(absl::ZeroDuration());
+    } else {
+      engine->Cancel(ids[0]);
+    }
+    const std::deque<Response> all = reports.WaitFor(kCalls);
+    engine->Shutdown(absl::ZeroDuration());
+    EXPECT_EQ(reports.WaitFor(kCalls).size(), kCalls);
+    for (const Response& r : all) {
+      EXPECT_EQ(r.stop_reason, StopReason::kCancelled);
+    }
+  }
+}
+
 TEST_F(EngineTest, DoneMayStartTheNext) {
   const auto engine = NewEngine(client_);
   std::promise<void> end;
@@ -588,6 +787,60 @@ TEST_F(EngineTest, PassesThroughWhatIsSwitchedOff) {
   EXPECT_EQ(response.record.total_attempts, 1);
   EXPECT_EQ(response.stop_reason, StopReason::kAttemptsExhausted);
   EXPECT_EQ(Sends(), 1);
+}
+
+// It has no deadline, as with libcurl; so its deadline is no reason to go without a
+// place.
+TEST_F(EngineTest, WhatPassesThroughWaitsForItsPlace) {
+  EngineOptions options;
+  options.max_in_flight = 1;
+  const auto engine = HungEngine(options);
+  Reports hung;
+  const uint64_t first =
+      engine->Start(Request(server_->Url("/hang")), long_, hung.Take());
+  while (Sends() < 1) std::this_thread::yield();
+  Reports plain;
+  for (int i = 0; i < 3; ++i) {
+    CallOptions off = Within(absl::Milliseconds(50));
+    off.enabled = false;
+    engine->Start(Request(server_->Url()), off, plain.Take());
+  }
+  // Whose report says that the others' time is over.
+  Reports late;
+  engine->Start(Request(server_->Url()), Within(absl::Milliseconds(200)),
+                late.Take());
+  EXPECT_EQ(late.WaitFor(1).at(0).stop_reason, StopReason::kDeadlineExceeded);
+  EXPECT_EQ(engine->counts().in_flight, 1u);
+  EXPECT_EQ(Sends(), 1);
+  engine->Cancel(first);
+  const std::deque<Response> all = plain.WaitFor(3);
+  ASSERT_EQ(all.size(), 3u);
+  for (const Response& r : all) EXPECT_EQ(r.code, CURLE_OK);
+  EXPECT_EQ(Sends(), 4);
+}
+
+TEST_F(EngineTest, CancelOfWhatPassesThrough) {
+  EngineOptions options;
+  options.max_in_flight = 1;
+  const auto engine = HungEngine(options);
+  CallOptions off = long_;
+  off.enabled = false;
+  Reports reports;
+  const uint64_t out =
+      engine->Start(Request(server_->Url("/hang")), off, reports.Take());
+  const uint64_t queued =
+      engine->Start(Request(server_->Url("/hang")), off, reports.Take());
+  while (Sends() < 1) std::this_thread::yield();
+  engine->Cancel(queued);
+  EXPECT_EQ(reports.WaitFor(1).at(0).record.total_attempts, 0);
+  engine->Cancel(out);
+  const std::deque<Response> all = reports.WaitFor(2);
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[1].record.total_attempts, 1);
+  for (const Response& r : all) {
+    EXPECT_EQ(r.code, CURLE_ABORTED_BY_CALLBACK);
+    EXPECT_EQ(r.stop_reason, StopReason::kCancelled);
+  }
 }
 
 TEST_F(EngineTest, ABodyThatIsTooLarge) {

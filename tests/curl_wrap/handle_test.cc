@@ -280,6 +280,30 @@ TEST_F(HandleTest, AtMostOnceOnAConnectionThatIsReused) {
                                 "sent 1 more by the transport itself"));
 }
 
+// Whatever has come of a head: libcurl repeats where it has seen no whole line.
+TEST_F(HandleTest, AtMostOnceAfterPartOfAHead) {
+  const std::string end = "\r\n\r\n";
+  const std::string ok = "HTTP/1.1 200 OK\r\nContent-Length: 0" + end;
+  for (const std::string& part :
+       {std::string("HTTP/1.1 20"), std::string("HTTP/1.1 200 OK\r\n"),
+        "HTTP/1.1 100 Continue" + end, "HTTP/1.1 103 Early Hints" + end}) {
+    SCOPED_TRACE(part);
+    RawServer server({{{"pay=1", ok}, {"pay=1", part}}, {{"pay=1", ok}}});
+    {
+      App app(client_, absl::StrCat("http://127.0.0.1:", server.port()));
+      app.Post("pay=1");
+      EXPECT_EQ(app.Perform(kLong).stop_reason, StopReason::kSuccess);
+      app.Perform(kLong);
+    }
+    // Where a new connection was made, nothing was sent on it.
+    const std::vector<std::string> received = server.Received();
+    ASSERT_GE(received.size(), 1u);
+    if (received.size() > 1) {
+      EXPECT_EQ(received[1], "");
+    }
+  }
+}
+
 // The same through a redirect, whose second request libcurl sends on a reused
 // connection even if CURLOPT_FRESH_CONNECT is set.
 TEST_F(HandleTest, AtMostOnceAfterARedirect) {
@@ -647,6 +671,42 @@ TEST_F(HandleTest, AHeldBodyThatIsTooLarge) {
   EXPECT_EQ(app.sink.body, "ok");
   EXPECT_EQ(Sends(), 2);
   EXPECT_EQ(server_->connections(), 2) << "the first was to be dropped";
+}
+
+TEST_F(HandleTest, AHeldHeadThatIsTooLarge) {
+  Reply large = Reply::Of(503, "late").BodyAfter(absl::Seconds(20));
+  for (int i = 0; i < 50; ++i) {
+    large = large.With(absl::StrCat("X-", i), std::string(1000, 'x'));
+  }
+  server_->Script({large, Reply::Of(200, "ok")});
+  App app(client_, server_->Url());
+  CallOptions options = Within(kLong);
+  options.max_held_bytes = 1000;
+  options.max_hold_time = absl::Seconds(20);
+  const Stopwatch watch;
+  EXPECT_EQ(app.curl.Perform(options).stop_reason, StopReason::kSuccess);
+  EXPECT_EQ(app.sink.body, "ok");
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(5));
+}
+
+TEST_F(HandleTest, AHeldHeadThatIsTooLargeForTheBudget) {
+  ClientOptions options;
+  options.endpoint.budget.capacity = 1;
+  options.endpoint.budget.transient_cost = 1;
+  options.endpoint.budget.throttled_cost = 1;
+  Reply large = Reply::Of(503, "second").BodyAfter(absl::Milliseconds(100));
+  for (int i = 0; i < 50; ++i) {
+    large = large.With(absl::StrCat("X-", i), std::string(1000, 'x'));
+  }
+  server_->Script({Reply::Of(503, "first"), large});
+  App app(NewClient(options), server_->Url());
+  CallOptions call = Within(kLong);
+  call.max_held_bytes = 1000;
+  const CallResult result = app.curl.Perform(call);
+  EXPECT_EQ(result.code, CURLE_OK);
+  EXPECT_EQ(result.stop_reason, StopReason::kBudgetExhausted);
+  EXPECT_EQ(app.sink.body, "second");
+  EXPECT_EQ(app.Head("X-49"), std::string(1000, 'x'));
 }
 
 TEST_F(HandleTest, AHeldBodyThatIsTooLargeForTheBudget) {

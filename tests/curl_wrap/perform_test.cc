@@ -427,6 +427,33 @@ TEST_F(PerformTest, WhatLibcurlRepeatsByItself) {
   EXPECT_EQ(server_->connections(), 4);
 }
 
+// … also if connections come from elsewhere.
+TEST_F(PerformTest, AtMostOnceWithConnectionsOfAShare) {
+  server_->SetHandler([](const testing::HttpRequest& request) {
+    return request.index_on_connection > 0 ? Reply::CloseAfterRead()
+                                           : Reply::Of(200, "ok");
+  });
+  CURLSH* const share = curl_share_init();
+  curl_share_setopt(share, CURLSHOPT_SHARE, CURL_LOCK_DATA_CONNECT);
+  {
+    RawApp app(client_, server_->Url());
+    app.Set(CURLOPT_SHARE, share);
+    app.Post("pay=1");
+    RawOptions once;
+    once.idempotent = false;
+    EXPECT_EQ(app.Perform(once).stop_reason, StopReason::kSuccess);
+    const CallResult result = app.Perform(once);
+    EXPECT_EQ(result.stop_reason, StopReason::kSuccess);
+    EXPECT_EQ(result.record.attempts.at(0).outcome.resends, 0);
+    EXPECT_EQ(Sends(), 2) << "paid twice";
+    EXPECT_EQ(server_->connections(), 2);
+    // It is not so for ever.
+    EXPECT_EQ(curl_easy_perform(app.easy), CURLE_OK);
+    EXPECT_GT(Sends(), 3) << "the share has no connection";
+  }
+  curl_share_cleanup(share);
+}
+
 TEST_F(PerformTest, ClosedPort) {
   server_->Stop();
   ClientOptions options;

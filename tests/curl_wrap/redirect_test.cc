@@ -261,6 +261,159 @@ TEST_F(RedirectTest, ByTheEngine) {
             StopReason::kWaitExceedsDeadline);
 }
 
+// Calls of one attempt each, by a handle and by a plain one.
+class RedirectFailsTest : public RedirectTest,
+                          public ::testing::WithParamInterface<bool> {
+ protected:
+  static ClientOptions OneAttempt() {
+    ClientOptions options;
+    options.retry.max_attempts = 1;
+    return options;
+  }
+  StopReason Call(const std::string& url,
+                  absl::Duration deadline = absl::Milliseconds(500)) {
+    if (GetParam()) {
+      RawApp app(once_, url);
+      app.Set(CURLOPT_FOLLOWLOCATION, 1L);
+      RawOptions options;
+      options.deadline = deadline;
+      return app.Perform(options).stop_reason;
+    }
+    App app(once_, url);
+    app.curl.SetOpt(CURLOPT_FOLLOWLOCATION, 1L);
+    return app.Perform(deadline).stop_reason;
+  }
+
+  const std::shared_ptr<Client> once_ = NewClient(OneAttempt());
+};
+
+TEST_P(RedirectFailsTest, WhoCannotBeReachedFailsForItself) {
+  there_->Stop();
+  for (int i = 0; i < 12; ++i) {
+    EXPECT_EQ(Call(asked_->Url("/there")), StopReason::kAttemptsExhausted) << i;
+  }
+  EXPECT_EQ(asked_->log().Count(), 12);
+  EXPECT_EQ(Call(asked_->Url("/elsewhere")), StopReason::kSuccess)
+      << "it has answered well twelve times";
+  EXPECT_EQ(Call(there_->Url()), StopReason::kCircuitOpen);
+}
+
+TEST_P(RedirectFailsTest, OfAChainTheLast) {
+  far_->Stop();
+  for (int i = 0; i < 12; ++i) {
+    EXPECT_EQ(Call(asked_->Url("/far")), StopReason::kAttemptsExhausted) << i;
+  }
+  EXPECT_EQ(Call(asked_->Url("/x")), StopReason::kSuccess);
+  EXPECT_EQ(Call(there_->Url("/x")), StopReason::kSuccess);
+  EXPECT_EQ(Call(far_->Url()), StopReason::kCircuitOpen);
+}
+
+// libcurl reads it to its end before it goes on.
+TEST_P(RedirectFailsTest, ARedirectThatBreaksOffIsItsOwnServers) {
+  Reply broken = Reply::ResetMidBody("0123456789", 4);
+  broken.status = 302;
+  asked_->Script("/broken", {broken.With("Location", there_->Url())});
+  for (int i = 0; i < 12; ++i) {
+    EXPECT_NE(Call(asked_->Url("/broken")), StopReason::kSuccess) << i;
+  }
+  EXPECT_EQ(there_->log().Count(), 0);
+  EXPECT_EQ(Call(there_->Url()), StopReason::kSuccess)
+      << "nobody has asked it yet";
+  EXPECT_EQ(Call(asked_->Url("/elsewhere")), StopReason::kCircuitOpen);
+}
+
+TEST_P(RedirectFailsTest, SoIsOneThatHangs) {
+  asked_->Script("/hangs", {Reply::Of(302, "moved")
+                                .With("Location", there_->Url())
+                                .BodyAfter(absl::Seconds(20))});
+  for (int i = 0; i < 12; ++i) {
+    EXPECT_NE(Call(asked_->Url("/hangs"), absl::Milliseconds(50)),
+              StopReason::kSuccess);
+  }
+  EXPECT_EQ(there_->log().Count(), 0);
+  EXPECT_EQ(Call(there_->Url()), StopReason::kSuccess);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RedirectFailsTest, ::testing::Bool(),
+                         [](const ::testing::TestParamInfo<bool>& info) {
+                           return info.param ? "PlainHandle" : "Handle";
+                         });
+
+// `there_` belongs to a target that is switched off.
+class RedirectOffTest : public RedirectTest,
+                        public ::testing::WithParamInterface<bool> {
+ protected:
+  void SetUp() override {
+    Settings settings;
+    TargetPolicy target;
+    target.name = "there";
+    target.match.hosts = {absl::StrCat("127.0.0.1:", there_->port())};
+    target.enabled = false;
+    settings.targets.push_back(target);
+    ASSERT_TRUE(client_->Reload(settings).ok());
+  }
+  CallResult Call(const std::string& url, absl::Duration deadline) {
+    if (!GetParam()) return Get(url, deadline);
+    RawApp app(client_, url);
+    app.Set(CURLOPT_FOLLOWLOCATION, 1L);
+    RawOptions options;
+    options.deadline = deadline;
+    CallResult result = app.Perform(options);
+    body_ = app.sink.body;
+    return result;
+  }
+};
+
+TEST_P(RedirectOffTest, WhatItSaysIsAboutNobody) {
+  there_->Script({Refusal("30")});
+  const CallResult refused = Call(asked_->Url("/there"), kShort);
+  EXPECT_EQ(refused.http_status, 429);
+  EXPECT_EQ(refused.stop_reason, StopReason::kWaitExceedsDeadline);
+  EXPECT_EQ(Call(asked_->Url("/elsewhere"), kShort).stop_reason,
+            StopReason::kSuccess);
+  // Nor is anybody held who goes there.
+  EXPECT_EQ(Call(asked_->Url("/there"), kShort).http_status, 429);
+  EXPECT_EQ(there_->log().Count(), 2);
+}
+
+TEST_P(RedirectOffTest, TheCallItselfWaits) {
+  there_->Script({Refusal("1"), Reply::Of(200, "good")});
+  const CallResult result = Call(asked_->Url("/there"), kLong);
+  EXPECT_EQ(result.stop_reason, StopReason::kSuccess)
+      << FormatCallRecord(result.record);
+  EXPECT_EQ(body_, "good");
+  EXPECT_EQ(there_->log().Count(), 2);
+  EXPECT_GE(Between(*there_, 0, 1), absl::Seconds(1));
+}
+
+TEST_P(RedirectOffTest, AlsoIfItIsNotToldForHowLong) {
+  there_->Script({Reply::Of(429)});
+  EXPECT_NE(Call(asked_->Url("/there"), kShort).stop_reason,
+            StopReason::kSuccess);
+  EXPECT_LE(there_->log().Count(), 20);
+}
+
+TEST_P(RedirectOffTest, NorAreItsFailuresOrLimits) {
+  there_->Script("/", {Reply::Of(500)});
+  for (int i = 0; i < 2; ++i) Call(asked_->Url("/there"), kShort);
+  there_->Script("/", {Reply::Of(200)
+                           .With("x-ratelimit-limit", "10")
+                           .With("x-ratelimit-remaining", "0")
+                           .With("x-ratelimit-reset", "30")
+                           .With("Date", "Wed, 21 Oct 2015 07:28:00 GMT")});
+  EXPECT_EQ(Call(asked_->Url("/there"), kShort).stop_reason,
+            StopReason::kSuccess);
+  const Stopwatch watch;
+  EXPECT_EQ(Call(asked_->Url("/elsewhere"), kShort).stop_reason,
+            StopReason::kSuccess);
+  EXPECT_LT(watch.Elapsed(), absl::Seconds(1));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RedirectOffTest, ::testing::Bool(),
+                         [](const ::testing::TestParamInfo<bool>& info) {
+                           return info.param ? "PlainHandle" : "Handle";
+                         });
+
 // It is told of a request when that has gone: nothing is turned back. The rest holds.
 TEST_F(RedirectTest, ByAPlainHandle) {
   there_->Script("/", {Refusal("1"), Reply::Of(200, "good"), Refusal("30")});

@@ -212,15 +212,23 @@ bool StreamApp::IsLast(size_t i) const {
   return write_last_ && i + 1 == payloads_.size();
 }
 
+bool StreamApp::Abandons() {
+  abandoned_ = abandon_after_ && (*abandon_after_)-- == 0;
+  return abandoned_;
+}
+
 void StreamApp::Start() {
   begin_ = MonotonicNow();
   switch (api_) {
     case StreamApi::kSync:
-      thread_ = std::thread([this] { RunSync(); });
+      thread_ = std::thread([this] { Done(RunSync()); });
       break;
     case StreamApi::kQueue:
     case StreamApi::kGenericQueue:
-      thread_ = std::thread([this] { RunQueue(); });
+      thread_ = std::thread([this] {
+        grpc::CompletionQueue queue;
+        Done(RunQueue(&queue));
+      });
       break;
     case StreamApi::kReactor:
     case StreamApi::kGenericReactor:
@@ -229,132 +237,137 @@ void StreamApp::Start() {
   }
 }
 
-void StreamApp::RunSync() {
+grpc::Status StreamApp::RunSync() {
   std::optional<WithCallOptions> with;
   if (own_ != nullptr) with.emplace(context_.get(), own_);
   EchoMessage message;
   const auto write = [this](auto* stream, size_t i) {
+    if (Abandons()) return false;
     grpc::WriteOptions options;
     if (IsLast(i)) options.set_last_message();
     if (!stream->Write(Payload(i), options)) return false;
     ++sent_;
     return true;
   };
+  const auto read = [&](auto* stream) {
+    if (Abandons() || !stream->Read(&message)) return false;
+    Received(message);
+    return true;
+  };
   switch (shape_) {
     case Shape::kPull: {
       const auto reader = stub_->Pull(context_.get(), Payload(0));
-      while (reader->Read(&message)) Received(message);
-      Done(reader->Finish());
-      break;
+      while (read(reader.get())) {
+      }
+      return abandoned_ ? grpc::Status() : reader->Finish();
     }
     case Shape::kPush: {
       const auto writer = stub_->Push(context_.get(), &response_);
       for (size_t i = 0; i < payloads_.size() && write(writer.get(), i); ++i) {
       }
+      if (abandoned_) break;
       if (!write_last_) writer->WritesDone();
-      const grpc::Status status = writer->Finish();
+      grpc::Status status = writer->Finish();
       if (status.ok()) Received(response_);
-      Done(status);
-      break;
+      return status;
     }
     case Shape::kChat: {
       const auto stream = stub_->Chat(context_.get());
       for (size_t i = 0; i < payloads_.size() && write(stream.get(), i); ++i) {
-        if (!ping_pong_) continue;
-        if (!stream->Read(&message)) break;
-        Received(message);
+        if (ping_pong_ && !read(stream.get())) break;
       }
+      if (abandoned_) break;
       if (!write_last_) stream->WritesDone();
-      while (stream->Read(&message)) Received(message);
-      Done(stream->Finish());
-      break;
+      while (read(stream.get())) {
+      }
+      if (abandoned_) break;
+      return stream->Finish();
     }
   }
+  return grpc::Status();
 }
 
-void StreamApp::RunQueue() {
+grpc::Status StreamApp::RunQueue(grpc::CompletionQueue* queue) {
   std::optional<WithCallOptions> with;
   if (own_ != nullptr) with.emplace(context_.get(), own_);
-  grpc::CompletionQueue queue;
   grpc::Status status;
   EchoMessage message;
   const auto write = [&](auto* stream, size_t i) {
+    if (Abandons()) return false;
     grpc::WriteOptions options;
     if (IsLast(i)) options.set_last_message();
     stream->Write(Payload(i), options, Tag(2));
-    if (!Next(&queue, Tag(2))) return false;
+    if (!Next(queue, Tag(2))) return false;
     ++sent_;
     return true;
   };
+  const auto read = [&](auto* stream) {
+    if (Abandons()) return false;
+    stream->Read(&message, Tag(3));
+    if (!Next(queue, Tag(3))) return false;
+    Received(message);
+    return true;
+  };
+  const auto finish = [&](auto* stream) {
+    stream->Finish(&status, Tag(4));
+    EXPECT_TRUE(Next(queue, Tag(4)));
+    return status;
+  };
   if (api_ == StreamApi::kGenericQueue) {
     const auto stream =
-        generic_stub_.PrepareCall(context_.get(), MethodOf(shape_), &queue);
-    RunGenericQueue(stream.get(), &queue);
-    return;
+        generic_stub_.PrepareCall(context_.get(), MethodOf(shape_), queue);
+    return RunGenericQueue(stream.get(), queue);
   }
   switch (shape_) {
     case Shape::kPull: {
       const auto reader =
-          stub_->AsyncPull(context_.get(), Payload(0), &queue, Tag(1));
-      Next(&queue, Tag(1));
-      reader->Read(&message, Tag(3));
-      while (Next(&queue, Tag(3))) {
-        Received(message);
-        reader->Read(&message, Tag(3));
+          stub_->AsyncPull(context_.get(), Payload(0), queue, Tag(1));
+      Next(queue, Tag(1));
+      while (read(reader.get())) {
       }
-      reader->Finish(&status, Tag(4));
-      EXPECT_TRUE(Next(&queue, Tag(4)));
-      Done(status);
-      break;
+      return abandoned_ ? status : finish(reader.get());
     }
     case Shape::kPush: {
       const auto writer =
-          stub_->AsyncPush(context_.get(), &response_, &queue, Tag(1));
-      if (!corked_) Next(&queue, Tag(1));
+          stub_->AsyncPush(context_.get(), &response_, queue, Tag(1));
+      if (!corked_) Next(queue, Tag(1));
       bool ok = true;
       for (size_t i = 0; i < payloads_.size() && ok; ++i) {
         ok = write(writer.get(), i);
       }
+      if (abandoned_) break;
       if (!write_last_ && ok) {
         writer->WritesDone(Tag(2));
-        Next(&queue, Tag(2));
+        Next(queue, Tag(2));
       }
-      writer->Finish(&status, Tag(4));
-      EXPECT_TRUE(Next(&queue, Tag(4)));
+      finish(writer.get());
       if (status.ok()) Received(response_);
-      Done(status);
       break;
     }
     case Shape::kChat: {
-      const auto stream = stub_->AsyncChat(context_.get(), &queue, Tag(1));
-      if (!corked_) Next(&queue, Tag(1));
+      const auto stream = stub_->AsyncChat(context_.get(), queue, Tag(1));
+      if (!corked_) Next(queue, Tag(1));
       bool ok = true;
       for (size_t i = 0; i < payloads_.size() && ok; ++i) {
-        ok = write(stream.get(), i);
-        if (!ping_pong_ || !ok) continue;
-        stream->Read(&message, Tag(3));
-        ok = Next(&queue, Tag(3));
-        if (ok) Received(message);
+        ok = write(stream.get(), i) && (!ping_pong_ || read(stream.get()));
       }
+      if (abandoned_) break;
       if (!write_last_ && ok) {
         stream->WritesDone(Tag(2));
-        Next(&queue, Tag(2));
+        Next(queue, Tag(2));
       }
-      stream->Read(&message, Tag(3));
-      while (Next(&queue, Tag(3))) {
-        Received(message);
-        stream->Read(&message, Tag(3));
+      while (read(stream.get())) {
       }
-      stream->Finish(&status, Tag(4));
-      EXPECT_TRUE(Next(&queue, Tag(4)));
-      Done(status);
-      break;
+      if (abandoned_) break;
+      return finish(stream.get());
     }
   }
+  return status;
 }
 
 template <typename Stream>
-void StreamApp::RunGenericQueue(Stream* stream, grpc::CompletionQueue* queue) {
+grpc::Status StreamApp::RunGenericQueue(Stream* stream,
+                                        grpc::CompletionQueue* queue) {
   grpc::Status status;
   ByteBuffer bytes;
   stream->StartCall(Tag(1));
@@ -362,6 +375,7 @@ void StreamApp::RunGenericQueue(Stream* stream, grpc::CompletionQueue* queue) {
   bool ok = true;
   const size_t count = shape_ == Shape::kPull ? 1 : payloads_.size();
   for (size_t i = 0; i < count && ok; ++i) {
+    if (Abandons()) return status;
     ByteBuffer out;
     Convert(Payload(i), &out);
     stream->Write(out, Tag(2));
@@ -372,14 +386,15 @@ void StreamApp::RunGenericQueue(Stream* stream, grpc::CompletionQueue* queue) {
     stream->WritesDone(Tag(2));
     Next(queue, Tag(2));
   }
-  stream->Read(&bytes, Tag(3));
-  while (Next(queue, Tag(3))) {
-    Received(bytes);
+  for (;;) {
+    if (Abandons()) return status;
     stream->Read(&bytes, Tag(3));
+    if (!Next(queue, Tag(3))) break;
+    Received(bytes);
   }
   stream->Finish(&status, Tag(4));
   EXPECT_TRUE(Next(queue, Tag(4)));
-  Done(status);
+  return status;
 }
 
 void StreamApp::StartReactor() {
@@ -438,9 +453,13 @@ void StreamApp::Received(const ByteBuffer& bytes) {
 }
 
 void StreamApp::Done(const grpc::Status& status) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    end_ = MonotonicNow();
+    status_ = status;
+  }
+  if (on_end_) on_end_(status);
   const std::lock_guard<std::mutex> lock(mutex_);
-  end_ = MonotonicNow();
-  status_ = status;
   done_ = true;
   changed_.notify_all();
 }

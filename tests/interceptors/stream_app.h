@@ -17,6 +17,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -75,6 +76,15 @@ class StreamApp {
   }
   // The last message says that it is the last one.
   void SetWriteLast() { write_last_ = true; }
+  // After so many messages, sent and received, it drops the stream without a word. Not
+  // of reactors, which gRPC does not let go.
+  void SetAbandon(int after) { abandon_after_ = after; }
+  // Called once, where the application learns of the end (of reactors: on one of gRPC's
+  // threads), or has abandoned the stream. It may destroy the context, and what Wait is
+  // waited for has not come before it is back.
+  void SetOnEnd(std::function<void(const grpc::Status&)> on_end) {
+    on_end_ = std::move(on_end);
+  }
 
   void Start();
   void Cancel() { context_->TryCancel(); }
@@ -89,8 +99,10 @@ class StreamApp {
     return Wait();
   }
 
-  // After Wait.
+  // After Wait, and at the end.
   const std::vector<std::string>& received() const { return received_; }
+  // Then there is no status.
+  bool abandoned() const { return abandoned_; }
   // Messages that gRPC said were sent.
   int sent() const { return sent_; }
   std::optional<std::string> Initial(const std::string& name) const;
@@ -108,11 +120,13 @@ class StreamApp {
 
   testing::EchoMessage Payload(size_t i) const;
   bool IsLast(size_t i) const;
-  void RunSync();
-  void RunQueue();
+  // Asked before each message.
+  bool Abandons();
+  grpc::Status RunSync();
+  grpc::Status RunQueue(grpc::CompletionQueue* queue);
   void StartReactor();
   template <typename Stream>
-  void RunGenericQueue(Stream* stream, grpc::CompletionQueue* queue);
+  grpc::Status RunGenericQueue(Stream* stream, grpc::CompletionQueue* queue);
   void Received(const testing::EchoMessage& message);
   void Received(const grpc::ByteBuffer& bytes);
   void Done(const grpc::Status& status);
@@ -127,6 +141,9 @@ class StreamApp {
   bool ping_pong_ = false;
   bool write_last_ = false;
   bool corked_ = false;
+  std::optional<int> abandon_after_;
+  bool abandoned_ = false;
+  std::function<void(const grpc::Status&)> on_end_;
   testing::EchoMessage response_;
   MonotonicTime begin_;
   std::thread thread_;

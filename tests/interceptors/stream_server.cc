@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstdlib>
 #include <iostream>
 
@@ -23,55 +24,61 @@ class StreamServer::Service final : public testing::Echo::Service {
  public:
   grpc::Status Pull(ServerContext* context, const EchoMessage* request,
                     grpc::ServerWriter<EchoMessage>* writer) override {
-    const auto [index, play] =
-        Arrive(context, [](const StreamPlay& p) { return p.after; });
-    Note(index, request->payload());
+    Visit visit(context);
+    Arrive(&visit, [](const StreamPlay& p) { return p.after; });
+    const StreamPlay& play = visit.play;
+    Note(&visit, request->payload());
     if (play.head) writer->SendInitialMetadata();
-    const bool good = play.code == grpc::StatusCode::OK && !play.hang;
-    for (int i = 0; i < (good ? play.count : play.after); ++i) {
+    for (int i = 0; i < (play.good() ? play.count : play.after); ++i) {
       EchoMessage message;
       message.set_payload(absl::StrCat(request->payload(), "#", i));
-      if (!writer->Write(message)) break;
+      if (!Answer(&visit, writer, message)) break;
     }
-    return End(context, index, play);
+    return End(&visit);
   }
 
   grpc::Status Push(ServerContext* context,
                     grpc::ServerReader<EchoMessage>* reader,
                     EchoMessage* response) override {
-    const auto [index, play] =
-        Arrive(context, [](const StreamPlay&) { return 0; });
+    Visit visit(context);
+    Arrive(&visit, [](const StreamPlay&) { return 0; });
+    const StreamPlay& play = visit.play;
     if (play.head) reader->SendInitialMetadata();
-    const bool good = play.code == grpc::StatusCode::OK && !play.hang;
     EchoMessage message;
     std::string all;
-    for (int n = 0; (good || n < play.after) && reader->Read(&message); ++n) {
-      Note(index, message.payload());
+    for (int n = 0; (play.good() || n < play.after) && reader->Read(&message);
+         ++n) {
+      Note(&visit, message.payload());
       all += message.payload();
     }
     response->set_payload(all);
-    return End(context, index, play);
+    return End(&visit);
   }
 
   grpc::Status Chat(
       ServerContext* context,
       grpc::ServerReaderWriter<EchoMessage, EchoMessage>* stream) override {
-    const auto [index, play] =
-        Arrive(context, [](const StreamPlay& p) { return p.after - 1; });
+    Visit visit(context);
+    Arrive(&visit, [](const StreamPlay& p) { return p.after - 1; });
+    const StreamPlay& play = visit.play;
     if (play.head) stream->SendInitialMetadata();
-    const bool good = play.code == grpc::StatusCode::OK && !play.hang;
     EchoMessage message;
-    for (int n = 1; (good || n <= play.after) && stream->Read(&message); ++n) {
-      Note(index, message.payload());
-      if (good || n < play.after) stream->Write(message);
+    for (int n = 1; (play.good() || n <= play.after) && stream->Read(&message);
+         ++n) {
+      Note(&visit, message.payload());
+      if (play.good() || n < play.after) Answer(&visit, stream, message);
     }
-    return End(context, index, play);
+    return End(&visit);
   }
 
   void Script(std::vector<StreamPlay> plays) {
     const std::lock_guard<std::mutex> lock(mutex_);
     plays_ = std::move(plays);
     played_ = 0;
+  }
+  void SetPlayer(Player player, Listener ended) {
+    player_ = std::move(player);
+    ended_ = std::move(ended);
   }
   std::vector<SeenStream> Seen() const {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -84,10 +91,19 @@ class StreamServer::Service final : public testing::Echo::Service {
   }
 
  private:
+  struct Visit {
+    explicit Visit(ServerContext* context_of) : context(context_of) {}
+    ServerContext* const context;
+    StreamPlay play;
+    size_t index = 0;  // in seen_
+    SeenStream own;    // instead, with a player
+    int answers = 0;
+  };
+
   // `answers`: how many messages are sent before it fails or hangs. Whoever sends
   // none ends with trailers alone.
-  std::pair<size_t, StreamPlay> Arrive(ServerContext* context,
-                                       int (*answers)(const StreamPlay&)) {
+  void Arrive(Visit* visit, int (*answers)(const StreamPlay&)) {
+    ServerContext* const context = visit->context;
     SeenStream seen;
     for (const auto& [name, value] : context->client_metadata()) {
       seen.metadata[std::string(name.data(), name.size())] =
@@ -100,31 +116,47 @@ class StreamServer::Service final : public testing::Echo::Service {
             : absl::FromChrono(deadline - std::chrono::system_clock::now());
     const grpc::string_ref authority = context->ExperimentalGetAuthority();
     seen.authority = std::string(authority.data(), authority.size());
-    const std::lock_guard<std::mutex> lock(mutex_);
-    const size_t index = seen_.size();
-    seen_.push_back(std::move(seen));
-    StreamPlay play;
-    if (!plays_.empty()) {
-      play = plays_[std::min(played_++, plays_.size() - 1)];
+    if (player_) {
+      visit->play = player_(seen);
+      visit->own = std::move(seen);
     }
-    const std::string number = absl::StrCat(seen_.size());
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!player_) {
+      visit->index = seen_.size();
+      seen_.push_back(std::move(seen));
+      if (!plays_.empty()) {
+        visit->play = plays_[std::min(played_++, plays_.size() - 1)];
+      }
+    }
+    const StreamPlay& play = visit->play;
+    const std::string number = absl::StrCat(++arrived_);
     context->AddTrailingMetadata("x-stream", number);
-    const bool good = play.code == grpc::StatusCode::OK && !play.hang;
-    if (good || play.head || answers(play) > 0) {
+    if (play.good() || play.head || answers(play) > 0) {
       context->AddInitialMetadata("x-stream", number);
     }
     changed_.notify_all();
-    return {index, play};
   }
 
-  void Note(size_t index, const std::string& payload) {
+  void Note(Visit* visit, const std::string& payload) {
+    if (player_) {
+      visit->own.payloads.push_back(payload);
+      return;
+    }
     const std::lock_guard<std::mutex> lock(mutex_);
-    seen_[index].payloads.push_back(payload);
+    seen_[visit->index].payloads.push_back(payload);
     changed_.notify_all();
   }
 
-  grpc::Status End(ServerContext* context, size_t index,
-                   const StreamPlay& play) {
+  template <typename Stream>
+  static bool Answer(Visit* visit, Stream* stream, const EchoMessage& message) {
+    if (visit->play.stutters && visit->answers == 0) stream->Write(message);
+    ++visit->answers;
+    return stream->Write(message);
+  }
+
+  grpc::Status End(Visit* visit) {
+    ServerContext* const context = visit->context;
+    const StreamPlay& play = visit->play;
     if (play.hang) {
       // gRPC's sync API tells of a cancel only who asks.
       std::unique_lock<std::mutex> lock(mutex_);
@@ -132,23 +164,32 @@ class StreamServer::Service final : public testing::Echo::Service {
         changed_.wait_for(lock, std::chrono::milliseconds(2));
       }
     }
-    if (context->IsCancelled()) {
+    const bool cancelled = context->IsCancelled();
+    if (player_) {
+      visit->own.cancelled = cancelled;
+      if (ended_) ended_(visit->own);
+    } else if (cancelled) {
       const std::lock_guard<std::mutex> lock(mutex_);
-      seen_[index].cancelled = true;
+      seen_[visit->index].cancelled = true;
       changed_.notify_all();
-      return grpc::Status::CANCELLED;
     }
+    if (cancelled) return grpc::Status::CANCELLED;
+    if (play.reset) context->TryCancel();
+    context->AddTrailingMetadata("x-answers", absl::StrCat(visit->answers));
     if (!play.pushback.empty()) {
       context->AddTrailingMetadata("grpc-retry-pushback-ms", play.pushback);
     }
     return grpc::Status(play.code, play.message, play.details);
   }
 
+  Player player_;
+  Listener ended_;
   mutable std::mutex mutex_;  // guards all below
   mutable std::condition_variable changed_;
   std::vector<StreamPlay> plays_;
   size_t played_ = 0;
   std::vector<SeenStream> seen_;
+  int64_t arrived_ = 0;
 };
 
 StreamServer::StreamServer(std::shared_ptr<grpc::ServerCredentials> credentials)
@@ -173,6 +214,10 @@ std::string StreamServer::address() const {
 
 void StreamServer::Script(std::vector<StreamPlay> plays) {
   service_->Script(std::move(plays));
+}
+
+void StreamServer::SetPlayer(Player player, Listener ended) {
+  service_->SetPlayer(std::move(player), std::move(ended));
 }
 
 int StreamServer::Count() const {

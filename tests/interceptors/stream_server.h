@@ -34,6 +34,12 @@ struct StreamPlay {
   bool hang = false;
   // Pull: messages of a stream that ends well.
   int count = 3;
+  // Instead of its end: RST_STREAM.
+  bool reset = false;
+  // Pull, Chat: says its first message twice.
+  bool stutters = false;
+
+  bool good() const { return code == grpc::StatusCode::OK && !hang && !reset; }
 
   static StreamPlay Good() { return {}; }
   static StreamPlay Fails(grpc::StatusCode code, int after = 0) {
@@ -84,7 +90,7 @@ struct SeenStream {
 //   EXPECT_EQ(server.Count(), 2);
 //
 // The n-th stream's trailers hold x-stream: n, and so does its head if it has one;
-// the first is 1.
+// the first is 1. They also hold x-answers: how many messages were sent before them.
 //
 // Thread rule: call from anywhere; the destructor excludes all other calls.
 class StreamServer {
@@ -98,6 +104,12 @@ class StreamServer {
 
   std::string address() const;
   void Script(std::vector<StreamPlay> plays);
+  // Before any stream. Instead of a script: `player` says how each is played, and
+  // `ended` is told when that is over; both on the stream's own thread. Nothing is kept
+  // of such streams, and what is below knows of none.
+  using Player = std::function<StreamPlay(const SeenStream&)>;
+  using Listener = std::function<void(const SeenStream&)>;
+  void SetPlayer(Player player, Listener ended);
 
   // Streams that have arrived.
   int Count() const;

@@ -464,6 +464,27 @@ TEST_P(StreamTest, CancelDuringTheBackoffAfterAnAttemptTimeout) {
   EXPECT_EQ(server_.Count(), 1);
 }
 
+// They end the stream, and nothing is sent; also if its first batch has no metadata, as
+// that of a corked reactor, and nothing else would end it.
+TEST_P(StreamTest, FaultyOptions) {
+  CallOptions own;
+  own.attempt_timeout = -absl::Seconds(1);
+  for (const bool corked : {false, true}) {
+    if (corked &&
+        (shape() == Shape::kPull || api() == StreamApi::kGenericQueue)) {
+      continue;
+    }
+    StreamApp app(api(), shape(), Channel());
+    app.SetOptions(&own);
+    if (corked) app.SetCorked();
+    app.SetDeadline(absl::Seconds(20));  // would end the faulty
+    EXPECT_EQ(app.Run().error_code(), StatusCode::INVALID_ARGUMENT);
+    EXPECT_LT(app.took(), absl::Seconds(10));
+    EXPECT_TRUE(app.received().empty());
+    EXPECT_EQ(server_.Count(), 0);
+  }
+}
+
 // Of those that send more than one message.
 class SendingStreamTest : public StreamTest {};
 

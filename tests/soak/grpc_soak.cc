@@ -1,24 +1,36 @@
 // grpc_soak: everything that Forbear does over gRPC, all at once, for minutes, against
 // servers that answer anything; and what must be true is checked all the time.
 //
-//   grpc_soak [--minutes 20] [--seed N] [--plant report|body|strict|fd]
+//   grpc_soak [--minutes 20] [--seed N] [--plant WORD]
 //
-// --plant puts a fault of that kind in, and is content only if it is found.
+// --plant puts a fault of that kind in, and is content only if it is found:
+//   report    a call that is reported twice
+//   sends     a record that has a send less than there were
+//   fd        descriptors that stay open
+//   body, answers      servers: an answer that is not whole; a message of a stream twice
+//   requests  a stream that leaves its first message out
+//   strict, hedges, again    what may be acted upon once is sent again, as if that were
+//             harmless: unary calls by retries, by hedges; streams
 //
-// Calls by each of gRPC's unary APIs, some of them cancelled by other threads at any
-// moment, some started from another one's end; channels that come and go under them;
-// servers that stop and start again; one that speaks HTTP/2 by hand (GOAWAY,
-// RST_STREAM). What is checked: each call ends once; answers and requests are whole;
-// what may be acted upon once does not come again after it was; a record's attempts are
-// those that came; each call is made again from its record; at the end there are as
-// many descriptors and threads as at the beginning, and memory has not grown. Leaks are
-// the address sanitizer's to find (./dev soak).
+// Calls by each of gRPC's unary APIs, hedged or not, and streams of each shape by each
+// of its APIs; some of them cancelled by other threads at any moment, some started from
+// another one's end, some abandoned; channels that come and go under them; servers that
+// stop and start again; one that speaks HTTP/2 by hand (GOAWAY, RST_STREAM). What is
+// checked: each call ends once; answers and requests are whole, and of a stream's
+// messages there come and go as many as there should, none twice; what may be acted
+// upon once does not come again after it was; a record's attempts are those that came;
+// each call is made again from its record; at the end there are as many descriptors and
+// threads as at the beginning, and memory has not grown. Leaks are the address
+// sanitizer's to find (./dev soak).
 #include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <deque>
 #include <functional>
 #include <iterator>
@@ -34,13 +46,18 @@
 #include "absl/time/time.h"
 #include "runtime/client.h"
 #include "tests/interceptors/raw_http2_server.h"
+#include "tests/soak/checked_rpc.h"
 #include "tests/soak/dice.h"
 #include "tests/soak/frame.h"
 #include "tests/soak/ledger.h"
 #include "tests/soak/pace.h"
 #include "tests/soak/rpc_call.h"
+#include "tests/soak/rpc_door.h"
 #include "tests/soak/rpc_servers.h"
+#include "tests/soak/rpc_session.h"
+#include "tests/soak/rpc_stream.h"
 #include "tests/soak/stop_sign.h"
+#include "tests/soak/stream_servers.h"
 #include "tests/soak/weather.h"
 
 namespace forbear::soak {
@@ -51,11 +68,14 @@ using Clock = std::chrono::steady_clock;
 constexpr int kMostPerSecond = 1500;
 constexpr int kMostInFlight = 300;
 
+constexpr int kStreamers = 8;
+constexpr int kStreamsAtOnce = 8;  // of each
+
 // gRPC's own threads that stay: there are the more of them the more there was to do,
 // and fewer when it likes.
 const char* const kPools[] = {"default-executo", "event_engine",
-                              "grpc_global_tim", "resolver-execut",
-                              "timer_manager"};
+                              "grpc_global_tim", "grpcpp_sync_ser",
+                              "resolver-execut", "timer_manager"};
 
 // Sessions that nobody uses any more, until a thread that may destroys them.
 class Graveyard {
@@ -92,7 +112,9 @@ class World {
       : seed(flags.seed),
         plant(flags.plant),
         ledger(MostCalls(flags, kMostPerSecond)),
-        servers(3, seed + 1000, &ledger, plant == "body"),
+        door(&ledger),
+        servers(3, seed + 1000, &door, plant == "body"),
+        streams(3, seed + 2000, &door, plant == "answers"),
         reader_([this] { ReadQueue(); }) {
     Dice dice(seed);
     ClientOptions options;
@@ -130,19 +152,42 @@ class World {
     });
     return call;
   }
-  RpcCall::Books Books(bool known) {
-    RpcCall::Books books;
-    books.ledger = &ledger;
-    books.servers = known ? &servers : nullptr;
-    books.plant_strict = plant == "strict";
-    books.plant_report = plant == "report";
-    return books;
+  CheckedRpc::Books Books(bool known) {
+    return {&ledger, &played, known ? &door : nullptr, plant};
   }
   static RpcCall::Way Async(Dice* dice) {
     return static_cast<RpcCall::Way>(1 + dice->Below(RpcCall::kWays - 1));
   }
   std::shared_ptr<Client> AClient(Dice* dice) const {
     return dice->One(2) ? shared : *Client::Create(RandomRpcClient(dice));
+  }
+  // Starts a stream. Null: not now.
+  std::shared_ptr<RpcStream> StartStream(
+      const std::shared_ptr<RpcSession>& session, bool known, Dice* dice) {
+    const uint64_t id = NextId();
+    if (id == 0) return nullptr;
+    auto stream = std::make_shared<RpcStream>(id, session, Books(known), dice);
+    stream->Start();
+    return stream;
+  }
+  // For Weather.
+  void Stir(Weather* weather) {
+    if (weather->Which(2) == 0) {
+      servers.Stir(weather);
+    } else {
+      streams.Stir(weather);
+    }
+  }
+  void PrintPlayed() const {
+    const auto number = [](const std::atomic<uint64_t>& n) {
+      return static_cast<unsigned long>(n);
+    };
+    printf(
+        "streams %lu, of which sent again %lu, abandoned %lu; hedges %lu, of "
+        "which won %lu\n",
+        number(played.streams), number(played.sent_again),
+        number(played.abandoned), number(played.hedges),
+        number(played.hedges_won));
   }
   // A number for another call; 0: not now.
   uint64_t NextId() { return pace_.Take() ? ledger.Begin() : 0; }
@@ -152,7 +197,10 @@ class World {
   StopSign stopping;
   Tally in_flight;
   Ledger ledger;
+  CheckedRpc::Played played;
+  RpcDoor door;
   RpcServers servers;
+  StreamServers streams;
   std::shared_ptr<Client> shared;
   Graveyard graveyard;
 
@@ -189,12 +237,12 @@ class Slot {
 // Calls that others may cancel.
 class Targets {
  public:
-  void Add(std::weak_ptr<RpcCall> call) {
+  void Add(std::weak_ptr<CheckedRpc> call) {
     const std::lock_guard<std::mutex> lock(mutex_);
     calls_.push_back(std::move(call));
     if (calls_.size() > 300) calls_.pop_front();
   }
-  std::shared_ptr<RpcCall> Any(Dice* dice) {
+  std::shared_ptr<CheckedRpc> Any(Dice* dice) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (calls_.empty()) return nullptr;
     return calls_[dice->Below(calls_.size())].lock();
@@ -202,15 +250,17 @@ class Targets {
 
  private:
   std::mutex mutex_;
-  std::deque<std::weak_ptr<RpcCall>> calls_;
+  std::deque<std::weak_ptr<CheckedRpc>> calls_;
 };
 
-// Makes a channel, and drops it under those who use it, again and again.
-void Keeper(World* world, Slot* slot, uint64_t seed) {
+// Makes a channel to one of `servers`, and drops it under those who use it, again and
+// again.
+template <typename Servers>
+void Keeper(World* world, const Servers& servers, Slot* slot, uint64_t seed) {
   Dice dice(seed);
   while (!world->stopping) {
     slot->Set(world->graveyard.Session(world->AClient(&dice),
-                                       world->servers.Any(&dice), &dice));
+                                       servers.Any(&dice), &dice));
     const auto until =
         Clock::now() + absl::ToChronoMilliseconds(dice.Millis(20, 3000));
     while (!world->stopping && Clock::now() < until) {
@@ -248,8 +298,27 @@ void Blocker(World* world, std::array<Slot, 2>* slots, uint64_t seed) {
   }
 }
 
-void Canceller(World* world, Targets* targets) {
-  Dice dice(world->seed + 300);
+// Some streams, and waits for them, again and again.
+void Streamer(World* world, std::array<Slot, 2>* slots, Targets* targets,
+              uint64_t seed) {
+  Dice dice(seed);
+  while (!world->stopping) {
+    const std::shared_ptr<RpcSession> session = (*slots)[dice.Below(2)].Get();
+    std::vector<std::shared_ptr<RpcStream>> streams;
+    for (int64_t n = dice.Between(1, kStreamsAtOnce); n > 0; --n) {
+      if (session == nullptr) break;
+      auto stream = world->StartStream(session, /*known=*/true, &dice);
+      if (stream == nullptr) break;
+      targets->Add(stream);
+      streams.push_back(std::move(stream));
+    }
+    for (const auto& stream : streams) stream->Wait();
+    if (streams.empty()) world->stopping.WaitFor(absl::Milliseconds(2));
+  }
+}
+
+void Canceller(World* world, Targets* targets, uint64_t seed) {
+  Dice dice(seed);
   while (!world->stopping) {
     if (const auto call = targets->Any(&dice)) call->Cancel();
     world->stopping.WaitFor(dice.Millis(0, 20));
@@ -277,14 +346,24 @@ void Rawer(World* world) {
       const auto session = world->graveyard.Session(world->AClient(&dice),
                                                     server.address(), &dice);
       for (int i = static_cast<int>(dice.Between(1, 10)); i > 0; --i) {
-        const uint64_t id = world->NextId();
-        if (id == 0) break;
-        const auto call =
-            std::make_shared<RpcCall>(id, RpcCall::Way::kSync, session,
-                                      world->Books(/*known=*/false), &dice);
-        absl::Notification ended;
-        call->Start(nullptr, [&ended] { ended.Notify(); });
-        ended.WaitForNotification();
+        std::shared_ptr<CheckedRpc> call;
+        if (dice.One(3)) {
+          const auto stream =
+              world->StartStream(session, /*known=*/false, &dice);
+          if (stream == nullptr) break;
+          stream->Wait();
+          call = stream;
+        } else {
+          const uint64_t id = world->NextId();
+          if (id == 0) break;
+          const auto unary =
+              std::make_shared<RpcCall>(id, RpcCall::Way::kSync, session,
+                                        world->Books(/*known=*/false), &dice);
+          absl::Notification ended;
+          unary->Start(nullptr, [&ended] { ended.Notify(); });
+          ended.WaitForNotification();
+          call = unary;
+        }
         if (call->passes_through()) ++attempts;
         attempts += call->attempts();
       }
@@ -303,15 +382,31 @@ void Rawer(World* world) {
 // All ways for a while, so that what is made once and kept is there.
 void WarmUp(World* world) {
   Dice dice(world->seed + 700);
+  // Whose calls wait for nothing but an answer, and not long for that.
+  ClientOptions options;
+  options.retry = RandomRetry(&dice, absl::Milliseconds(300));
+  options.endpoint.pacing = options.quota.pacing = false;
+  options.endpoint.breaker.enabled = false;
+  const std::shared_ptr<Client> client = *Client::Create(options);
+  std::vector<std::shared_ptr<RpcStream>> streams;
   for (int n = 0; n < 5; ++n) {
-    const auto session = world->graveyard.Session(
-        world->shared, world->servers.Any(&dice), &dice);
+    const auto session =
+        world->graveyard.Session(client, world->servers.Any(&dice), &dice);
     for (int i = 0; i < 40; ++i) {
       world->StartOne(session, static_cast<RpcCall::Way>(i % RpcCall::kWays),
                       &dice);
       world->stopping.WaitFor(absl::Milliseconds(1));
     }
+    const auto other =
+        world->graveyard.Session(client, world->streams.Any(&dice), &dice);
+    for (int i = 0; i < 20; ++i) {
+      auto stream = world->StartStream(other, /*known=*/true, &dice);
+      if (stream != nullptr) streams.push_back(std::move(stream));
+      world->stopping.WaitFor(absl::Milliseconds(1));
+    }
   }
+  for (const auto& stream : streams) stream->Wait();
+  streams.clear();
   world->in_flight.WaitForNone();
   world->graveyard.Empty();
   // Until servers have noticed that these have left.
@@ -325,28 +420,51 @@ int Soak(const Flags& flags) {
               {std::begin(kPools), std::end(kPools)});
 
   std::array<Slot, 2> slots;
+  std::array<Slot, 2> stream_slots;
   Targets targets;
+  Targets stream_targets;
   std::vector<std::function<void()>> all;
   for (int i = 0; i < 2; ++i) {
     const uint64_t seed = flags.seed + i;
-    all.emplace_back([&, seed, i] { Keeper(&world, &slots[i], seed + 100); });
+    all.emplace_back(
+        [&, seed, i] { Keeper(&world, world.servers, &slots[i], seed + 100); });
+    all.emplace_back([&, seed, i] {
+      Keeper(&world, world.streams, &stream_slots[i], seed + 150);
+    });
     all.emplace_back(
         [&, seed] { Starter(&world, &slots, &targets, seed + 200); });
     all.emplace_back([&, seed] { Blocker(&world, &slots, seed + 250); });
   }
-  all.emplace_back([&] { Canceller(&world, &targets); });
+  for (int i = 0; i < kStreamers; ++i) {
+    all.emplace_back([&, i] {
+      Streamer(&world, &stream_slots, &stream_targets, flags.seed + 500 + i);
+    });
+  }
+  all.emplace_back([&] { Canceller(&world, &targets, flags.seed + 300); });
+  all.emplace_back(
+      [&] { Canceller(&world, &stream_targets, flags.seed + 350); });
   all.emplace_back([&] { Rawer(&world); });
   Weather weather(flags.seed + 600, flags.plant, &world.stopping,
                   &world.ledger);
-  all.emplace_back([&] { weather.Run(&world.servers, world.shared.get()); });
-  return frame.Run(&world.stopping, all, [&] { world.Close(); });
+  all.emplace_back([&] { weather.Run(&world, world.shared.get()); });
+  return frame.Run(&world.stopping, all, [&] {
+    world.Close();
+    world.PrintPlayed();
+    // What streams of tests expect of gRPC's queues (tests/interceptors/stream_app.h).
+    if (::testing::UnitTest::GetInstance()->ad_hoc_test_result().Failed()) {
+      world.ledger.Fault("gRPC's queues bring what they should not: see above");
+    }
+  });
 }
 
 }  // namespace
 }  // namespace forbear::soak
 
 int main(int argc, char** argv) {
-  const auto flags = forbear::soak::ParseFlags(
-      "grpc", {"report", "body", "strict", "fd"}, argc, argv);
+  const auto flags =
+      forbear::soak::ParseFlags("grpc",
+                                {"report", "sends", "fd", "body", "answers",
+                                 "requests", "strict", "hedges", "again"},
+                                argc, argv);
   return flags ? forbear::soak::Soak(*flags) : 2;
 }

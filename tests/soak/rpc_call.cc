@@ -1,61 +1,24 @@
 #include "tests/soak/rpc_call.h"
 
-#include <algorithm>
+#include <optional>
+#include <string>
 #include <utility>
 
-#include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "core/replay.h"
-#include "core/retry_policy.h"
-#include "core/stop_reason.h"
+#include "interceptors/call_options.h"
 #include "interceptors/interceptor.h"
+#include "interceptors/rpc_options.h"
 #include "tests/soak/weather.h"
 
 namespace forbear::soak {
 namespace {
 
 using ::forbear::rpc::TakeOver;
-using ::forbear::testing::Echo;
-using ::grpc::StatusCode;
 
-// A machine that is busy with other things is no fault.
-constexpr absl::Duration kSlack = absl::Seconds(15);
+constexpr const char* kNames[] = {"sync", "callback", "reactor", "queue",
+                                  "generic"};
 
 }  // namespace
-
-ClientOptions RandomRpcClient(Dice* dice) {
-  ClientOptions options;
-  options.retry = RandomRetry(dice, kLongestCall);
-  RandomShared(dice, &options);
-  options.max_targets = dice->One(3) ? 4 : 4096;
-  return options;
-}
-
-RpcSession::RpcSession(std::shared_ptr<Client> client_of,
-                       const std::string& address, Dice* dice)
-    : client(std::move(client_of)) {
-  options.methods = {{kSay, {StatusCode::UNAVAILABLE, StatusCode::ABORTED}},
-                     {kOther, {}}};
-  if (dice->One(2)) options.methods[0].attempt_timeout = dice->Millis(5, 250);
-  if (dice->One(3)) options.methods[1].attempt_timeout = dice->Millis(5, 250);
-  if (dice->One(3)) options.quota_id = absl::StrCat("q", dice->Below(6));
-  if (dice->One(3)) {
-    options.take_over =
-        dice->One(2) ? TakeOver::kGeneratedStubs : TakeOver::kGenericStubs;
-  }
-  grpc::ChannelArguments arguments;
-  if (dice->One(2)) arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  for (const char* backoff : {GRPC_ARG_MIN_RECONNECT_BACKOFF_MS,
-                              GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS,
-                              GRPC_ARG_MAX_RECONNECT_BACKOFF_MS}) {
-    arguments.SetInt(backoff, 100);
-  }
-  channel = rpc::CreateChannel(address, grpc::InsecureChannelCredentials(),
-                               client, options, arguments);
-  stub = Echo::NewStub(channel);
-  generic = std::make_unique<grpc::GenericStub>(channel);
-}
 
 class RpcCall::Reactor final : public grpc::ClientUnaryReactor {
  public:
@@ -72,68 +35,31 @@ class RpcCall::Reactor final : public grpc::ClientUnaryReactor {
 
 RpcCall::RpcCall(uint64_t id, Way way, std::shared_ptr<RpcSession> session,
                  Books books, Dice* dice)
-    : id_(id), way_(way), session_(std::move(session)), books_(books) {
+    : CheckedRpc(id, dice->One(3) ? kOther : kSay, std::move(session),
+                 std::move(books)),
+      way_(way) {
   const TakeOver take_over = session_->options.take_over;
   if (take_over == TakeOver::kGenericStubs) way_ = Way::kGeneric;
   if (take_over == TakeOver::kGeneratedStubs && way == Way::kGeneric) {
     way_ = Way::kCallback;
   }
-  Choose(dice);
-}
-
-RpcCall::~RpcCall() = default;
-
-void RpcCall::Choose(Dice* dice) {
+  kind_ = kNames[static_cast<int>(way_)];
   size_ = RandomSize(dice, 40);
   const size_t bytes = RandomSize(dice, 40);
   request_.set_n(static_cast<int>(bytes));
   request_.set_payload(std::string(KnownBytes(id_ + 1, bytes)));
-  strict_ = dice->One(3);
   ChooseOptions(dice);
-  context_->AddMetadata(
-      "x-soak", absl::StrCat(id_, "/", size_, "/", strict_ ? "s" : "-"));
-  const uint64_t limit = dice->Below(12);
-  if (limit == 0) {
-    deadline_ = dice->Millis(0, 5);
-  } else if (limit < 5) {
-    deadline_ = dice->Millis(5, 200);
-  } else if (limit < 9 || plain_) {  // nothing else would end it
-    deadline_ = dice->Millis(200, 3000);
-  }
-  if (deadline_ != absl::InfiniteDuration()) {
-    context_->set_deadline(std::chrono::system_clock::now() +
-                           absl::ToChronoNanoseconds(deadline_));
-  }
-  if (dice->One(6)) context_->set_wait_for_ready(true);
-  if (dice->One(6)) context_->set_compression_algorithm(GRPC_COMPRESS_GZIP);
+  ChooseLimits(size_, /*needs_limit=*/plain_, context_.get(), dice);
   // Not within the scope of its options, which may be around its end.
-  drops_context_ = !has_own_ && dice->One(2);
+  drops_context_ = own() == nullptr && dice->One(2);
 }
 
-void RpcCall::ChooseOptions(Dice* dice) {
-  plain_ = dice->One(60);
-  own_.enabled = !plain_;
-  has_own_ = plain_;
-  if (dice->One(6)) {
-    has_own_ = true;
-    if (dice->One(2)) own_.retry = RandomRetry(dice, kLongestCall);
-    if (dice->One(2)) own_.attempt_timeout = dice->Millis(5, 250);
-    if (dice->One(2)) own_.quota_id = absl::StrCat("q", dice->Below(6));
-  }
-  if (!plain_ && dice->One(400)) {
-    has_own_ = faulty_ = true;
-    own_.attempt_timeout = -absl::Seconds(1);
-  }
-  if (strict_ && books_.plant_strict && dice->One(50)) {
-    has_own_ = true;
-    own_.retryable = {StatusCode::UNAVAILABLE};
-  }
-}
+RpcCall::~RpcCall() = default;
 
 void RpcCall::Start(grpc::CompletionQueue* queue, std::function<void()> ended) {
   ended_ = std::move(ended);
   std::optional<rpc::WithCallOptions> with;
-  if (has_own_) with.emplace(context_.get(), &own_);
+  if (own() != nullptr) with.emplace(context_.get(), own());
   auto* const stub = session_->stub.get();
   grpc::ClientContext* const context = context_.get();
   const std::shared_ptr<RpcCall> self = shared_from_this();
@@ -171,8 +97,8 @@ void RpcCall::Start(grpc::CompletionQueue* queue, std::function<void()> ended) {
       grpc::Slice slice(request_.SerializeAsString());
       request_bytes_ = grpc::ByteBuffer(&slice, 1);
       session_->generic->UnaryCall(
-          context, strict_ ? kOther : kSay, grpc::StubOptions(),
-          &request_bytes_, &response_bytes_, [self](grpc::Status status) {
+          context, method_, grpc::StubOptions(), &request_bytes_,
+          &response_bytes_, [self](grpc::Status status) {
             grpc::Slice bytes;
             if (self->response_bytes_.Valid() &&
                 self->response_bytes_.DumpToSingleSlice(&bytes).ok()) {
@@ -198,8 +124,8 @@ void RpcCall::Cancel() {
 }
 
 void RpcCall::End(const grpc::Status& status) {
-  Check(status);
-  if (books_.plant_report && id_ % 1000 == 999) Check(status);
+  CheckEnd(status);
+  if (Plants("report") && id_ % 1000 == 999) CheckEnd(status);
   // A reader's and a reactor's context must outlive what calls this.
   if (drops_context_ && way_ != Way::kReactor && way_ != Way::kQueue) {
     std::unique_ptr<grpc::ClientContext> gone;
@@ -211,92 +137,12 @@ void RpcCall::End(const grpc::Status& status) {
   if (ended_) ended_();
 }
 
-void RpcCall::Fault(absl::string_view what, const CallRecord& record) {
-  static constexpr const char* kNames[] = {"sync", "callback", "reactor",
-                                           "queue", "generic"};
-  books_.ledger->Fault(absl::StrCat(
-      "call ", id_, " (", kNames[static_cast<int>(way_)],
-      strict_ ? " strict" : "", plain_ ? " plain" : "",
-      session_->options.take_over == TakeOver::kNever ? "" : " taken",
-      "): ", what, "\n", FormatCallRecord(record), "  at the servers:",
-      books_.servers == nullptr ? "" : books_.servers->HistoryOf(id_)));
-}
-
-void RpcCall::Check(const grpc::Status& status) {
-  const std::optional<CallRecord> found = rpc::RecordOf(*context_);
-  const CallRecord none;
-  const CallRecord& record = found ? *found : none;
-  attempts_ = std::max(record.total_attempts, 0);
-  const bool seen = !plain_ && !faulty_;
-  if (!books_.ledger->Reported(
-          id_, seen ? record.stop_reason : StopReason::kPermanentError, record,
-          /*counted=*/seen)) {
-    Fault("it came more often than it was sent", record);
-  }
-  if (found.has_value() != seen) {
-    Fault(seen ? "it has no record" : "it has a record", record);
-    return;
-  }
-  if (faulty_ && status.error_code() != StatusCode::INVALID_ARGUMENT) {
-    Fault("its options should have been refused", record);
-  }
-  if (status.ok() && books_.servers != nullptr &&
+void RpcCall::CheckEnd(const grpc::Status& status) {
+  Check(&status, rpc::RecordOf(*context_));
+  if (status.ok() && books_.door != nullptr &&
       response_.payload() != KnownBytes(id_, size_)) {
     Fault(absl::StrCat("the answer has ", response_.payload().size(),
-                       " bytes, of ", size_, ", or other ones"),
-          record);
-  }
-  const absl::Duration limit = std::min(deadline_, kLongestCall);
-  if (absl::FromChrono(std::chrono::steady_clock::now() - begin_) >
-      limit + kSlack) {
-    Fault(absl::StrCat("it ended long after its limit of ",
-                       absl::FormatDuration(limit)),
-          record);
-  }
-  if (seen) CheckRecord(status, record);
-}
-
-void RpcCall::CheckRecord(const grpc::Status& status,
-                          const CallRecord& record) {
-  if (record.stop_reason == StopReason::kNone) {
-    Fault("it has ended, and its record has not", record);
-  }
-  if (record.total_attempts > 5000 ||
-      static_cast<int>(record.attempts.size()) >
-          std::min(record.total_attempts, CallRecord::kMaxAttempts)) {
-    Fault(absl::StrCat("it had ", record.total_attempts, " attempts, and ",
-                       record.attempts.size(), " are in the record"),
-          record);
-  }
-  if (status.ok() != (record.stop_reason == StopReason::kSuccess)) {
-    Fault(absl::StrCat("the application got ", int{status.error_code()}, ": ",
-                       status.error_message()),
-          record);
-  }
-  if (record.stop_reason == StopReason::kCancelled &&
-      status.error_code() != StatusCode::CANCELLED) {
-    Fault(absl::StrCat("it was cancelled, and ended with ",
-                       int{status.error_code()}),
-          record);
-  }
-  CheckReplay(record);
-}
-
-void RpcCall::CheckReplay(const CallRecord& record) {
-  if (record.call_id == 0) return;  // nothing was begun
-  RetryOptions retry = session_->client->options().retry;
-  const auto& timeout =
-      session_->options.methods[strict_ ? 1 : 0].attempt_timeout;
-  if (timeout) retry.attempt_timeout = *timeout;
-  if (own_.retry) retry = *own_.retry;
-  if (own_.attempt_timeout) retry.attempt_timeout = *own_.attempt_timeout;
-  const absl::StatusOr<CallRecord> again = Replay(record, retry);
-  if (absl::IsFailedPrecondition(again.status())) return;
-  if (!again.ok()) {
-    Fault(absl::StrCat("cannot be replayed: ", again.status().ToString()),
-          record);
-  } else if (*again != record) {
-    Fault("a replay goes another way", record);
+                       " bytes, of ", size_, ", or other ones"));
   }
 }
 

@@ -2,11 +2,9 @@
 
 #include <grpcpp/support/status_code_enum.h>
 
-#include <iterator>
+#include <optional>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "tests/interceptors/status_details.h"
 #include "tests/testing/echo.pb.h"
 
@@ -18,8 +16,8 @@ using ::forbear::testing::GrpcRequest;
 using ::forbear::testing::GrpcServer;
 using ::grpc::StatusCode;
 
-RpcServers::RpcServers(int count, uint64_t seed, Ledger* ledger, bool bad_bytes)
-    : ledger_(ledger), bad_bytes_(bad_bytes) {
+RpcServers::RpcServers(int count, uint64_t seed, RpcDoor* door, bool bad_bytes)
+    : door_(door), bad_bytes_(bad_bytes) {
   for (int i = 0; i < count; ++i) {
     GrpcServer::Options options;
     options.log.max_kept = 16;
@@ -43,21 +41,8 @@ void RpcServers::Stir(Weather* weather) {
 }
 
 GrpcReply RpcServers::Bad(Dice* dice, const std::string& good) {
-  static constexpr StatusCode kCodes[] = {StatusCode::RESOURCE_EXHAUSTED,
-                                          StatusCode::RESOURCE_EXHAUSTED,
-                                          StatusCode::RESOURCE_EXHAUSTED,
-                                          StatusCode::UNAVAILABLE,
-                                          StatusCode::UNAVAILABLE,
-                                          StatusCode::UNAVAILABLE,
-                                          StatusCode::ABORTED,
-                                          StatusCode::INTERNAL,
-                                          StatusCode::UNKNOWN,
-                                          StatusCode::NOT_FOUND,
-                                          StatusCode::DEADLINE_EXCEEDED,
-                                          StatusCode::PERMISSION_DENIED};
   if (dice->One(30)) return GrpcReply::Hang();
-  GrpcReply reply =
-      GrpcReply::Error(kCodes[dice->Below(std::size(kCodes))], "no");
+  GrpcReply reply = GrpcReply::Error(RandomBadCode(dice), "no");
   switch (dice->Below(10)) {
     case 0:
     case 1:
@@ -85,26 +70,17 @@ GrpcReply RpcServers::Bad(Dice* dice, const std::string& good) {
 }
 
 GrpcReply RpcServers::Answer(One* one, const GrpcRequest& request) {
-  const auto mark = request.metadata.find("x-soak");
-  const std::vector<std::string> parts =
-      absl::StrSplit(mark == request.metadata.end() ? "" : mark->second, '/');
-  uint64_t id = 0;
-  size_t size = 0;
+  const std::optional<RpcMark> mark =
+      door_->Read(request.method, request.metadata);
+  if (!mark) return GrpcReply::Error(StatusCode::INVALID_ARGUMENT);
   EchoMessage message;
-  if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &id) ||
-      !absl::SimpleAtoi(parts[1], &size) ||
-      !message.ParseFromString(request.bytes)) {
-    ledger_->Fault(absl::StrCat("a call of ", request.method, " came with ",
-                                mark == request.metadata.end()
-                                    ? std::string("no mark")
-                                    : mark->second));
-    return GrpcReply::Error(StatusCode::INVALID_ARGUMENT);
+  if (!message.ParseFromString(request.bytes) ||
+      message.payload() !=
+          KnownBytes(mark->id + 1, static_cast<size_t>(message.n()))) {
+    door_->ledger()->Fault(
+        absl::StrCat("the request of call ", mark->id, " is not whole"));
   }
-  if (message.payload() !=
-      KnownBytes(id + 1, static_cast<size_t>(message.n()))) {
-    ledger_->Fault(absl::StrCat("the request of call ", id, " is not whole"));
-  }
-  message.set_payload(std::string(KnownBytes(id, size)));
+  message.set_payload(std::string(KnownBytes(mark->id, mark->size)));
   GrpcReply reply;
   {
     const std::lock_guard<std::mutex> lock(one->mutex);
@@ -118,28 +94,9 @@ GrpcReply RpcServers::Answer(One* one, const GrpcRequest& request) {
     if (dice.One(5)) reply = reply.After(dice.Millis(0, 30));
   }
   const bool acted = reply.code != StatusCode::RESOURCE_EXHAUSTED;
-  Note(id, reply.hang ? "hang" : absl::StrCat(int{reply.code}));
-  if (!ledger_->Arrived(id, parts[2] == "s", acted)) {
-    ledger_->Fault(absl::StrCat(
-        "call ", id,
-        " may be acted upon once, was, and came again:", HistoryOf(id)));
-  }
+  door_->Arrived(*mark, acted,
+                 reply.hang ? "hang" : absl::StrCat(int{reply.code}));
   return reply;
-}
-
-void RpcServers::Note(uint64_t id, std::string text) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  last_.emplace_back(id, std::move(text));
-  if (last_.size() > kNoted) last_.pop_front();
-}
-
-std::string RpcServers::HistoryOf(uint64_t id) const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  std::string text;
-  for (const auto& [of, what] : last_) {
-    if (of == id) absl::StrAppend(&text, " ", what);
-  }
-  return text;
 }
 
 }  // namespace forbear::soak

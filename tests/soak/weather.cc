@@ -23,6 +23,7 @@ void RandomShared(Dice* dice, Policy* policy) {
   policy->endpoint.breaker.probe_lease = absl::Milliseconds(500);
   policy->endpoint.pacing = policy->quota.pacing = dice->One(2);
   policy->endpoint.budget.enabled = !dice->One(3);
+  policy->endpoint.hedge_budget.burst = dice->One(2) ? 10 : 100000;
   policy->endpoint.max_concurrency = dice->One(4) ? 16 : 0;
   policy->endpoint.max_waiters = policy->quota.max_waiters =
       dice->One(8) ? 20 : 1000;

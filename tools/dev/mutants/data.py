@@ -31,7 +31,7 @@ LEAST = 4
 LISTED = {
     "curl_wrap": ("bodies_test", "cancel_test", "classifier_test", "classify_test", "easy_options_test", "handle_test",
                   "http_transport_test", "idempotency_test", "life_pool_test", "option_table_test", "parsed_url_test",
-                  "record_test", "sharing_test", "waits_test"),
+                  "record_test", "redirect_test", "sharing_test", "tunnel_test", "waits_test"),
 }
 
 Mutant = collections.namedtuple("Mutant", "key header kind what at original mutated survives")
