@@ -573,7 +573,6 @@ TEST(DifferentialTest, ARequestWithoutFaultsIsAnEasyHandle) {
   const std::unique_ptr<Engine> engine = *Engine::Create(NewClient());
   std::set<CURLcode> codes;
   int timed_out = 0;
-  int left_out = 0;
   int compared = 0;
   for (uint32_t seed = 1; seed <= kRequests; ++seed) {
     SCOPED_TRACE(seed);
@@ -585,11 +584,6 @@ TEST(DifferentialTest, ARequestWithoutFaultsIsAnEasyHandle) {
     SCOPED_TRACE(options);
     if (plain.code == CURLE_OPERATION_TIMEDOUT) {
       ++timed_out;  // an engine would try that again
-      continue;
-    }
-    // A Request does not bound a body whose size was not set before it.
-    if (absl::StrContains(options, "COPYPOSTFIELDS")) {
-      ++left_out;
       continue;
     }
     const std::vector<Arrival> by_plain = server->log().Snapshot();
@@ -631,9 +625,7 @@ TEST(DifferentialTest, ARequestWithoutFaultsIsAnEasyHandle) {
     if (::testing::Test::HasFailure()) return;
   }
   EXPECT_LT(timed_out, static_cast<int>(kRequests / 10));
-  std::printf("%d of %u were left out\n", left_out, kRequests);
-  EXPECT_EQ(compared + timed_out + left_out, static_cast<int>(kRequests));
-  EXPECT_LT(left_out, static_cast<int>(kRequests / 5));
+  EXPECT_EQ(compared + timed_out, static_cast<int>(kRequests));
   EXPECT_GE(codes.size(), 5u);
 }
 
