@@ -151,13 +151,6 @@ class Refuser final : public Interceptor {
   std::atomic<bool> hijacked_{false};
 };
 
-// Whether FORBEAR_OFF was set when the client was made: nothing is in force, though its
-// settings say so. If they do not either, nothing tells, and it counts as switched off by
-// them.
-bool IsOff(const Client& client) {
-  return !client.enabled() && client.policies()->any_enabled();
-}
-
 // The values of GRPC_ARG_SERVICE_CONFIG, of which gRPC takes the first.
 std::vector<char**> ServiceConfigsIn(const grpc::ChannelArguments& arguments) {
   std::vector<char**> values;
@@ -298,7 +291,7 @@ std::shared_ptr<grpc::Channel> CreateChannel(
   grpc::ChannelArguments ours = arguments;
   // Switched off for good, Forbear is no retrier: gRPC's retries, and all of the
   // service config, stay what they are.
-  const bool off = IsOff(*client);
+  const bool off = client->off();
   if (!off) ours.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   if (options.target.empty()) options.target = target;
   const std::vector<char**> given = ServiceConfigsIn(ours);

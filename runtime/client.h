@@ -203,6 +203,8 @@ class Client {
   bool enabled() const {
     return !off_ && any_enabled_.load(std::memory_order_relaxed);
   }
+  // Whether FORBEAR_OFF was set when it was made: nothing is in force, for good.
+  bool off() const { return off_; }
   // As they were given to Create. Its settings are those of the beginning: what
   // holds for a call says PolicyOf.
   const ClientOptions& options() const { return options_; }

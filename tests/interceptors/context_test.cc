@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "interceptors/interceptor.h"
+#include "interceptors/rpc_options.h"
 #include "runtime/client.h"
 #include "tests/interceptors/echo_call.h"
 #include "tests/interceptors/token_credentials.h"
@@ -144,7 +145,11 @@ TEST_P(ContextTest, WaitForReady) {
   }
 }
 
-TEST_P(ContextTest, AHedgeCarriesWhatARetryDoes) {
+class HedgeContextTest : public ContextTest {};
+
+INSTANTIATE_TEST_SUITE_P(Apis, HedgeContextTest, ApisOfOneBatch(), ApiName);
+
+TEST_P(HedgeContextTest, AHedgeCarriesWhatARetryDoes) {
   server_->SetHandler([](const testing::GrpcRequest& request) {
     return request.metadata.count("grpc-previous-rpc-attempts") == 0
                ? GrpcReply::Hang()
@@ -259,6 +264,32 @@ TEST_P(ContextTest, AuthorityAndPeer) {
   // One connection for all of them.
   EXPECT_EQ(seen[3].peer, seen[0].peer);
   EXPECT_EQ(none.context().peer(), "ipv4:" + server.address());
+}
+
+// The application's own call has been nowhere, then.
+class TakenContextTest : public ContextTest {};
+
+INSTANTIATE_TEST_SUITE_P(Apis, TakenContextTest, ApisOfOneBatch(), ApiName);
+
+TEST_P(TakenContextTest, PeerIsWhatWasDialled) {
+  Inspector server;
+  options_.take_over = GetParam() == Api::kGeneric ? TakeOver::kGenericStubs
+                                                   : TakeOver::kGeneratedStubs;
+  // Who was reached has another name.
+  const std::string dialled = "ipv4:///" + server.address();
+  EchoCall call(GetParam(),
+                CreateChannel(dialled, grpc::InsecureChannelCredentials(),
+                              *Client::Create({}), options_));
+  EXPECT_TRUE(call.Run().ok()) << call.status().error_message();
+  EXPECT_EQ(server.seen().size(), 2u);
+  EXPECT_EQ(call.context().peer(), dialled);
+  // And not taken over, for comparison.
+  options_.take_over = TakeOver::kNever;
+  EchoCall own(GetParam(),
+               CreateChannel(dialled, grpc::InsecureChannelCredentials(),
+                             *Client::Create({}), options_));
+  EXPECT_TRUE(own.Run().ok()) << own.status().error_message();
+  EXPECT_EQ(own.context().peer(), "ipv4:" + server.address());
 }
 
 TEST_P(ContextTest, Compression) {

@@ -24,6 +24,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "absl/time/time.h"
@@ -41,11 +42,33 @@ enum class Api {
   kCallback,
   kQueue,    // a stub's Async…, and Finish into a completion queue
   kGeneric,  // grpc::GenericStub: the messages are bytes
+  kReactor,  // grpc::ClientUnaryReactor
 };
 
 inline auto AllApis() {
   return ::testing::Values(Api::kSync, Api::kCallback, Api::kQueue,
+                           Api::kGeneric, Api::kReactor);
+}
+
+// All but the reactor's, whose calls come to an interceptor in two batches: the
+// request and the answer are not in one, so that these calls can be neither hedged
+// nor taken over (TakeOver in interceptors/rpc_options.h).
+inline auto ApisOfOneBatch() {
+  return ::testing::Values(Api::kSync, Api::kCallback, Api::kQueue,
                            Api::kGeneric);
+}
+
+// Each API with attempt 1 the application's own call, and those of one batch also
+// with it taken over (true).
+inline auto AllApisAlsoTaken() {
+  return ::testing::Values(
+      std::make_tuple(Api::kSync, false),
+      std::make_tuple(Api::kCallback, false),
+      std::make_tuple(Api::kQueue, false),
+      std::make_tuple(Api::kGeneric, false),
+      std::make_tuple(Api::kReactor, false), std::make_tuple(Api::kSync, true),
+      std::make_tuple(Api::kCallback, true), std::make_tuple(Api::kQueue, true),
+      std::make_tuple(Api::kGeneric, true));
 }
 
 inline std::string NameOf(Api api) {
@@ -58,6 +81,8 @@ inline std::string NameOf(Api api) {
       return "Queue";
     case Api::kGeneric:
       return "Generic";
+    case Api::kReactor:
+      return "Reactor";
   }
   return "Unknown";
 }
@@ -119,6 +144,10 @@ class EchoCall {
       case Api::kGeneric:
         StartGeneric();
         break;
+      case Api::kReactor:
+        stub_->async()->Say(context_.get(), &request_, &response_, &reactor_);
+        reactor_.StartCall();
+        break;
     }
   }
 
@@ -162,6 +191,15 @@ class EchoCall {
   void DestroyContext() { context_.reset(); }
 
  private:
+  class Reactor final : public grpc::ClientUnaryReactor {
+   public:
+    explicit Reactor(EchoCall* call) : call_(call) {}
+    void OnDone(const grpc::Status& status) override { call_->Done(status); }
+
+   private:
+    EchoCall* const call_;
+  };
+
   static std::optional<std::string> Find(
       const std::multimap<grpc::string_ref, grpc::string_ref>& metadata,
       const std::string& name) {
@@ -222,6 +260,7 @@ class EchoCall {
   testing::EchoMessage response_;
   grpc::ByteBuffer request_bytes_;
   grpc::ByteBuffer response_bytes_;
+  Reactor reactor_{this};
   MonotonicTime begin_;
   std::thread thread_;
 

@@ -71,8 +71,7 @@ class LifetimeTest : public ::testing::TestWithParam<std::tuple<Api, bool>> {
   const std::unique_ptr<GrpcServer> server_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Apis, LifetimeTest,
-                         ::testing::Combine(AllApis(), ::testing::Bool()),
+INSTANTIATE_TEST_SUITE_P(Apis, LifetimeTest, AllApisAlsoTaken(),
                          [](const auto& info) {
                            return (std::get<1>(info.param) ? "Taken_" : "") +
                                   NameOf(std::get<0>(info.param));

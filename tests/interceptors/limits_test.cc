@@ -102,7 +102,13 @@ INSTANTIATE_TEST_SUITE_P(Apis, LimitsTest, AllApis(), ApiName);
 TEST_P(LimitsTest, IsKeptIfAnswersTellOfIt) {
   // Otherwise it has to be found.
   EXPECT_GE(Refused(Tells::kNothing), 1);
-  EXPECT_EQ(Refused(Tells::kInitially), 0);
+  // The initial metadata of a reactor's call come in another batch than its end, with
+  // which an answer is read: what they tell of a limit is not heard.
+  if (GetParam() == Api::kReactor) {
+    EXPECT_GE(Refused(Tells::kInitially), 1);
+  } else {
+    EXPECT_EQ(Refused(Tells::kInitially), 0);
+  }
   EXPECT_EQ(Refused(Tells::kTrailing), 0);
 }
 

@@ -323,9 +323,7 @@ Result Play(bool stock, Api api, const Scenario& scenario) {
 
 class StockRetriesTest : public ::testing::TestWithParam<Api> {};
 
-INSTANTIATE_TEST_SUITE_P(Apis, StockRetriesTest,
-                         ::testing::Values(Api::kSync, Api::kCallback),
-                         ApiName);
+INSTANTIATE_TEST_SUITE_P(Apis, StockRetriesTest, AllApis(), ApiName);
 
 TEST_P(StockRetriesTest, Scenarios) {
   for (const Scenario& scenario : Scenarios()) {

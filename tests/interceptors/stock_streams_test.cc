@@ -23,6 +23,7 @@
 #include <ostream>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -39,6 +40,8 @@
 #include "runtime/clock.h"
 #include "tests/interceptors/expect_waits.h"
 #include "tests/interceptors/retry_config.h"
+#include "tests/interceptors/stream_app.h"
+#include "tests/interceptors/stream_server.h"
 #include "tests/testing/echo.grpc.pb.h"
 
 namespace forbear::rpc {
@@ -828,6 +831,62 @@ TEST_P(StockStreamsTest, Rows) {
       EXPECT_FALSE(ours.seen == stock.seen) << "no deviation: " << row.why;
     }
     ExpectWaits(ours.sends, row.our_waits.empty() ? row.waits : row.our_waits);
+  }
+}
+
+// The same of the shapes that go one way, which the rows do not have.
+Seen PlayOneWay(bool stock, StreamApi api, Shape shape, int fails) {
+  StreamServer server;
+  // Of Push it has heard all three messages then: stock gRPC may say of a write that it
+  // has failed, and make it again nevertheless.
+  StreamPlay failing =
+      StreamPlay::Fails(StatusCode::ABORTED, shape == Shape::kPush ? 3 : 0);
+  failing.message = "xyz";
+  std::vector<StreamPlay> plays(static_cast<size_t>(fails), failing);
+  plays.push_back(StreamPlay::Good());
+  server.Script(std::move(plays));
+  Row row;
+  row.config.initial = "0.01s";
+  StreamApp app(api, shape, Channel(stock, row, server.address()));
+  app.SetDeadline(absl::Minutes(1));
+  Seen result;
+  result.code = app.Run().error_code();
+  result.message = app.Wait().error_message();
+  result.received = app.received();
+  for (const SeenStream& stream : server.Seen()) {
+    const auto previous = stream.metadata.find("grpc-previous-rpc-attempts");
+    result.previous.push_back(
+        previous == stream.metadata.end() ? "" : previous->second);
+    result.heard.push_back(stream.payloads);
+  }
+  return result;
+}
+
+class StockOneWayTest
+    : public ::testing::TestWithParam<std::tuple<Shape, StreamApi>> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    All, StockOneWayTest,
+    ::testing::Combine(::testing::Values(Shape::kPull, Shape::kPush),
+                       ::testing::Values(StreamApi::kSync, StreamApi::kReactor,
+                                         StreamApi::kQueue)),
+    [](const auto& info) {
+      return NameOf(std::get<0>(info.param)) + "_" +
+             NameOf(std::get<1>(info.param));
+    });
+
+TEST_P(StockOneWayTest, AsStock) {
+  const auto [shape, api] = GetParam();
+  const Texts all =
+      shape == Shape::kPull ? Texts({"a"}) : Texts({"a", "b", "c"});
+  const Seen good = Ends(
+      StatusCode::OK, "", {all, all},
+      shape == Shape::kPull ? Texts({"a#0", "a#1", "a#2"}) : Texts({"abc"}));
+  const Seen bad = Aborted({all, all, all});
+  for (const bool stock : {true, false}) {
+    SCOPED_TRACE(stock ? "stock" : "ours");
+    EXPECT_EQ(PlayOneWay(stock, api, shape, 1), good);
+    EXPECT_EQ(PlayOneWay(stock, api, shape, 3), bad);
   }
 }
 

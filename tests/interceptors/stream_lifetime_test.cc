@@ -120,7 +120,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Combine(
         ::testing::Values(Shape::kPull, Shape::kPush, Shape::kChat),
         ::testing::Values(StreamApi::kSync, StreamApi::kReactor,
-                          StreamApi::kQueue, StreamApi::kGenericReactor),
+                          StreamApi::kQueue, StreamApi::kGenericReactor,
+                          StreamApi::kGenericQueue),
         ::testing::Values(Streams::kRetry, Streams::kObserve)),
     [](const auto& info) {
       return NameOf(std::get<0>(info.param)) + "_" +

@@ -186,11 +186,11 @@ TEST_P(StreamTest, TlsAndCallCredentials) {
   grpc::SslCredentialsOptions client_options;
   client_options.pem_root_certs = testing::kCertificate;
   std::atomic<int> asked = 0;
+  const std::string dialled = "ipv4:///" + server.address();
   server.Script({kDown, kGood});
-  StreamApp app(
-      api(), shape(),
-      CreateChannel(server.address(), grpc::SslCredentials(client_options),
-                    *Client::Create({}), Options(), Arguments()));
+  StreamApp app(api(), shape(),
+                CreateChannel(dialled, grpc::SslCredentials(client_options),
+                              *Client::Create({}), Options(), Arguments()));
   app.context().set_credentials(
       TokenCredentials(&asked, GRPC_PRIVACY_AND_INTEGRITY));
   EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
@@ -198,6 +198,10 @@ TEST_P(StreamTest, TlsAndCallCredentials) {
   ASSERT_EQ(seen.size(), 2u);
   EXPECT_EQ(seen[0].metadata.at("x-token"), "1");
   EXPECT_EQ(seen[1].metadata.at("x-token"), "2");
+  // The application's own call has been nowhere.
+  EXPECT_EQ(app.context().peer(), dialled);
+  const auto auth = app.context().auth_context();
+  EXPECT_TRUE(auth == nullptr || auth->begin() == auth->end());
 }
 
 TEST_P(StreamTest, ServerKilledAndRestarted) {
@@ -212,6 +216,42 @@ TEST_P(StreamTest, ServerKilledAndRestarted) {
   EXPECT_TRUE(app.Wait().ok()) << app.Wait().error_message();
   EXPECT_EQ(server_.Count(), 2);
   EXPECT_EQ(app.record().total_attempts, 2);
+}
+
+// The second attempt finds nobody at home.
+TEST_P(StreamTest, WaitForReadyIsThatOfEachAttempt) {
+  for (const bool wait : {true, false}) {
+    SCOPED_TRACE(wait);
+    const int before = server_.Count();
+    server_.Script({kDown.Pushback("500"), kGood});
+    const auto channel = Channel();
+    StreamApp app(api(), shape(), channel);
+    app.context().set_wait_for_ready(wait);
+    app.SetDeadline(absl::Minutes(1));
+    app.Start();
+    ASSERT_TRUE(server_.WaitForCount(before + 1));
+    while (app.record().attempts.empty() ||
+           app.record().attempts[0].outcome.kind == ErrorKind::kOk) {
+      std::this_thread::yield();
+    }
+    server_.Stop();
+    if (wait) {
+      while (app.record().total_attempts < 2 ||
+             channel->GetState(false) != GRPC_CHANNEL_TRANSIENT_FAILURE) {
+        std::this_thread::yield();
+      }
+      EXPECT_FALSE(app.done());
+    } else {
+      EXPECT_EQ(app.Wait().error_code(), StatusCode::UNAVAILABLE);
+      EXPECT_EQ(app.record().total_attempts, 3);  // failed fast
+      EXPECT_EQ(server_.Count(), before + 1);
+    }
+    server_.Start();
+    if (!wait) continue;
+    EXPECT_TRUE(app.Wait().ok()) << app.Wait().error_message();
+    EXPECT_EQ(app.record().total_attempts, 2);
+    EXPECT_EQ(server_.Count(), before + 2);
+  }
 }
 
 TEST_P(StreamTest, WaitsForTheGateThatAnotherOneShut) {

@@ -202,8 +202,8 @@ TEST_F(TargetsTest, OptionsOfOneCall) {
   rpc.methods = {{kSay, {StatusCode::UNAVAILABLE}}};
   const auto channel = CreateChannel(
       server_->address(), grpc::InsecureChannelCredentials(), client_, rpc);
-  for (const Api api :
-       {Api::kSync, Api::kCallback, Api::kQueue, Api::kGeneric}) {
+  for (const Api api : {Api::kSync, Api::kCallback, Api::kQueue, Api::kGeneric,
+                        Api::kReactor}) {
     SCOPED_TRACE(NameOf(api));
     const auto sends = [&](const CallOptions& own, bool of_another = false) {
       EchoCall call(api, channel);

@@ -163,8 +163,10 @@ std::vector<Scenario> Scenarios() {
 // Whether attempt 1 is the application's own call, or taken over.
 #if defined(FORBEAR_GRPC_PRIVATE_ACCESS) && !FORBEAR_GRPC_PRIVATE_ACCESS
 constexpr bool kTaken[] = {true};
+auto Apis() { return ApisOfOneBatch(); }  // a reactor's is not taken over
 #else
 constexpr bool kTaken[] = {false, true};
+auto Apis() { return AllApis(); }
 #endif
 
 TakeOver TakeOverOf(Api api, bool taken) {
@@ -176,15 +178,25 @@ TakeOver TakeOverOf(Api api, bool taken) {
 class UnaryMatrixTest
     : public ::testing::TestWithParam<std::tuple<Api, bool, Scenario>> {};
 
+std::string NameOfAll(
+    const ::testing::TestParamInfo<std::tuple<Api, bool, Scenario>>& info) {
+  return NameOf(std::get<0>(info.param)) + "_" +
+         (std::get<1>(info.param) ? "Taken_" : "") +
+         std::get<2>(info.param).name;
+}
+
 INSTANTIATE_TEST_SUITE_P(All, UnaryMatrixTest,
-                         ::testing::Combine(AllApis(),
+                         ::testing::Combine(ApisOfOneBatch(),
                                             ::testing::ValuesIn(kTaken),
                                             ::testing::ValuesIn(Scenarios())),
-                         [](const auto& info) {
-                           return NameOf(std::get<0>(info.param)) + "_" +
-                                  (std::get<1>(info.param) ? "Taken_" : "") +
-                                  std::get<2>(info.param).name;
-                         });
+                         NameOfAll);
+#if !defined(FORBEAR_GRPC_PRIVATE_ACCESS) || FORBEAR_GRPC_PRIVATE_ACCESS
+INSTANTIATE_TEST_SUITE_P(Reactors, UnaryMatrixTest,
+                         ::testing::Combine(::testing::Values(Api::kReactor),
+                                            ::testing::Values(false),
+                                            ::testing::ValuesIn(Scenarios())),
+                         NameOfAll);
+#endif
 
 TEST_P(UnaryMatrixTest, EndsAsItShould) {
   const auto& [api, taken, scenario] = GetParam();
@@ -242,7 +254,7 @@ TEST_P(UnaryMatrixTest, EndsAsItShould) {
 // caller, but another one is ahead and does not come back.
 class UnaryMatrixApiTest : public ::testing::TestWithParam<Api> {};
 
-INSTANTIATE_TEST_SUITE_P(All, UnaryMatrixApiTest, AllApis(), ApiName);
+INSTANTIATE_TEST_SUITE_P(All, UnaryMatrixApiTest, Apis(), ApiName);
 
 TEST_P(UnaryMatrixApiTest, DeadlineDuringAWait) {
   const std::unique_ptr<GrpcServer> server = *GrpcServer::Create();

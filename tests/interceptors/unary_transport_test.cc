@@ -102,8 +102,7 @@ class UnaryTransportTest
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(All, UnaryTransportTest,
-                         ::testing::Combine(AllApis(), ::testing::Bool()),
+INSTANTIATE_TEST_SUITE_P(All, UnaryTransportTest, AllApisAlsoTaken(),
                          [](const auto& info) {
                            return (std::get<1>(info.param) ? "Taken_" : "") +
                                   NameOf(std::get<0>(info.param));

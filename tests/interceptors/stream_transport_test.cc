@@ -1,0 +1,148 @@
+// Streams and their transport, in every API: a connection that ends under them, where
+// what is said of it decides nothing, and the consent does
+// (docs/decisions/0006-transparent-retries.md); and compression. Sends are counted at
+// the server, which writes its frames by hand.
+
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "core/call_record.h"
+#include "core/stop_reason.h"
+#include "interceptors/interceptor.h"
+#include "interceptors/rpc_options.h"
+#include "runtime/client.h"
+#include "tests/interceptors/raw_http2_server.h"
+#include "tests/interceptors/stream_app.h"
+
+namespace forbear::rpc {
+namespace {
+
+using grpc::StatusCode;
+using Payloads = std::vector<std::string>;
+
+struct Case {
+  const char* name;
+  Act act;
+  int connections;  // of the stream before, this one and its repetition
+};
+
+// Not processed, as HTTP/2 has it: but nothing that gRPC hands out proves it.
+constexpr Case kNotProcessed[] = {
+    {"GOAWAY", Act::kGoAway, 2},
+    {"GOAWAY, closed", Act::kGoAwayAndClose, 2},
+    {"REFUSED_STREAM", Act::kRefuse, 1},
+};
+constexpr Case kPerhapsProcessed[] = {
+    {"GOAWAY after it, closed", Act::kGoAwayAfterAndClose, 2},
+    {"closed", Act::kClose, 2},
+};
+
+std::shared_ptr<grpc::Channel> Channel(const std::string& address,
+                                       std::vector<StatusCode> retryable) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 300);
+  RpcOptions options;
+  options.methods = {{"*", std::move(retryable)}};
+  return CreateChannel(address, grpc::InsecureChannelCredentials(),
+                       *Client::Create({}), options, arguments);
+}
+
+class StreamGoAwayTest : public ::testing::TestWithParam<StreamApi> {
+ protected:
+  // The second stream on a channel, so that its connection is there.
+  static void Check(const Case& c, bool consent) {
+    SCOPED_TRACE(std::string(c.name) + (consent ? ", consent" : ""));
+    RawHttp2Server server({Act::kAnswer, c.act, Act::kAnswer});
+    const auto channel =
+        Channel(server.address(),
+                consent ? std::vector<StatusCode>{StatusCode::UNAVAILABLE}
+                        : std::vector<StatusCode>());
+    StreamApp first(GetParam(), Shape::kPull, channel);
+    first.SetDeadline(absl::Minutes(1));
+    ASSERT_TRUE(first.Run().ok()) << first.Wait().error_message();
+    StreamApp app(GetParam(), Shape::kPull, channel);
+    app.SetDeadline(absl::Minutes(1));
+    app.Run();
+    const CallRecord record = app.record();
+    if (consent) {
+      EXPECT_TRUE(app.Wait().ok()) << app.Wait().error_message();
+      EXPECT_EQ(app.received(), Payloads({""}));
+      EXPECT_EQ(server.sends(), 3);
+      EXPECT_EQ(server.connections(), c.connections);
+      EXPECT_EQ(record.total_attempts, 2);
+      EXPECT_EQ(record.stop_reason, StopReason::kSuccess);
+    } else {
+      EXPECT_EQ(app.Wait().error_code(), StatusCode::UNAVAILABLE);
+      EXPECT_EQ(app.received(), Payloads());
+      EXPECT_EQ(server.sends(), 2);
+      EXPECT_EQ(record.total_attempts, 1);
+      EXPECT_EQ(record.stop_reason, StopReason::kNotIdempotent);
+    }
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(
+    Apis, StreamGoAwayTest,
+    ::testing::Values(StreamApi::kSync, StreamApi::kReactor, StreamApi::kQueue,
+                      StreamApi::kGenericReactor, StreamApi::kGenericQueue),
+    [](const auto& info) { return NameOf(info.param); });
+
+TEST_P(StreamGoAwayTest, WithConsentItIsSentAgain) {
+  for (const Case& c : kNotProcessed) Check(c, /*consent=*/true);
+  for (const Case& c : kPerhapsProcessed) Check(c, /*consent=*/true);
+}
+
+TEST_P(StreamGoAwayTest, WithoutConsentItIsSentOnce) {
+  for (const Case& c : kNotProcessed) Check(c, /*consent=*/false);
+  for (const Case& c : kPerhapsProcessed) Check(c, /*consent=*/false);
+}
+
+class StreamCompressionTest
+    : public ::testing::TestWithParam<std::tuple<Shape, StreamApi>> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    All, StreamCompressionTest,
+    ::testing::Combine(
+        ::testing::Values(Shape::kPull, Shape::kPush, Shape::kChat),
+        ::testing::Values(StreamApi::kSync, StreamApi::kReactor,
+                          StreamApi::kQueue, StreamApi::kGenericReactor,
+                          StreamApi::kGenericQueue)),
+    [](const auto& info) {
+      return NameOf(std::get<0>(info.param)) + "_" +
+             NameOf(std::get<1>(info.param));
+    });
+
+TEST_P(StreamCompressionTest, OnEachAttempt) {
+  const auto [shape, api] = GetParam();
+  const std::string payload(30000, 'a');
+  for (const bool compressed : {true, false}) {
+    RawHttp2Server server({Act::kUnavailable, Act::kAnswer});
+    StreamApp app(api, shape,
+                  Channel(server.address(), {StatusCode::UNAVAILABLE}));
+    if (compressed) {
+      app.context().set_compression_algorithm(GRPC_COMPRESS_GZIP);
+    }
+    app.SetPayloads({payload});
+    app.SetDeadline(absl::Minutes(1));
+    EXPECT_TRUE(app.Run().ok()) << app.Wait().error_message();
+    EXPECT_EQ(server.sends(), 2);
+    if (compressed) {
+      EXPECT_GT(server.message_bytes(), 2 * 5);  // what stands before a message
+      EXPECT_LT(server.message_bytes(), 3000);
+    } else {
+      EXPECT_GT(server.message_bytes(), 2 * 30000);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace forbear::rpc
