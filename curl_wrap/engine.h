@@ -5,11 +5,11 @@
 //   absl::StatusOr<std::unique_ptr<forbear::curl::Engine>> engine =
 //       forbear::curl::Engine::Create(client);
 //   forbear::curl::Request request("https://api.example.com/v1/models");
-//   (*engine)->Start(std::move(request), options, [](Response response) {
+//   (*engine)->Start(request, {}, [](const forbear::curl::Response& response) {
 //     if (response.code == CURLE_OK) Use(response.http_status, response.body);
 //   });
 //   // Or, for who wants to wait:
-//   std::future<Response> future = (*engine)->Send(std::move(request), options);
+//   std::future<forbear::curl::Response> future = (*engine)->Send(request, {});
 //
 // A program that has set up easy handles gives these: Start(&handle, options, done).
 // One with a multi handle and a loop of its own needs no engine: curl_wrap/multi.h.

@@ -356,14 +356,14 @@ class HttpTransport final {
   bool redirected_ = false;  // … of 3xx, which may lead to the next request
   bool resend_refused_ = false;
   bool redirect_refused_ = false;
-  RedirectPlaces::Place
-      place_;  // where a redirect has led, and the clock there;
-  ServerClock* clock_ = nullptr;  // null: nowhere
-  ServerClock nobodys_clock_;     // of servers that are none of ours
+  // Where a redirect has led, and the clock there; null: nowhere.
+  RedirectPlaces::Place place_;
+  ServerClock* clock_ = nullptr;
+  ServerClock nobodys_clock_;  // of servers that are none of ours
   uint8_t resends_ = 0;
   long redirects_ = 0;  // CURLINFO_REDIRECT_COUNT, when a redirect came
-  long connects_ =
-      -1;  // CURLINFO_NUM_CONNECTS, if it was not the first request
+  // CURLINFO_NUM_CONNECTS, if it was not the first request.
+  long connects_ = -1;
   bool acted_ = false;       // an answer that was followed may mean that it was
   bool body_asked_ = false;  // the body was read, and not rewound since
   CURLcode code_ = CURLE_OK;

@@ -2,10 +2,12 @@
 // are the application's own. Nothing blocks, and no thread is made.
 //
 //   CURLM* m = curl_multi_init();
-//   std::unique_ptr<forbear::curl::Multi> forbear = *Multi::Create(m, client);
-//   forbear->Add(&handle, options, [](Response response) { … });   // a call of Forbear's
+//   std::unique_ptr<forbear::curl::Multi> forbear =
+//       *forbear::curl::Multi::Create(m, client);
+//   // A call of Forbear's:
+//   forbear->Add(&handle, {}, [](const forbear::curl::Response& response) { … });
 //   curl_multi_add_handle(m, easy);                 // a transfer of one's own, untouched
-//   int running = 0;
+//   int running = 0, left = 0;
 //   do {
 //     forbear->Perform(&running);               // was curl_multi_perform
 //     while (CURLMsg* message = forbear->InfoRead(&left)) …    // was curl_multi_info_read

@@ -64,8 +64,8 @@ class RawTransfer final : public BlockingTransport {
   static Brake BrakeOfLibcurl();
 
   // All pointers must outlive it. Without a `multi`, each attempt has one of its own,
-  // and asks for a new connection, so none that was used before. `key_headers`: a request that has one of them with
-  // a value may be repeated.
+  // and asks for a new connection, so none that was used before. `key_headers`: a request
+  // that has one of them with a value may be repeated.
   RawTransfer(CURL* easy, CURLM* multi, const RawOptions* options,
               const HttpTransport::Readers& readers,
               std::vector<std::string> key_headers, Brake brake);
@@ -162,13 +162,14 @@ class RawTransfer final : public BlockingTransport {
   bool head_is_cut_ = false;  // too long to be kept
   int status_ = 0;            // of the last head that is no interim one
   absl::Time head_time_ = absl::InfinitePast();
-  bool redirected_ = false;       // it was 3xx, and no request has gone since
-  long redirects_ = 0;            // when that came
-  RedirectPlaces::Place place_;   // where one has led, and the clock there;
-  ServerClock* clock_ = nullptr;  // null: nowhere
-  ServerClock nobodys_clock_;     // of servers that are none of ours
-  bool armed_ = false;            // FAILONERROR, by us
-  bool decided_ = false;          // about the last head
+  bool redirected_ = false;  // it was 3xx, and no request has gone since
+  long redirects_ = 0;       // when that came
+  // Where one has led, and the clock there; null: nowhere.
+  RedirectPlaces::Place place_;
+  ServerClock* clock_ = nullptr;
+  ServerClock nobodys_clock_;  // of servers that are none of ours
+  bool armed_ = false;         // FAILONERROR, by us
+  bool decided_ = false;       // about the last head
   bool reported_ = false;
   bool stopped_ = false;    // its body goes to nobody
   bool delivered_ = false;  // a byte of its body has gone to the application

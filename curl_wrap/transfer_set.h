@@ -2,7 +2,7 @@
 // multi handle (curl_wrap/engine.h, curl_wrap/multi.h) tells it what happened, and lets
 // it work. Private.
 //
-//   TransferSet set(multi, client, limits);
+//   TransferSet set(multi, client, limits, on_over);
 //   …in a loop:
 //   set.Post(item) for each of the inbox;
 //   set.Run(MonotonicNow());               // starts, times out, reports

@@ -229,8 +229,11 @@ std::shared_ptr<UnaryCall::Attempt> UnaryCall::Report(
   Out* const out = FindOut(attempt.get());
   const int number = out->number;
   out_.erase(out_.begin() + (out - out_.data()));
-  waiting_ = false;
-  if (!call_->finished()) attempt_.swap(attempt);
+  // Finish reads both without the lock.
+  if (!call_->finished()) {
+    waiting_ = false;
+    attempt_.swap(attempt);
+  }
   call_->OnAttemptDone(number, outcome);
   return attempt;
 }
