@@ -181,9 +181,9 @@ class Bench {
   // How soon a call ends that another thread cancels.
   void Cancel() {
     struct Case {
-      const char* name;
-      CancelWay way;
-      const char* path;
+      const char* name = nullptr;
+      CancelWay way = CancelWay::kThread;
+      const char* path = nullptr;
       std::optional<double> must;
     };
     static constexpr Case kCases[] = {
