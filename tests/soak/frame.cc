@@ -1,12 +1,16 @@
 #include "tests/soak/frame.h"
 
 #include <dirent.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -36,6 +40,25 @@ double ResidentMb() {
   double resident = 0;
   file >> all >> resident;
   return resident * static_cast<double>(sysconf(_SC_PAGESIZE)) / (1 << 20);
+}
+
+// Of a TCP socket: who left it behind can be told by its ports.
+std::string EndsOf(int descriptor) {
+  std::string ends;
+  for (const auto get : {&getsockname, &getpeername}) {
+    sockaddr_storage address = {};
+    socklen_t size = sizeof(address);
+    if (get(descriptor, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+      continue;
+    }
+    // The port is in the same place in both families.
+    if (address.ss_family != AF_INET && address.ss_family != AF_INET6) continue;
+    sockaddr_in in = {};
+    std::memcpy(&in, &address, sizeof(in));
+    absl::StrAppend(&ends, get == &getsockname ? " port " : " to port ",
+                    ntohs(in.sin_port));
+  }
+  return ends;
 }
 
 unsigned long Long(uint64_t n) { return static_cast<unsigned long>(n); }
@@ -207,7 +230,8 @@ void Frame::CheckBack(const char* folder, const char* what, int before) {
     char target[200] = {};
     const std::string path = absl::StrCat(folder, "/", entry->d_name);
     if (readlink(path.c_str(), target, sizeof(target) - 1) > 0) {
-      printf("  %s -> %s\n", path.c_str(), target);
+      printf("  %s -> %s%s\n", path.c_str(), target,
+             threads ? "" : EndsOf(std::atoi(entry->d_name)).c_str());
     }
     std::ifstream comm(absl::StrCat(path, "/comm"));
     std::string name;
