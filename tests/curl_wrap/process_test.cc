@@ -1,19 +1,17 @@
 // What a process may do while calls run: signals that interrupt the thread of a call,
 // and a fork, whose child makes calls of its own.
 #include <curl/curl.h>
-#include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -50,16 +48,17 @@ class SignalStorm {
     struct sigaction ours = {};
     ours.sa_handler = +[](int) { ++Interruptions(); };
     sigaction(SIGUSR1, &ours, &before_);
-    thread_ = std::thread([this, target = pthread_self()] {
-      while (!over_) {
-        pthread_kill(target, SIGUSR1);
-        std::this_thread::sleep_for(std::chrono::milliseconds(3));
-      }
-    });
+    sigevent event = {};
+    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_signo = SIGUSR1;
+    event._sigev_un._tid = gettid();
+    EXPECT_EQ(timer_create(CLOCK_MONOTONIC, &event, &timer_), 0);
+    itimerspec often = {};
+    often.it_value.tv_nsec = often.it_interval.tv_nsec = 3'000'000;
+    EXPECT_EQ(timer_settime(timer_, 0, &often, nullptr), 0);
   }
   ~SignalStorm() {
-    over_ = true;
-    thread_.join();
+    timer_delete(timer_);
     sigaction(SIGUSR1, &before_, nullptr);
   }
   SignalStorm(const SignalStorm&) = delete;
@@ -67,8 +66,7 @@ class SignalStorm {
 
  private:
   struct sigaction before_ = {};
-  std::atomic<bool> over_{false};
-  std::thread thread_;
+  timer_t timer_ = nullptr;
 };
 
 enum class Way { kHandle, kRaw };

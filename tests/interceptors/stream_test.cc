@@ -791,14 +791,15 @@ TEST_F(SilentCorkedStreamTest, ReactorIsDoneAtTheDeadline) {
 TEST_F(SilentCorkedStreamTest, WritesInTimeAndHearsNothing) {
   const EndsAtLast ends(&context_);
   server_.Script({StreamPlay::Hangs()});
-  const auto stream = stub_->Chat(&context_);
-  bool read = true;
-  std::thread reader([&] { read = stream->Read(&message_); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  EXPECT_TRUE(stream->Write(testing::EchoMessage()));
-  reader.join();
-  EXPECT_FALSE(read);
-  EXPECT_EQ(stream->Finish().error_code(), StatusCode::DEADLINE_EXCEEDED);
+  SilentReactor reactor;
+  stub_->async()->Chat(&context_, &reactor);
+  reactor.StartRead(&message_);
+  reactor.AddHold();
+  reactor.StartCall();  // the read has come down when it returns
+  const testing::EchoMessage out;
+  reactor.StartWrite(&out);
+  reactor.RemoveHold();
+  EXPECT_EQ(reactor.Wait().error_code(), StatusCode::DEADLINE_EXCEEDED);
   EXPECT_EQ(server_.Count(), 1);
   EXPECT_EQ(RecordOf(context_)->total_attempts, 1);
 }
