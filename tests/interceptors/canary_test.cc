@@ -23,6 +23,7 @@
 #include "interceptors/rpc_options.h"
 #include "proto/record_convert.h"
 #include "runtime/client.h"
+#include "tests/interceptors/all_streams.h"
 #include "tests/interceptors/echo_call.h"
 #include "tests/interceptors/stream_app.h"
 #include "tests/interceptors/stream_server.h"
@@ -206,17 +207,7 @@ TEST_P(HedgedCanaryTest, NoSecretInRecordsAndLogs) {
 class StreamCanaryTest
     : public ::testing::TestWithParam<std::tuple<Shape, StreamApi>> {};
 
-INSTANTIATE_TEST_SUITE_P(
-    All, StreamCanaryTest,
-    ::testing::Combine(
-        ::testing::Values(Shape::kPull, Shape::kPush, Shape::kChat),
-        ::testing::Values(StreamApi::kSync, StreamApi::kReactor,
-                          StreamApi::kQueue, StreamApi::kGenericReactor,
-                          StreamApi::kGenericQueue)),
-    [](const auto& info) {
-      return NameOf(std::get<0>(info.param)) + "_" +
-             NameOf(std::get<1>(info.param));
-    });
+INSTANTIATE_TEST_SUITE_P(All, StreamCanaryTest, AllStreams(), kNameOfStream);
 
 // Over TLS, for the call credentials.
 TEST_P(StreamCanaryTest, NoSecretInRecordsAndLogs) {

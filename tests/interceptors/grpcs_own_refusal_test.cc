@@ -20,6 +20,7 @@
 #include "interceptors/interceptor.h"
 #include "interceptors/rpc_options.h"
 #include "runtime/client.h"
+#include "tests/interceptors/all_streams.h"
 #include "tests/interceptors/echo_call.h"
 #include "tests/interceptors/raw_http2_server.h"
 #include "tests/interceptors/stream_app.h"
@@ -261,17 +262,8 @@ class OwnRefusalOfStreamTest
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(
-    All, OwnRefusalOfStreamTest,
-    ::testing::Combine(
-        ::testing::Values(Shape::kPull, Shape::kPush, Shape::kChat),
-        ::testing::Values(StreamApi::kSync, StreamApi::kReactor,
-                          StreamApi::kQueue, StreamApi::kGenericReactor,
-                          StreamApi::kGenericQueue)),
-    [](const auto& info) {
-      return NameOf(std::get<0>(info.param)) + "_" +
-             NameOf(std::get<1>(info.param));
-    });
+INSTANTIATE_TEST_SUITE_P(All, OwnRefusalOfStreamTest, AllStreams(),
+                         kNameOfStream);
 
 TEST_P(OwnRefusalOfStreamTest, AnAnswerWithTooMuchMetadata) {
   Baggage server;

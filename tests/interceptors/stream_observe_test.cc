@@ -16,6 +16,7 @@
 #include "interceptors/interceptor.h"
 #include "interceptors/rpc_options.h"
 #include "runtime/client.h"
+#include "tests/interceptors/all_streams.h"
 #include "tests/interceptors/stream_app.h"
 #include "tests/interceptors/stream_server.h"
 
@@ -58,17 +59,7 @@ class StreamObserveTest
   ClientOptions client_;
 };
 
-INSTANTIATE_TEST_SUITE_P(
-    All, StreamObserveTest,
-    ::testing::Combine(
-        ::testing::Values(Shape::kPull, Shape::kPush, Shape::kChat),
-        ::testing::Values(StreamApi::kSync, StreamApi::kReactor,
-                          StreamApi::kQueue, StreamApi::kGenericReactor,
-                          StreamApi::kGenericQueue)),
-    [](const auto& info) {
-      return NameOf(std::get<0>(info.param)) + "_" +
-             NameOf(std::get<1>(info.param));
-    });
+INSTANTIATE_TEST_SUITE_P(All, StreamObserveTest, AllStreams(), kNameOfStream);
 
 TEST_P(StreamObserveTest, NothingIsSentAgain) {
   server_.Script({kDown, kGood});

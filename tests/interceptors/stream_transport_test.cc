@@ -18,6 +18,7 @@
 #include "interceptors/interceptor.h"
 #include "interceptors/rpc_options.h"
 #include "runtime/client.h"
+#include "tests/interceptors/all_streams.h"
 #include "tests/interceptors/raw_http2_server.h"
 #include "tests/interceptors/stream_app.h"
 
@@ -109,17 +110,8 @@ TEST_P(StreamGoAwayTest, WithoutConsentItIsSentOnce) {
 class StreamCompressionTest
     : public ::testing::TestWithParam<std::tuple<Shape, StreamApi>> {};
 
-INSTANTIATE_TEST_SUITE_P(
-    All, StreamCompressionTest,
-    ::testing::Combine(
-        ::testing::Values(Shape::kPull, Shape::kPush, Shape::kChat),
-        ::testing::Values(StreamApi::kSync, StreamApi::kReactor,
-                          StreamApi::kQueue, StreamApi::kGenericReactor,
-                          StreamApi::kGenericQueue)),
-    [](const auto& info) {
-      return NameOf(std::get<0>(info.param)) + "_" +
-             NameOf(std::get<1>(info.param));
-    });
+INSTANTIATE_TEST_SUITE_P(All, StreamCompressionTest, AllStreams(),
+                         kNameOfStream);
 
 TEST_P(StreamCompressionTest, OnEachAttempt) {
   const auto [shape, api] = GetParam();
