@@ -647,57 +647,53 @@ TEST_P(SendingStreamTest, PingPong) {
 }
 
 // Its first batch is no open, but whatever comes first; and two may come at once.
-TEST(CorkedStreamTest, AReadWhileTheFirstWriteIsHijacked) {
-  StreamServer server;
-  SlowHijack slow;
-  const auto channel =
-      slow.Channel(server.address(), *Client::Create({}), Options());
-  const auto stub = testing::Echo::NewStub(channel);
-  grpc::ClientContext context;
-  context.set_initial_metadata_corked(true);
-  context.set_deadline(std::chrono::system_clock::now() +
-                       std::chrono::seconds(10));
-  const auto stream = stub->Chat(&context);
-  testing::EchoMessage in;
+class CorkedStreamTest : public ::testing::Test {
+ protected:
+  CorkedStreamTest() {
+    context_.set_initial_metadata_corked(true);
+    context_.set_deadline(std::chrono::system_clock::now() +
+                          std::chrono::seconds(10));
+    stream_ = stub_->Chat(&context_);
+    out_.set_payload("x");
+  }
+
+  StreamServer server_;
+  SlowHijack slow_;
+  const std::unique_ptr<testing::Echo::Stub> stub_ = testing::Echo::NewStub(
+      slow_.Channel(server_.address(), *Client::Create({}), Options()));
+  grpc::ClientContext context_;
+  std::unique_ptr<
+      grpc::ClientReaderWriter<testing::EchoMessage, testing::EchoMessage>>
+      stream_;
+  testing::EchoMessage in_;
+  testing::EchoMessage out_;
+};
+
+TEST_F(CorkedStreamTest, AReadWhileTheFirstWriteIsHijacked) {
   bool read = false;
   std::thread reader([&] {
-    slow.WaitUntilHijacking();
-    read = stream->Read(&in);
+    slow_.WaitUntilHijacking();
+    read = stream_->Read(&in_);
   });
-  testing::EchoMessage out;
-  out.set_payload("x");
-  EXPECT_TRUE(stream->Write(out));
+  EXPECT_TRUE(stream_->Write(out_));
   reader.join();
   EXPECT_TRUE(read);
-  EXPECT_EQ(in.payload(), "x");
-  EXPECT_TRUE(stream->WritesDone());
-  EXPECT_FALSE(stream->Read(&in));
-  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(in_.payload(), "x");
+  EXPECT_TRUE(stream_->WritesDone());
+  EXPECT_FALSE(stream_->Read(&in_));
+  EXPECT_TRUE(stream_->Finish().ok());
 }
 
-TEST(CorkedStreamTest, AWriteWhileTheFirstReadIsHijacked) {
-  StreamServer server;
-  SlowHijack slow;
-  const auto channel =
-      slow.Channel(server.address(), *Client::Create({}), Options());
-  const auto stub = testing::Echo::NewStub(channel);
-  grpc::ClientContext context;
-  context.set_initial_metadata_corked(true);
-  context.set_deadline(std::chrono::system_clock::now() +
-                       std::chrono::seconds(10));
-  const auto stream = stub->Chat(&context);
-  testing::EchoMessage in;
-  std::thread reader([&] { stream->Read(&in); });
-  slow.WaitUntilHijacking();
-  testing::EchoMessage out;
-  out.set_payload("x");
-  EXPECT_TRUE(stream->Write(out));
+TEST_F(CorkedStreamTest, AWriteWhileTheFirstReadIsHijacked) {
+  std::thread reader([&] { stream_->Read(&in_); });
+  slow_.WaitUntilHijacking();
+  EXPECT_TRUE(stream_->Write(out_));
   reader.join();
-  EXPECT_EQ(server.Count(), 1);
-  EXPECT_TRUE(stream->WritesDone());
-  while (stream->Read(&in)) {
+  EXPECT_EQ(server_.Count(), 1);
+  EXPECT_TRUE(stream_->WritesDone());
+  while (stream_->Read(&in_)) {
   }
-  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_TRUE(stream_->Finish().ok());
 }
 
 // Cancels after a while what should have ended by itself: a test of that fails, and
