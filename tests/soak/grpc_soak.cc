@@ -77,10 +77,11 @@ const char* const kPools[] = {"default-executo", "event_engine",
                               "grpc_global_tim", "grpcpp_sync_ser",
                               "resolver-execut", "timer_manager"};
 
-// Sessions that nobody uses any more, until a thread that may destroys them.
+// Sessions that nobody uses any more, until they may end and a thread that may do so
+// destroys them.
 class Graveyard {
  public:
-  ~Graveyard() { Empty(); }
+  ~Graveyard() { EmptyAll(); }
 
   std::shared_ptr<RpcSession> Session(std::shared_ptr<Client> client,
                                       const std::string& address, Dice* dice) {
@@ -88,20 +89,39 @@ class Graveyard {
         new RpcSession(std::move(client), address, dice),
         [this](RpcSession* session) {
           const std::lock_guard<std::mutex> lock(mutex_);
-          dead_.emplace_back(session);
+          dead_.push_back({std::unique_ptr<RpcSession>(session), Clock::now()});
         });
   }
 
-  // Not on a thread of gRPC's.
-  void Empty() {
-    std::vector<std::unique_ptr<RpcSession>> dead;
+  // Those that may end. True: there are no more. Not on a thread of gRPC's.
+  bool Empty() {
+    std::vector<Dead> ending;
     const std::lock_guard<std::mutex> lock(mutex_);
-    dead.swap(dead_);
+    const auto now = Clock::now();
+    const auto first =
+        std::partition(dead_.begin(), dead_.end(), [now](const Dead& dead) {
+          return now < dead.since + kLongest && !dead.session->MayEnd();
+        });
+    std::move(first, dead_.end(), std::back_inserter(ending));
+    dead_.erase(first, dead_.end());
+    return dead_.empty();
+  }
+  // All, after a while.
+  void EmptyAll() {
+    while (!Empty()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 
  private:
+  // One whose server is gone for good never gets ready.
+  static constexpr auto kLongest = std::chrono::seconds(5);
+
+  struct Dead {
+    std::unique_ptr<RpcSession> session;
+    Clock::time_point since;
+  };
+
   std::mutex mutex_;
-  std::vector<std::unique_ptr<RpcSession>> dead_;
+  std::vector<Dead> dead_;
 };
 
 // --- What all ways share. ---
@@ -130,7 +150,7 @@ class World {
     in_flight.WaitForNone();
     queue_.Shutdown();
     reader_.join();
-    graveyard.Empty();
+    graveyard.EmptyAll();
   }
 
   // Starts a call. Null: not now.
@@ -408,7 +428,7 @@ void WarmUp(World* world) {
   for (const auto& stream : streams) stream->Wait();
   streams.clear();
   world->in_flight.WaitForNone();
-  world->graveyard.Empty();
+  world->graveyard.EmptyAll();
   // Until servers have noticed that these have left.
   world->stopping.WaitFor(absl::Milliseconds(300));
 }

@@ -119,6 +119,14 @@ void RpcSession::ChooseRules(Dice* dice) {
   table.emplace(options, rules);
 }
 
+bool RpcSession::MayEnd() const {
+  // In TRANSIENT_FAILURE it connects again, and does not say so until it has.
+  const grpc_connectivity_state state =
+      channel->GetState(/*try_to_connect=*/false);
+  return state != GRPC_CHANNEL_CONNECTING &&
+         state != GRPC_CHANNEL_TRANSIENT_FAILURE;
+}
+
 bool RpcSession::IsStrict(const std::string& method) const {
   const rpc::MethodWords words = table->Find(method);
   return words.rule != nullptr && words.rule->retryable.empty();

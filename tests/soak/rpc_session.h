@@ -48,6 +48,11 @@ struct RpcSession {
 
   // Whether calls of this method may be acted upon once.
   bool IsStrict(const std::string& method) const;
+  // Whether it may be destroyed: not while it connects. gRPC 1.51 forgets a connection
+  // that gets ready when the last channel that wanted it has just gone, and its socket
+  // stays until the process ends (docs/grpc.md).
+  bool MayEnd() const;
+
   // What a call of it goes by. `own`: null: it has none.
   RetryOptions RetryOf(const std::string& method,
                        const rpc::CallOptions* own) const;
