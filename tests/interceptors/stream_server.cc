@@ -1,7 +1,5 @@
 #include "tests/interceptors/stream_server.h"
 
-#include <grpc/grpc.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -9,6 +7,7 @@
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
+#include "tests/testing/grpc_library.h"
 
 namespace forbear::rpc {
 namespace {
@@ -197,12 +196,7 @@ StreamServer::StreamServer(std::shared_ptr<grpc::ServerCredentials> credentials)
                                           : std::move(credentials)),
       port_(*testing::LoopbackPort::Reserve(0)),
       service_(std::make_unique<Service>()) {
-  // The library's last user would wait for its shutdown.
-  static const bool once = [] {
-    grpc_init();
-    return true;
-  }();
-  (void)once;
+  testing::KeepGrpcUp();
   Start();
 }
 
@@ -243,6 +237,8 @@ void StreamServer::Start() {
   builder.AddListeningPort(address(), credentials_, &bound);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.SetMaxReceiveMessageSize(-1);
+  // A thread that has done its work waits for the next, and is not ended and made again.
+  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 64);
   builder.RegisterService(service_.get());
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || bound == 0) {

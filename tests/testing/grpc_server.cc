@@ -15,6 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "tests/testing/certificate.h"
 #include "tests/testing/event_loop.h"
+#include "tests/testing/grpc_library.h"
 #include "tests/testing/loopback_port.h"
 #include "tests/testing/reply_source.h"
 
@@ -38,17 +39,6 @@ std::string ToString(const grpc::ByteBuffer& buffer) {
 grpc::ByteBuffer ToByteBuffer(const std::string& bytes) {
   const grpc::Slice slice(bytes);
   return grpc::ByteBuffer(&slice, 1);
-}
-
-// When the last user of the gRPC library is gone it shuts down, and that may
-// wait up to ten seconds for a poller of its own. So it never is the last user:
-// the library stays up until the process ends.
-void KeepGrpcRunning() {
-  static const bool once = [] {
-    grpc_init();
-    return true;
-  }();
-  (void)once;
 }
 
 std::shared_ptr<grpc::ServerCredentials> Tls() {
@@ -320,7 +310,7 @@ void GrpcServer::Impl::Stop() {
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Create(
     const Options& options) {
-  KeepGrpcRunning();
+  KeepGrpcUp();
   absl::StatusOr<LoopbackPort> port = LoopbackPort::Reserve(options.port);
   if (!port.ok()) return port.status();
   auto impl = std::make_unique<Impl>(options, *std::move(port));
