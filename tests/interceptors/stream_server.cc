@@ -238,7 +238,7 @@ void StreamServer::Start() {
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.SetMaxReceiveMessageSize(-1);
   // A thread that has done its work waits for the next, and is not ended and made again.
-  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 64);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 8);
   builder.RegisterService(service_.get());
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || bound == 0) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Mutants: is there a test for each thing that core/ and signals/ decide, and curl_wrap/ replaces?
+"""Mutants: is there a test for each thing that core/ and signals/ decide, curl_wrap/ replaces and interceptors/ do?
 
     main.py list  [--file F] [--id K]          what would be planted
     main.py tests [--file F] [--id K]          where Bazel is to look for the tests that are needed
