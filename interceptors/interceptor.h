@@ -68,14 +68,11 @@
 // later ones with grpc-previous-rpc-attempts: 1, 2, … (gRPC A6). Call
 // credentials are asked anew for each attempt.
 //
-// Limits: a call made for a server call (ClientContext::FromServerContext)
-// inherits that one's deadline and cancellation inside gRPC, where neither can be
-// seen. Attempts end with both. Waits (for a gate, the breaker, a backoff) end with
-// neither: they may go on for as long as the call's own limit allows, which is 60 s
-// without a deadline, and then an attempt ends at once, CANCELLED or
-// DEADLINE_EXCEEDED, without having been sent. What can be seen, waits end with, too:
+// A call made for a server call (ClientContext::FromServerContext) ends with that one's
+// deadline and cancellation, in an attempt and in a wait: CANCELLED, or
+// DEADLINE_EXCEEDED. That needs gRPC's private members. A deadline that is also said here
+// is seen before a wait, and not only at its end:
 //   context->set_deadline(server_context.raw_deadline());   // before the call
-//   context->TryCancel();        // when the server call's OnCancel() is called
 // Register the factory as the channel's last one: what interceptors after it add to
 // the metadata of the first attempt, they would add again.
 //

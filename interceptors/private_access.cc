@@ -111,14 +111,26 @@ static_assert(sizeof(private_access::Receiver) ==
 
 }  // namespace
 
+bool HasParent(const grpc::ClientContext& context) {
+  namespace pa = private_access;
+  return context.*Get(pa::Parent()) != nullptr &&
+         ((context.*Get(pa::ParentOptions())).c_bitmask() &
+          (GRPC_PROPAGATE_DEADLINE | GRPC_PROPAGATE_CANCELLATION)) != 0;
+}
+
+void CopyParent(const grpc::ClientContext& from, grpc::ClientContext* to) {
+  namespace pa = private_access;
+  to->*Get(pa::Parent()) = from.*Get(pa::Parent());
+  to->*Get(pa::ParentOptions()) = from.*Get(pa::ParentOptions());
+}
+
 void CopyHiddenSettings(const grpc::ClientContext& from,
                         grpc::ClientContext* to) {
   namespace pa = private_access;
   to->*Get(pa::WaitForReady()) = from.*Get(pa::WaitForReady());
   to->*Get(pa::WaitForReadySet()) = from.*Get(pa::WaitForReadySet());
   to->*Get(pa::Authority()) = from.*Get(pa::Authority());
-  to->*Get(pa::Parent()) = from.*Get(pa::Parent());
-  to->*Get(pa::ParentOptions()) = from.*Get(pa::ParentOptions());
+  if (HasParent(from)) CopyParent(from, to);
 }
 
 void SetDefaultWaitForReady(bool wait, grpc::ClientContext* context) {
@@ -222,6 +234,8 @@ MessageType TypeGoingUp(grpc::experimental::InterceptorBatchMethods* batch,
 #else  // !FORBEAR_GRPC_PRIVATE_ACCESS
 
 void CopyHiddenSettings(const grpc::ClientContext&, grpc::ClientContext*) {}
+bool HasParent(const grpc::ClientContext&) { return false; }
+void CopyParent(const grpc::ClientContext&, grpc::ClientContext*) {}
 void SetDefaultWaitForReady(bool, grpc::ClientContext*) {}
 void CopyDebugErrorString(const grpc::ClientContext&, grpc::ClientContext*) {}
 grpc::internal::Call CreateCallbackCall(grpc::ChannelInterface*,

@@ -35,11 +35,16 @@ grpc::internal::Call CreateCallbackCall(grpc::ChannelInterface* channel,
                                         grpc::ClientContext* context);
 
 // What a context carries besides what has a getter: wait_for_ready, authority,
-// and the server call that it is made for, whose deadline and cancellation it
-// inherits. (gRPC keeps the memory of that server call as long as the first
-// attempt's call lives, and a child of one that is over starts cancelled.)
+// and, if it HasParent, that server call. (gRPC cancels what is made for a server call
+// that is over.)
 void CopyHiddenSettings(const grpc::ClientContext& from,
                         grpc::ClientContext* to);
+
+// Whether it is made for a server call whose deadline or cancellation it inherits. gRPC
+// keeps the memory of that one as long as there is a call that was made for it: the
+// application's own.
+bool HasParent(const grpc::ClientContext& context);
+void CopyParent(const grpc::ClientContext& from, grpc::ClientContext* to);
 
 // Unless the application has said so itself. Before the call's first batch.
 void SetDefaultWaitForReady(bool wait, grpc::ClientContext* context);

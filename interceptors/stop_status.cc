@@ -43,6 +43,12 @@ StopStatus::StopStatus(const Action& finish, WaitPlace::Where holder)
 }
 
 grpc::Status StopStatus::status() const {
+  if (parent_ != grpc::StatusCode::OK) {
+    return grpc::Status(
+        parent_,
+        "forbear: The server call that the call was made for has "
+        "ended.");
+  }
   std::string message =
       absl::StrCat("forbear: ", StopReasonSentence(finish_.reason));
   if (finish_.retry_at) {

@@ -27,6 +27,10 @@ class StopStatus {
   // `holder`: which of the shared states is in the way.
   StopStatus(const Action& finish, WaitPlace::Where holder);
 
+  // The call was cancelled because the server call that it is made for has ended, with
+  // this code.
+  void EndedByParent(grpc::StatusCode code) { parent_ = code; }
+
   grpc::Status status() const;
   void AddTrailers(
       std::multimap<grpc::string_ref, grpc::string_ref>* trailers) const;
@@ -34,6 +38,7 @@ class StopStatus {
  private:
   Action finish_;
   WaitPlace::Where holder_ = WaitPlace::Where::kNowhere;
+  grpc::StatusCode parent_ = grpc::StatusCode::OK;
   std::string reason_;
   std::string retry_at_ms_;
 };

@@ -262,6 +262,14 @@ void StreamCall::OnTimer() {
   Advance(std::move(lock));
 }
 
+void StreamCall::OnParentEnd(grpc::StatusCode code) {
+  Lock lock(mutex_);
+  if (over_ || detached_ || cancelled_) return;
+  cancelled_ = true;
+  parent_end_ = code;
+  Advance(std::move(lock));  // an attempt gRPC ends
+}
+
 void StreamCall::OnDeadlineBeforeOpening() {
   Lock lock(mutex_);
   if (opened_ || over_ || detached_) return;
@@ -436,33 +444,52 @@ void StreamCall::Act(Lock* lock) {
       case Action::Type::kStartAttempt:
         StartAttempt(action, lock);
         break;
-      case Action::Type::kWaitUntil: {
-        waiting_ = waited_ = true;
-        Call::Aftermath aftermath = call_->TakeAftermath();
-        lock->unlock();
-        aftermath.Deliver();
-        timer_->Arm(action.time,
-                    [self = shared_from_this()] { self->OnTimer(); });
-        lock->lock();
-        if (!detached_) break;
-        lock->unlock();
-        timer_->Disarm();
-        lock->lock();
+      case Action::Type::kWaitUntil:
+        Wait(action, lock);
         break;
-      }
       case Action::Type::kCancelAttempt:
         break;  // of a call that is detached: that cancels it
       case Action::Type::kFinish: {
         Finish(action);
         if (!waited_) break;
+        ParentWatch* const parent = std::exchange(parent_, nullptr);
         lock->unlock();
         timer_->Disarm();
+        if (parent != nullptr) parent->Stop();
         lock->lock();
         break;
       }
     }
   }
   acting_ = false;
+}
+
+void StreamCall::Wait(const Action& action, Lock* lock) {
+  waiting_ = waited_ = true;
+  const bool watches = parent_ == nullptr;
+  // Between two attempts the application's context may go away, the last one's not.
+  std::shared_ptr<Attempt> last = attempt_;
+  Call::Aftermath aftermath = call_->TakeAftermath();
+  lock->unlock();
+  aftermath.Deliver();
+  ParentWatch* parent = nullptr;
+  if (watches) {
+    parent = ParentWatch::Start(
+        channel_.get(), known_->name,
+        last == nullptr ? *context_ : last->context(),
+        [self = shared_from_this()](auto code) { self->OnParentEnd(code); });
+  }
+  timer_->Arm(action.time, [self = shared_from_this()] { self->OnTimer(); });
+  lock->lock();
+  if (!detached_) {
+    if (watches) parent_ = parent;
+    return;
+  }
+  lock->unlock();
+  timer_->Disarm();
+  if (parent != nullptr) parent->Stop();
+  RunSoon([last = std::move(last)] {});
+  lock->lock();
 }
 
 void StreamCall::StartAttempt(const Action& action, Lock* lock) {
@@ -512,6 +539,9 @@ void StreamCall::StartAttempt(const Action& action, Lock* lock) {
 void StreamCall::Finish(const Action& finish) {
   over_ = true;
   stop_ = StopStatus(finish, call_->holder());
+  if (finish.reason == StopReason::kCancelled) {
+    stop_.EndedByParent(parent_end_);
+  }
   const Attempt* const last = attempt_.get();
   const auto code =
       last == nullptr ? grpc::StatusCode::OK : last->status().error_code();
@@ -637,11 +667,13 @@ std::shared_ptr<void> StreamCall::Detach() {
   const std::shared_ptr<AlarmTimer> timer = attempt_timer_;
   const std::shared_ptr<AlarmTimer> opening_timer = opening_timer_;
   const bool waited = waited_;
+  ParentWatch* const parent = std::exchange(parent_, nullptr);
   Call::Aftermath aftermath;
   if (call_) aftermath = call_->TakeAftermath();
   lock.unlock();
   aftermath.Deliver();
   if (waited) timer_->Disarm();
+  if (parent != nullptr) parent->Stop();
   if (timer != nullptr) timer->Disarm();
   if (opening_timer != nullptr) opening_timer->Disarm();
   if (in_flight && attempt != nullptr) attempt->context().TryCancel();

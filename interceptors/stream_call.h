@@ -76,6 +76,7 @@
 #include "interceptors/channel_policy.h"
 #include "interceptors/intercepted_call.h"
 #include "interceptors/known_methods.h"
+#include "interceptors/parent_watch.h"
 #include "interceptors/stop_status.h"
 #include "runtime/call.h"
 
@@ -111,6 +112,7 @@ class StreamCall final : public InterceptedCall,
   void OnCallerCancel();
 
   void OnTimer();
+  void OnParentEnd(grpc::StatusCode code);
   void OnDeadlineBeforeOpening();
   void OnAttemptTimeout(int number);
 
@@ -128,6 +130,7 @@ class StreamCall final : public InterceptedCall,
   // The machine's actions. The lock is given back now and then.
   void Act(Lock* lock);
   void Create();
+  void Wait(const Action& action, Lock* lock);
   void StartAttempt(const Action& action, Lock* lock);
   void Finish(const Action& finish);
   void Commit(Attempt* attempt);
@@ -157,6 +160,9 @@ class StreamCall final : public InterceptedCall,
   bool acting_ = false;       // a thread is in Act
   bool waiting_ = false;      // the last action was a wait
   bool waited_ = false;       // one was
+  // If it is made for a server call, from the first wait on.
+  ParentWatch* parent_ = nullptr;
+  grpc::StatusCode parent_end_ = grpc::StatusCode::OK;  // none yet
   int in_flight_ = 0;         // the number of the attempt that is out; 0: none
   bool committed_ = false;    // head or message came
   bool over_buffer_ = false;  // more than may be kept was sent

@@ -250,13 +250,11 @@ void UnaryCall::TellLimits(int number, const Outcome& outcome,
 void UnaryCall::OnCallerCancel() {
   // Our own, of an attempt that takes too long, or has lost.
   if (cancelling == this) return;
-  absl::InlinedVector<std::shared_ptr<Attempt>, 1> attempts;
+  Attempts attempts;
   {
     const Lock lock(mutex_);
     cancelled_ = true;
-    for (const Out& out : out_) {
-      if (out.attempt != nullptr) attempts.push_back(out.attempt);
-    }
+    attempts = AttemptsOut();
   }
   for (std::shared_ptr<Attempt>& attempt : attempts) {
     // Not here: the lock of the application's context is held. Nor is what may
@@ -266,11 +264,27 @@ void UnaryCall::OnCallerCancel() {
   timer_->Wake();
 }
 
+UnaryCall::Attempts UnaryCall::AttemptsOut() const {
+  Attempts attempts;
+  for (const Out& out : out_) {
+    if (out.attempt != nullptr) attempts.push_back(out.attempt);
+  }
+  return attempts;
+}
+
 void UnaryCall::OnTimer() {
   Lock lock(mutex_);
   if (phase_ == Phase::kOver || phase_ == Phase::kRefused) return;
   call_->OnTimer();
   Drain(std::move(lock));
+}
+
+void UnaryCall::OnParentEnd(grpc::StatusCode code) {
+  Lock lock(mutex_);
+  if (phase_ == Phase::kOver || phase_ == Phase::kRefused || cancelled_) return;
+  cancelled_ = true;
+  parent_end_ = code;
+  Drain(std::move(lock));  // attempts gRPC ends
 }
 
 void UnaryCall::OnAttemptTimeout() {
@@ -348,16 +362,9 @@ void UnaryCall::Drain(Lock lock) {
           SendFirst(action, &lock);
         }
         break;
-      case Action::Type::kWaitUntil: {
-        waiting_ = waited_ = true;
-        Call::Aftermath aftermath = call_->TakeAftermath();
-        lock.unlock();
-        aftermath.Deliver();
-        timer_->Arm(action.time,
-                    [self = shared_from_this()] { self->OnTimer(); });
-        lock.lock();
+      case Action::Type::kWaitUntil:
+        Wait(action, &lock);
         break;
-      }
       case Action::Type::kCancelAttempt:
         Cancel(action.attempt, &lock);
         break;
@@ -370,6 +377,29 @@ void UnaryCall::Drain(Lock lock) {
   Call::Aftermath aftermath = call_->TakeAftermath();
   lock.unlock();
   aftermath.Deliver();
+}
+
+void UnaryCall::Wait(const Action& action, Lock* lock) {
+  waiting_ = waited_ = true;
+  // An attempt that is out is ended by gRPC.
+  const bool watches =
+      parent_ == nullptr && out_.empty() && HasParent(*context_);
+  if (watches && channel_ == nullptr) {
+    channel_ = held_[0]->GetInterceptedChannel();
+  }
+  Call::Aftermath aftermath = call_->TakeAftermath();
+  lock->unlock();
+  aftermath.Deliver();
+  ParentWatch* parent = nullptr;
+  if (watches) {
+    parent = ParentWatch::Start(
+        channel_.get(), known_->name, *context_,
+        [self = shared_from_this()](auto code) { self->OnParentEnd(code); });
+  }
+  timer_->Arm(action.time, [self = shared_from_this()] { self->OnTimer(); });
+  lock->lock();
+  // Its batch is held: the call is not over.
+  if (watches) parent_ = parent;
 }
 
 void UnaryCall::SendFirst(const Action& action, Lock* lock) {
@@ -490,6 +520,9 @@ void UnaryCall::Finish(const Action& action, Lock lock) {
   // set.
   if (action.reason != StopReason::kSuccess || action.retry_at) {
     stop_ = StopStatus(action, call_->holder());
+    if (action.reason == StopReason::kCancelled) {
+      stop_.EndedByParent(parent_end_);
+    }
   }
   absl::InlinedVector<Batch*, 2> batches;
   Batch* answer = nullptr;
@@ -502,10 +535,12 @@ void UnaryCall::Finish(const Action& action, Lock lock) {
     answer = std::exchange(answer_, nullptr);
   }
   request_.Clear();
+  ParentWatch* const parent = std::exchange(parent_, nullptr);
   Call::Aftermath aftermath = call_->TakeAftermath();
   lock.unlock();
   aftermath.Deliver();
   if (waited_) timer_->Disarm();
+  if (parent != nullptr) parent->Stop();
   if (attempt_timer_ != nullptr) attempt_timer_->Disarm();
   if (answer != nullptr) {
     FillAnswer(action, answer);
@@ -602,16 +637,15 @@ std::shared_ptr<void> UnaryCall::Detach() {
   answer_ = nullptr;
   const CallRef first_call = std::move(first_call_);
   // Nobody will come back with attempt 1; the others report.
-  absl::InlinedVector<std::shared_ptr<Attempt>, 1> attempts;
-  for (const Out& out : out_) {
-    if (out.attempt != nullptr) attempts.push_back(out.attempt);
-  }
+  const Attempts attempts = AttemptsOut();
   std::shared_ptr<Attempt> attempt = std::exchange(attempt_, nullptr);
+  ParentWatch* const parent = std::exchange(parent_, nullptr);
   Call::Aftermath aftermath;
   if (call_) aftermath = call_->TakeAftermath();
   lock.unlock();
   aftermath.Deliver();
   if (waited_) timer_->Disarm();
+  if (parent != nullptr) parent->Stop();
   if (attempt_timer_ != nullptr) attempt_timer_->Disarm();
   for (const std::shared_ptr<Attempt>& out : attempts) {
     out->context.TryCancel();

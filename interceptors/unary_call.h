@@ -81,6 +81,7 @@
 #include "interceptors/kept_bytes.h"
 #include "interceptors/known_methods.h"
 #include "interceptors/message_type.h"
+#include "interceptors/parent_watch.h"
 #include "interceptors/stop_status.h"
 #include "runtime/call.h"
 #include "runtime/client.h"
@@ -138,6 +139,7 @@ class UnaryCall final : public InterceptedCall,
   void OnCallerCancel();
 
   void OnTimer();
+  void OnParentEnd(grpc::StatusCode code);
   void OnAttemptTimeout();
   void OnAttemptDone(std::shared_ptr<Attempt> attempt, grpc::Status status);
 
@@ -145,6 +147,7 @@ class UnaryCall final : public InterceptedCall,
   void Drain(Lock lock);
   // The arms of Drain. Each gets the lock and gives it back before it calls
   // anything.
+  void Wait(const Action& action, Lock* lock);
   void SendFirst(const Action& action, Lock* lock);
   void Take(const Action& action, Lock* lock);
   // `taken`: to be hijacked before; or null.
@@ -174,6 +177,9 @@ class UnaryCall final : public InterceptedCall,
                   const ReceivedMetadata* trailing);
   // Null: it is not out. Null means the application's own call.
   Out* FindOut(const Attempt* attempt);
+  using Attempts = absl::InlinedVector<std::shared_ptr<Attempt>, 1>;
+  // Without the application's own call.
+  Attempts AttemptsOut() const;
   // Drops it, soon: the application's context may be gone, and this be the channel's
   // last reference, which must not be dropped on a callback thread.
   static void LetGo(std::shared_ptr<Attempt> attempt);
@@ -197,6 +203,9 @@ class UnaryCall final : public InterceptedCall,
   bool cancelled_ = false;  // by the application
   bool waiting_ = false;    // the last action was a wait
   bool waited_ = false;     // one was
+  // If it is made for a server call, from the first wait on.
+  ParentWatch* parent_ = nullptr;
+  grpc::StatusCode parent_end_ = grpc::StatusCode::OK;  // none yet
   absl::InlinedVector<Out, 1> out_;
   // kFinish, while the batch that gets the answer is not back.
   std::optional<Action> finish_;

@@ -107,6 +107,11 @@ class EchoCall {
     if (begin_ != MonotonicTime()) Wait();
   }
 
+  // Before Start. Of a call that is made in a server's handler, before all else.
+  void MakeFor(const grpc::ServerContext& context,
+               grpc::PropagationOptions options = {}) {
+    context_ = grpc::ClientContext::FromServerContext(context, options);
+  }
   grpc::ClientContext& context() { return *context_; }
   void SetDeadline(absl::Duration d) {
     context_->set_deadline(std::chrono::system_clock::now() +

@@ -153,11 +153,16 @@ def make_scratch(mutants, scratch):
         shutil.copymode(os.path.join(ROOT, path), full)
 
 
-def progress_line(total, start):
-    """Says now and then how far it is."""
+def progress_line(by_number, start):
+    """Says now and then how far it is, and at once who is alive that should not be."""
     last = [time.monotonic()]
+    total, told = len(by_number), set()
 
     def progress(results):
+        for n, death in results.items():
+            if death is None and by_number[n].survives is None and by_number[n].kind != "control" and n not in told:
+                told.add(n)
+                print("./dev mutants: %s is alive: %s" % (by_number[n].key, by_number[n].what), file=sys.stderr, flush=True)
         if time.monotonic() - last[0] < 20:
             return
         last[0] = time.monotonic()
@@ -184,7 +189,7 @@ def hunt(mutants, faults, options):
     # Survivors take longest.
     numbers = sorted(by_number, key=lambda n: (by_number[n].survives is None, n))
     deaths = run.each(options.jobs, numbers, lambda n: run.kill(tests, by_number[n].header, n),
-                      progress_line(len(numbers), start))
+                      progress_line(by_number, start))
     return report(mutants, faults, stale, deaths, tests, options, start)
 
 
