@@ -800,6 +800,33 @@ TEST_F(SilentCorkedStreamTest, WritesInTimeAndHearsNothing) {
   EXPECT_EQ(RecordOf(context_)->total_attempts, 1);
 }
 
+// The endpoint is well again, and no stream need end to show that.
+TEST_P(StreamTest, LongStreamsCloseTheBreaker) {
+  ClientOptions client;
+  client.retry.max_attempts = 1;
+  client.endpoint.breaker.consecutive_failures = 3;
+  client.endpoint.breaker.min_open = absl::Milliseconds(100);
+  client.endpoint.breaker.max_open = absl::Milliseconds(100);
+  server_.Script({kDown, kDown, kDown, StreamPlay::Hangs().WithHead()});
+  const auto channel = Channel(Options(), *Client::Create(client));
+  for (int i = 0; i < 3; ++i) {
+    StreamApp app(api(), shape(), channel);
+    EXPECT_EQ(app.Run().error_code(), StatusCode::UNAVAILABLE);
+  }
+  std::vector<std::unique_ptr<StreamApp>> apps;
+  for (int i = 0; i < 4; ++i) {
+    apps.push_back(std::make_unique<StreamApp>(api(), shape(), channel));
+    apps.back()->Start();
+    EXPECT_TRUE(server_.WaitForCount(4 + i));
+  }
+  for (const auto& app : apps) {
+    app->Cancel();
+    app->Wait();
+    ASSERT_EQ(app->record().attempts.size(), 1u);
+    EXPECT_LT(app->record().attempts[0].waited, absl::Seconds(5));
+  }
+}
+
 TEST(StreamOptionsTest, BoundsOfTheBuffer) {
   RpcOptions options = Options();
   options.target = "t";
