@@ -591,6 +591,19 @@ TEST_P(SendingStreamTest, OverTheBuffer) {
   EXPECT_EQ(server_.Seen().back().payloads, payloads);
 }
 
+// A message without bytes takes memory as well.
+TEST_P(SendingStreamTest, EmptyMessagesFillTheBufferToo) {
+  if (shape() == Shape::kChat) return;  // would be answered
+  RpcOptions options = Options();
+  options.max_stream_buffer = 1000;
+  server_.Script({StreamPlay::Fails(StatusCode::UNAVAILABLE, 500), kGood});
+  StreamApp app(api(), shape(), Channel(options));
+  app.SetPayloads(Payloads(500, ""));
+  EXPECT_EQ(app.Run().error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(app.record().stop_reason, StopReason::kNotReplayable);
+  EXPECT_EQ(server_.Count(), 1);
+}
+
 // What is kept is let go with the first answer: the bound is not for the rest.
 TEST_P(SendingStreamTest, NoBoundAfterTheAnswer) {
   RpcOptions options = Options();
