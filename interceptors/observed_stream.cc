@@ -56,6 +56,8 @@ void ObservedStream::Begin() {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (std::exchange(begun_, true)) return;
     call_.Begin();
+    call_end_ = Earlier(deadline_,
+                        MonotonicNow() + known_->retry_options().call_timeout);
     Action action;
     out_ =
         call_.NextAction(&action) && action.type == Action::Type::kStartAttempt;
@@ -73,9 +75,14 @@ void ObservedStream::OnStatus(Batch* batch) {
   AttemptEnd end;
   end.status = batch->GetRecvStatus();
   end.trailers = batch->GetRecvTrailingMetadata();
-  end.timed_out = MonotonicNow() + kTimerSlack >= deadline_;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
+    // Nobody but gRPC, by the service config's timeout, ends it before its deadline.
+    const MonotonicTime end_of_time =
+        end.status->error_code() == grpc::StatusCode::DEADLINE_EXCEEDED
+            ? call_end_
+            : deadline_;
+    end.timed_out = MonotonicNow() + kTimerSlack >= end_of_time;
     end.cancelled_by_caller = cancelled_;
   }
   Outcome outcome = ReadEnd(end, *policy_, *known_->policy, known_->retryable);

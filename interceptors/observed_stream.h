@@ -57,7 +57,8 @@ class ObservedStream final : public InterceptedCall {
   mutable std::mutex mutex_;  // guards all below
   Call call_;
   bool begun_ = false;
-  bool out_ = false;  // a permit is
+  MonotonicTime call_end_;  // with call_timeout
+  bool out_ = false;        // a permit is
   bool cancelled_ = false;
 };
 
