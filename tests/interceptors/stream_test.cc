@@ -709,6 +709,36 @@ TEST_F(CorkedStreamTest, AWriteWhileTheFirstReadIsHijacked) {
   EXPECT_TRUE(stream_->Finish().ok());
 }
 
+// Of faulty options. What came down to gRPC meanwhile would end at the deadline.
+TEST(RefusedCorkedStreamTest, TwoBatchesAtOnce) {
+  for (const bool writes_first : {true, false}) {
+    StreamServer server;
+    SlowHijack slow;
+    RpcOptions faulty;
+    faulty.methods = {{"Chat", {}}};
+    const auto stub = testing::Echo::NewStub(
+        slow.Channel(server.address(), *Client::Create({}), faulty));
+    grpc::ClientContext context;
+    context.set_initial_metadata_corked(true);
+    const auto deadline =
+        std::chrono::system_clock::now() + std::chrono::seconds(10);
+    context.set_deadline(deadline);
+    const auto stream = stub->Chat(&context);
+    testing::EchoMessage in;
+    const testing::EchoMessage out;
+    std::thread reader([&] {
+      if (writes_first) slow.WaitUntilHijacking();
+      EXPECT_FALSE(stream->Read(&in));
+    });
+    if (!writes_first) slow.WaitUntilHijacking();
+    // The first one of all is hijacked, and cannot be failed.
+    EXPECT_EQ(stream->Write(out), writes_first);
+    reader.join();
+    EXPECT_EQ(stream->Finish().error_code(), StatusCode::INVALID_ARGUMENT);
+    EXPECT_LT(std::chrono::system_clock::now(), deadline);
+  }
+}
+
 // Cancels after a while what should have ended by itself: a test of that fails, and
 // does not hang.
 class EndsAtLast {
