@@ -44,6 +44,10 @@ void ObservedStream::Intercept(Batch* batch) {
   if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_INITIAL_METADATA)) {
     Begin();
   }
+  if (batch->QueryInterceptionHookPoint(Hook::POST_RECV_MESSAGE) &&
+      batch->GetRecvMessage() != nullptr) {
+    OnMessage();
+  }
   if (batch->QueryInterceptionHookPoint(Hook::POST_RECV_STATUS)) {
     OnStatus(batch);
   }
@@ -62,6 +66,20 @@ void ObservedStream::Begin() {
     out_ =
         call_.NextAction(&action) && action.type == Action::Type::kStartAttempt;
     if (!out_) call_.OnCancel();
+    aftermath = call_.TakeAftermath();
+  }
+  aftermath.Deliver();
+}
+
+void ObservedStream::OnMessage() {
+  if (answered_.exchange(true)) return;
+  Call::Aftermath aftermath;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!out_) return;
+    Outcome good;
+    good.processed = Processed::kYes;
+    call_.OnAnswerHead(1, good);
     aftermath = call_.TakeAftermath();
   }
   aftermath.Deliver();

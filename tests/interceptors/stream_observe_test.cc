@@ -164,6 +164,40 @@ TEST_P(StreamObserveTest, TheServiceConfigsTimeoutIsATimeOut) {
   }
 }
 
+// The stream is the probe, which others wait for; and it goes on.
+TEST_P(StreamObserveTest, AMessageShowsThatTheServerLives) {
+  if (shape() == Shape::kPush) return;  // has one at its end
+  client_.endpoint.breaker.min_open = absl::Milliseconds(50);
+  client_.endpoint.breaker.max_open = absl::Milliseconds(50);
+  client_.endpoint.breaker.successes_to_close = 1;
+  client_.endpoint.breaker.probe_lease = absl::Minutes(10);
+  server_.Script({kDown, kDown, kDown, StreamPlay::Hangs(2)});
+  const auto channel = Channel();
+  for (int i = 0; i < 3; ++i) {
+    StreamApp app(api(), shape(), channel);
+    EXPECT_EQ(app.Run().error_code(), StatusCode::UNAVAILABLE);
+  }
+  std::unique_ptr<StreamApp> app;
+  do {
+    if (app != nullptr) app->Cancel();
+    app = std::make_unique<StreamApp>(api(), shape(), channel);
+    app->SetDeadline(absl::Seconds(20));
+    const int before = server_.Count();
+    app->Start();
+    ASSERT_TRUE(server_.WaitForCount(before + 1));
+  } while (app->record().total_attempts == 0);  // it is open yet
+  while (!app->record().attempts[0].head && !app->done()) {
+    std::this_thread::yield();
+  }
+  ASSERT_TRUE(app->record().attempts[0].head.has_value());
+  const auto stub = testing::Echo::NewStub(channel);
+  grpc::ClientContext context;
+  testing::EchoMessage message;
+  stub->Say(&context, message, &message);
+  EXPECT_EQ(RecordOf(context)->total_attempts, 1);
+  app->Cancel();
+}
+
 TEST_P(StreamObserveTest, WhichStreamsAreForbears) {
   const auto is_ours = [this] {
     StreamApp app(api(), shape(), Channel());
