@@ -1080,6 +1080,22 @@ TEST(EndpointTest, WhereSlowCallsCountAProbeCountsAtItsEnd) {
   EXPECT_EQ(e.breaker().state(), CircuitBreaker::State::kOpen);
 }
 
+// Who reads answers may make something good of a 503.
+TEST(EndpointTest, AfterABadHeadAProbeCountsAtItsEnd) {
+  EndpointOptions o;
+  o.breaker.successes_to_close = 1;
+  Endpoint e(o, At(0));
+  Break(&e, 0);
+  WakeList wakes;
+  Endpoint::Answer a = Ask(&e, 4, 1);
+  ASSERT_EQ(a.verdict, Verdict::kGo);
+  e.OnAnswerHead(&a.permit, Failed(), At(1.1), &wakes);
+  EXPECT_EQ(e.breaker().state(), CircuitBreaker::State::kHalfOpen);
+  e.OnAttemptDone(a.permit, Outcome(), /*head_seen=*/true, At(1.2), 0.0,
+                  &wakes);
+  EXPECT_EQ(e.breaker().state(), CircuitBreaker::State::kClosed);
+}
+
 // Two threads bring their times in the wrong order.
 TEST(EndpointTest, TimeDoesNotGoBack) {
   Endpoint e(EndpointOptions{}, At(0));
