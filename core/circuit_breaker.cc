@@ -74,7 +74,7 @@ bool CircuitBreaker::Report(const Permit& permit, Result result,
                             MonotonicTime now, double random,
                             MonotonicTime started) {
   if (!options_.enabled || permit.generation != generation_) return false;
-  const bool alive = result == Result::kSuccess || result == Result::kThrottled;
+  const bool alive = IsAlive(result);
   if (alive) has_answered_ = true;
   const bool counts = result == Result::kSuccess || result == Result::kFailure;
   const bool slow =

@@ -21,7 +21,8 @@
 // What counts: 5xx, UNAVAILABLE, resets and time-outs are failures. An answer
 // of any other kind is a success, also a 404: the endpoint lives. A throttled
 // answer is neither in Closed (a rate limit is no outage; the gate handles it)
-// and proves life in HalfOpen. A cancelled attempt says nothing.
+// and proves life in HalfOpen. A cancelled attempt says nothing. An attempt counts
+// when it has ended; a probe whose answer has begun well counts then (core/endpoint.h).
 //
 // What opens it, each on its own:
 //   - the ratio: a part of the window's calls failed. The usual way; but with
@@ -134,6 +135,9 @@ class CircuitBreaker {
     kThrottled,  // it asked for less: alive, but no proof of health
     kNeutral,    // says nothing: cancelled, or never sent
   };
+  static bool IsAlive(Result result) {
+    return result == Result::kSuccess || result == Result::kThrottled;
+  }
   // What an operator wants.
   enum class Forced : uint8_t {
     kAuto,    // nothing: it decides by itself
@@ -182,6 +186,8 @@ class CircuitBreaker {
   void ReportCalm(int64_t successes) {
     if (options_.enabled) window_.AddGood(successes);
   }
+  // Whether it matters how long an attempt takes.
+  bool counts_slow() const { return counts_slow_; }
   // Of the permits that Acquire gives now.
   uint64_t generation() const { return generation_; }
 

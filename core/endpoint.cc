@@ -205,10 +205,33 @@ bool Endpoint::AreFaults() {
          pacer_.limit().surprises() >= kShedSurprises;
 }
 
-void Endpoint::OnAnswerHead(const Permit& permit, const Outcome& outcome,
+void Endpoint::TellBreaker(const Permit& permit, CircuitBreaker::Result result,
+                           MonotonicTime now, double random, WakeList* wakes) {
+  if (!breaker_.Report(permit.breaker, result, now, random,
+                       permit.pacer.sent)) {
+    return;
+  }
+  if (breaker_.state() == CircuitBreaker::State::kOpen) {
+    queue_.CollectDoomed(OpenUntil(), wakes);
+  } else {
+    // Closed again. Everybody waited for this moment: one after the other.
+    pacer_.StartSlowly(Others(), now);
+  }
+}
+
+void Endpoint::OnAnswerHead(Permit* permit, const Outcome& outcome,
                             MonotonicTime now, WakeList* wakes) {
   now = Forward(now);
-  if (Pace(permit, outcome, now, wakes)) queue_.CollectHead(wakes);
+  bool sooner = Pace(*permit, outcome, now, wakes);
+  const CircuitBreaker::Result result = BreakerResultOf(outcome);
+  // Whether it is a slow one shows at its end only.
+  if (permit->breaker.probe != 0 && !breaker_.counts_slow() &&
+      CircuitBreaker::IsAlive(result)) {
+    permit->head_counted = true;
+    TellBreaker(*permit, result, now, /*random=*/0, wakes);
+    sooner = true;
+  }
+  if (sooner) queue_.CollectHead(wakes);
 }
 
 void Endpoint::OnAttemptDone(const Permit& permit, const Outcome& outcome,
@@ -217,20 +240,16 @@ void Endpoint::OnAttemptDone(const Permit& permit, const Outcome& outcome,
   now = Forward(now);
   --out_;
   bool sooner = !head_seen && Pace(permit, outcome, now, wakes);
-  const CircuitBreaker::Result result = BreakerResultOf(outcome);
+  CircuitBreaker::Result result = BreakerResultOf(outcome);
+  if (permit.head_counted && CircuitBreaker::IsAlive(result)) {
+    result = CircuitBreaker::Result::kNeutral;
+  }
   if (outcome.kind == ErrorKind::kOk) {
     budget_.OnSuccess();
   } else if (!permit.free && MayChange(outcome)) {
     budget_.OnFailure();
   }
-  if (breaker_.Report(permit.breaker, result, now, random, permit.pacer.sent)) {
-    if (breaker_.state() == CircuitBreaker::State::kOpen) {
-      queue_.CollectDoomed(OpenUntil(), wakes);
-    } else {
-      // Closed again. Everybody waited for this moment: one after the other.
-      pacer_.StartSlowly(Others(), now);
-    }
-  }
+  TellBreaker(permit, result, now, random, wakes);
   // A place became free, a probe came back, or the breaker moved: all of these
   // may let the head leave earlier than it was told.
   sooner = sooner || !queue_.empty();

@@ -91,6 +91,8 @@ class Endpoint {
     // processed, and is the call's first), and the retry budget does not count
     // it: gRPC's transparent retries.
     bool free = false;
+    // The breaker knows already that the server lives, from the head.
+    bool head_counted = false;
   };
   struct Answer {
     Verdict verdict = Verdict::kGo;
@@ -116,9 +118,10 @@ class Endpoint {
   void Leave(const Ticket& ticket, WakeList* wakes);
 
   // A server that says when it will be back shuts the gate when the head of
-  // its answer arrives, before the body. Once per permit at most.
-  void OnAnswerHead(const Permit& permit, const Outcome& outcome,
-                    MonotonicTime now, WakeList* wakes);
+  // its answer arrives, before the body. A probe has found out then that the
+  // server lives: the rest may take days, if it is a stream. Once per permit at most.
+  void OnAnswerHead(Permit* permit, const Outcome& outcome, MonotonicTime now,
+                    WakeList* wakes);
 
   // The end of an attempt: once per permit. `head_seen`: OnAnswerHead was
   // called for it. `random` in [0, 1).
@@ -235,6 +238,8 @@ class Endpoint {
   // may leave earlier than before.
   bool Pace(const Permit& permit, const Outcome& outcome, MonotonicTime now,
             WakeList* wakes);
+  void TellBreaker(const Permit& permit, CircuitBreaker::Result result,
+                   MonotonicTime now, double random, WakeList* wakes);
   // Of those who wait.
   CircuitBreaker::Patience Patience() const {
     return pacing_ ? CircuitBreaker::Patience::kWaits

@@ -402,7 +402,7 @@ class BasicSharedState final : public SharedState {
     // A good head only counts here, and may as well do so at the end.
     if (good && endpoint_->lane().is_open()) return;
     permit->endpoint_head_seen = true;
-    (*endpoint_)->OnAnswerHead(permit->endpoint, outcome, now, wakes);
+    (*endpoint_)->OnAnswerHead(&permit->endpoint, outcome, now, wakes);
   }
 
   void OnLimitTold(const AttemptPermit& permit, const LimitStand& stand,
@@ -428,7 +428,7 @@ class BasicSharedState final : public SharedState {
     }
     typename Guarded<Endpoint, Mutex>::Turn endpoint(endpoint_);
     if (permit->head_seen && !permit->endpoint_head_seen) {
-      endpoint->OnAnswerHead(permit->endpoint, Outcome(), now, wakes);
+      endpoint->OnAnswerHead(&permit->endpoint, Outcome(), now, wakes);
     }
     const bool known =
         permit->head_seen &&

@@ -1,7 +1,6 @@
 #include "interceptors/interceptor.h"
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <mutex>
 #include <utility>
@@ -123,17 +122,39 @@ std::shared_ptr<InterceptedCall> CallsByContext::Find(
 
 // Ends a call with one status. It takes the first batch, whatever that is, and so all
 // of them: a corked stream's reactor asks for the status before it sends metadata, and
-// what has gone down to gRPC by then would never come back.
+// what has gone down to gRPC by then would never come back. Nor would what comes before
+// gRPC knows that the call is hijacked: it waits for that (early_).
 class Refuser final : public Interceptor {
  public:
   explicit Refuser(const grpc::Status& status) : status_(status) {}
 
   void Intercept(InterceptorBatchMethods* batch) override {
     if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_CANCEL)) return;
-    if (!hijacked_.exchange(true)) {
-      batch->Hijack();  // comes back, without what it sends
-      return;
+    std::vector<InterceptorBatchMethods*> early;
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      if (!hijacked_) {
+        hijacked_ = true;
+        hijacking_ = batch;
+        lock.unlock();
+        batch->Hijack();  // comes back, without what it sends
+        return;
+      }
+      if (hijacking_ == batch) {
+        hijacking_ = nullptr;
+        early.swap(early_);
+      } else if (hijacking_ != nullptr) {
+        early_.push_back(batch);
+        return;
+      }
     }
+    // The last of them may destroy this object.
+    early.insert(early.begin(), batch);
+    for (InterceptorBatchMethods* each : early) End(each);
+  }
+
+ private:
+  void End(InterceptorBatchMethods* batch) const {
     if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE)) {
       batch->FailHijackedSendMessage();
     }
@@ -146,9 +167,12 @@ class Refuser final : public Interceptor {
     batch->Proceed();
   }
 
- private:
   const grpc::Status status_;
-  std::atomic<bool> hijacked_{false};
+
+  std::mutex mutex_;  // guards all below
+  bool hijacked_ = false;
+  InterceptorBatchMethods* hijacking_ = nullptr;  // on its way back
+  std::vector<InterceptorBatchMethods*> early_;
 };
 
 // The values of GRPC_ARG_SERVICE_CONFIG, of which gRPC takes the first.

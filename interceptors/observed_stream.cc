@@ -44,6 +44,10 @@ void ObservedStream::Intercept(Batch* batch) {
   if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_INITIAL_METADATA)) {
     Begin();
   }
+  if (batch->QueryInterceptionHookPoint(Hook::POST_RECV_MESSAGE) &&
+      batch->GetRecvMessage() != nullptr) {
+    OnMessage();
+  }
   if (batch->QueryInterceptionHookPoint(Hook::POST_RECV_STATUS)) {
     OnStatus(batch);
   }
@@ -56,10 +60,26 @@ void ObservedStream::Begin() {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (std::exchange(begun_, true)) return;
     call_.Begin();
+    call_end_ = Earlier(deadline_,
+                        MonotonicNow() + known_->retry_options().call_timeout);
     Action action;
     out_ =
         call_.NextAction(&action) && action.type == Action::Type::kStartAttempt;
     if (!out_) call_.OnCancel();
+    aftermath = call_.TakeAftermath();
+  }
+  aftermath.Deliver();
+}
+
+void ObservedStream::OnMessage() {
+  if (answered_.exchange(true)) return;
+  Call::Aftermath aftermath;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!out_) return;
+    Outcome good;
+    good.processed = Processed::kYes;
+    call_.OnAnswerHead(1, good);
     aftermath = call_.TakeAftermath();
   }
   aftermath.Deliver();
@@ -73,9 +93,14 @@ void ObservedStream::OnStatus(Batch* batch) {
   AttemptEnd end;
   end.status = batch->GetRecvStatus();
   end.trailers = batch->GetRecvTrailingMetadata();
-  end.timed_out = MonotonicNow() + kTimerSlack >= deadline_;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
+    // Nobody but gRPC, by the service config's timeout, ends it before its deadline.
+    const MonotonicTime end_of_time =
+        end.status->error_code() == grpc::StatusCode::DEADLINE_EXCEEDED
+            ? call_end_
+            : deadline_;
+    end.timed_out = MonotonicNow() + kTimerSlack >= end_of_time;
     end.cancelled_by_caller = cancelled_;
   }
   Outcome outcome = ReadEnd(end, *policy_, *known_->policy, known_->retryable);

@@ -6,6 +6,9 @@
 // all the same, and nobody learns how it ended: what a server says while it is left
 // alone is no news.
 //
+// Its first message shows that the server lives: a stream may take days, and others
+// may be waiting for what it finds out.
+//
 // A stream whose status the application never asks for counts as cancelled.
 //
 // Thread rule: thread-safe.
@@ -15,6 +18,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/support/client_interceptor.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 
@@ -47,17 +51,20 @@ class ObservedStream final : public InterceptedCall {
   };
 
   void Begin();
+  void OnMessage();
   void OnStatus(Batch* batch);
 
   const std::shared_ptr<const ChannelPolicy> policy_;
   const std::shared_ptr<const KnownMethod> known_;
   const MonotonicTime deadline_;
   const std::shared_ptr<Waiter> waiter_;
+  std::atomic<bool> answered_{false};  // a message came
 
   mutable std::mutex mutex_;  // guards all below
   Call call_;
   bool begun_ = false;
-  bool out_ = false;  // a permit is
+  MonotonicTime call_end_;  // with call_timeout
+  bool out_ = false;        // a permit is
   bool cancelled_ = false;
 };
 

@@ -118,10 +118,10 @@ struct RpcOptions {
 
   Streams streams = Streams::kRetry;
 
-  // Bytes of messages that a stream keeps to send them again; its first message is
-  // kept whatever its size. A stream that sends more before it has an answer goes
-  // on, but cannot be repeated any more: if it fails it ends with
-  // StopReason::kNotReplayable. Default 256 KiB. 0 … 1 GiB.
+  // Bytes of messages that a stream keeps to send them again, each with the 5 that
+  // gRPC puts before it; its first message is kept whatever its size. A stream that
+  // sends more before it has an answer goes on, but cannot be repeated any more: if
+  // it fails it ends with StopReason::kNotReplayable. Default 256 KiB. 0 … 1 GiB.
   int64_t max_stream_buffer = int64_t{256} << 10;
 };
 

@@ -210,7 +210,7 @@ void StreamCall::OnSending(Batch* batch, std::optional<Message> message,
 void StreamCall::Take(Batch* batch, std::optional<Message> message) {
   if (over_ || detached_) return;
   if (message) {
-    kept_bytes_ += message->size;
+    kept_bytes_ += KeptSize(*message);
     messages_.push_back(*std::move(message));
     // The first one is kept whatever its size, as a unary call's is.
     if (!committed_ && !over_buffer_ && messages_end() > 1 &&
@@ -357,7 +357,7 @@ void StreamCall::Commit(Attempt* attempt) {
 void StreamCall::DropSent(const Attempt& attempt) {
   if (!committed_ && !over_buffer_) return;
   while (first_kept_ < attempt.next) {
-    kept_bytes_ -= messages_.front().size;
+    kept_bytes_ -= KeptSize(messages_.front());
     messages_.pop_front();
     ++first_kept_;
   }

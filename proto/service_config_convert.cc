@@ -222,11 +222,12 @@ class Reader {
             absl::StrCat(" is ", Shown(*value), "; it must be true or false"));
       }
     }
-    if (const pb::Struct* object = members.Object("retryPolicy")) {
-      ReadRetry(*object, path + "retryPolicy.", &retry, &target);
+    const pb::Struct* const retry_policy = members.Object("retryPolicy");
+    if (retry_policy != nullptr) {
+      ReadRetry(*retry_policy, path + "retryPolicy.", &retry, &target);
     }
     if (const pb::Struct* object = members.Object("hedgingPolicy")) {
-      if (json.fields().count("retryPolicy") > 0) {
+      if (retry_policy != nullptr) {
         members.Fault("hedgingPolicy",
                       ": there is a retryPolicy, too; it must be one of them");
       }

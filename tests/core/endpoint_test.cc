@@ -106,7 +106,7 @@ TEST(EndpointTest, ATurnThatIsNotUsedIsTheNextOnes) {
     for (uint64_t id = 2; id <= 30; ++id) {
       ASSERT_EQ(Ask(&e, id, 0.5).verdict, Verdict::kWait);
     }
-    const Endpoint::Answer confirms = Ask(&e, 2, 1.5);
+    Endpoint::Answer confirms = Ask(&e, 2, 1.5);
     ASSERT_EQ(confirms.verdict, Verdict::kGo);
     Done(&e, confirms, Outcome(), 1.6);
     const Endpoint::Answer third = Ask(&e, 3, 1.7);
@@ -348,13 +348,13 @@ TEST(EndpointTest, ARefusedConfirmingCallerTellsTheHead) {
   o.breaker.enabled = false;
   Endpoint e(o, At(0));
   Done(&e, Ask(&e, 1, 0), Failed(absl::Seconds(1)), 0);
-  const Endpoint::Answer confirms = Ask(&e, 2, 1.1);
+  Endpoint::Answer confirms = Ask(&e, 2, 1.1);
   ASSERT_EQ(confirms.verdict, Verdict::kGo);
   const Endpoint::Answer waits = Ask(&e, 3, 1.1);
   ASSERT_EQ(waits.verdict, Verdict::kWait);
   EXPECT_EQ(waits.until, At(2.1));
   WakeList wakes;
-  e.OnAnswerHead(confirms.permit, Failed(absl::Seconds(0.5)), At(1.2), &wakes);
+  e.OnAnswerHead(&confirms.permit, Failed(absl::Seconds(0.5)), At(1.2), &wakes);
   EXPECT_EQ(wakes.size(), 1u);
   EXPECT_EQ(Ask(&e, 3, 1.2).until, e.pacer().gate_until());
   EXPECT_LT(e.pacer().gate_until(), At(2));
@@ -1023,14 +1023,77 @@ TEST(EndpointTest, AFailureOnThisSideConfirmsNothing) {
 
 TEST(EndpointTest, WhatTheHeadSaidCountsFromTheHeadOnly) {
   Endpoint e(EndpointOptions{}, At(0));
-  const Endpoint::Answer a = Ask(&e, 1, 0);
+  Endpoint::Answer a = Ask(&e, 1, 0);
   WakeList wakes;
-  e.OnAnswerHead(a.permit, Failed(absl::Seconds(2)), At(1), &wakes);
+  e.OnAnswerHead(&a.permit, Failed(absl::Seconds(2)), At(1), &wakes);
   const MonotonicTime gate = e.pacer().gate_until();
   EXPECT_GE(gate, At(3));
   e.OnAttemptDone(a.permit, Failed(absl::Seconds(2)), /*head_seen=*/true, At(5),
                   0.0, &wakes);
   EXPECT_EQ(e.pacer().gate_until(), gate);
+}
+
+// A stream may take days: that it has begun is what the probe was to find out. What
+// comes after a good head counts once more only if it is bad.
+TEST(EndpointTest, AProbeCountsFromItsHead) {
+  enum class End { kNone, kGood, kBad };
+  for (const End end : {End::kNone, End::kGood, End::kBad}) {
+    EndpointOptions o;
+    o.breaker.successes_to_close = 2;
+    Endpoint e(o, At(0));
+    Break(&e, 0);
+    WakeList wakes;
+    Endpoint::Answer first = Ask(&e, 4, 1);
+    ASSERT_EQ(first.verdict, Verdict::kGo);
+    ASSERT_EQ(Ask(&e, 5, 1).verdict, Verdict::kWait);
+    e.OnAnswerHead(&first.permit, Outcome(), At(1.1), &wakes);
+    EXPECT_EQ(wakes.size(), 1u);
+    EXPECT_EQ(e.breaker().state(), CircuitBreaker::State::kHalfOpen);
+    if (end != End::kNone) {
+      e.OnAttemptDone(first.permit, end == End::kGood ? Outcome() : Failed(),
+                      /*head_seen=*/true, At(1.2), 0.0, &wakes);
+    }
+    EXPECT_EQ(e.breaker().state(), end == End::kBad
+                                       ? CircuitBreaker::State::kOpen
+                                       : CircuitBreaker::State::kHalfOpen);
+    if (end == End::kBad) continue;
+    Endpoint::Answer second = Ask(&e, 5, 2);
+    ASSERT_EQ(second.verdict, Verdict::kGo);
+    e.OnAnswerHead(&second.permit, Outcome(), At(2.1), &wakes);
+    EXPECT_EQ(e.breaker().state(), CircuitBreaker::State::kClosed);
+  }
+}
+
+// A slow probe is a failed one, and how long it takes shows at its end.
+TEST(EndpointTest, WhereSlowCallsCountAProbeCountsAtItsEnd) {
+  EndpointOptions o;
+  o.breaker.successes_to_close = 1;
+  o.breaker.slow_call = absl::Seconds(5);
+  Endpoint e(o, At(0));
+  Break(&e, 0);
+  WakeList wakes;
+  Endpoint::Answer a = Ask(&e, 4, 1);
+  ASSERT_EQ(a.verdict, Verdict::kGo);
+  e.OnAnswerHead(&a.permit, Outcome(), At(1.1), &wakes);
+  EXPECT_EQ(e.breaker().state(), CircuitBreaker::State::kHalfOpen);
+  e.OnAttemptDone(a.permit, Outcome(), /*head_seen=*/true, At(7), 0.0, &wakes);
+  EXPECT_EQ(e.breaker().state(), CircuitBreaker::State::kOpen);
+}
+
+// Who reads answers may make something good of a 503.
+TEST(EndpointTest, AfterABadHeadAProbeCountsAtItsEnd) {
+  EndpointOptions o;
+  o.breaker.successes_to_close = 1;
+  Endpoint e(o, At(0));
+  Break(&e, 0);
+  WakeList wakes;
+  Endpoint::Answer a = Ask(&e, 4, 1);
+  ASSERT_EQ(a.verdict, Verdict::kGo);
+  e.OnAnswerHead(&a.permit, Failed(), At(1.1), &wakes);
+  EXPECT_EQ(e.breaker().state(), CircuitBreaker::State::kHalfOpen);
+  e.OnAttemptDone(a.permit, Outcome(), /*head_seen=*/true, At(1.2), 0.0,
+                  &wakes);
+  EXPECT_EQ(e.breaker().state(), CircuitBreaker::State::kClosed);
 }
 
 // Two threads bring their times in the wrong order.

@@ -256,6 +256,15 @@ TEST(ServiceConfigTest, CasesOfA6AndOfGrpc) {
   }
 }
 
+// null is no policy, to gRPC as well.
+TEST(ServiceConfigTest, AHedgingPolicyBesideANull) {
+  const absl::StatusOr<ServiceConfig> config = ReadServiceConfig(
+      Config("{}", absl::StrCat(R"("retryPolicy": null, )", kHedging)));
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_EQ(config->rules.size(), 1u);
+  EXPECT_TRUE(config->rules[0].hedge.has_value());
+}
+
 TEST(ServiceConfigTest, NamesAreThoseOfRules) {
   const absl::StatusOr<ServiceConfig> config = ReadServiceConfig(
       Config(R"({"service": "a.S", "method": "Get"}, {"service": "b.S"}, {})",

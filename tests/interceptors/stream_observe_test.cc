@@ -3,10 +3,13 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -124,6 +127,75 @@ TEST_P(StreamObserveTest, Cancelled) {
   app.Cancel();
   EXPECT_EQ(app.Wait().error_code(), StatusCode::CANCELLED);
   EXPECT_EQ(app.record().stop_reason, StopReason::kCancelled);
+}
+
+// It ends them as a deadline does. gRPC counts it by a clock of its own, which need not
+// be right on a virtual machine: so the server ends them here, as one that knows it.
+TEST_P(StreamObserveTest, TheServiceConfigsTimeoutIsATimeOut) {
+  options_.target = server_.address();
+  options_.methods.clear();
+  options_.service_config = R"({"methodConfig": [{"name": [{}],
+      "timeout": "0.1s", "retryPolicy": {"maxAttempts": 3,
+      "initialBackoff": "0.01s", "maxBackoff": "0.01s", "backoffMultiplier": 2,
+      "retryableStatusCodes": ["UNAVAILABLE"]}}]})";
+  server_.SetPlayer(
+      [](const SeenStream&) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        return StreamPlay::Fails(StatusCode::DEADLINE_EXCEEDED);
+      },
+      nullptr);
+  std::vector<
+      std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>>
+      factories;
+  factories.push_back(
+      MakeInterceptorFactory(*Client::Create(client_), options_));
+  const auto channel = grpc::experimental::CreateCustomChannelWithInterceptors(
+      server_.address(), grpc::InsecureChannelCredentials(),
+      grpc::ChannelArguments(), std::move(factories));
+  for (int i = 0; i < 4; ++i) {
+    StreamApp app(api(), shape(), channel);
+    EXPECT_EQ(app.Run().error_code(), StatusCode::DEADLINE_EXCEEDED);
+    const CallRecord record = app.record();
+    // The breaker is open then.
+    ASSERT_EQ(record.attempts.size(), i < 3 ? 1u : 0u);
+    if (i < 3) {
+      EXPECT_TRUE(record.attempts[0].outcome.timed_out);
+    }
+  }
+}
+
+// The stream is the probe, which others wait for; and it goes on.
+TEST_P(StreamObserveTest, AMessageShowsThatTheServerLives) {
+  if (shape() == Shape::kPush) return;  // has one at its end
+  client_.endpoint.breaker.min_open = absl::Milliseconds(50);
+  client_.endpoint.breaker.max_open = absl::Milliseconds(50);
+  client_.endpoint.breaker.successes_to_close = 1;
+  client_.endpoint.breaker.probe_lease = absl::Minutes(10);
+  server_.Script({kDown, kDown, kDown, StreamPlay::Hangs(2)});
+  const auto channel = Channel();
+  for (int i = 0; i < 3; ++i) {
+    StreamApp app(api(), shape(), channel);
+    EXPECT_EQ(app.Run().error_code(), StatusCode::UNAVAILABLE);
+  }
+  std::unique_ptr<StreamApp> app;
+  do {
+    if (app != nullptr) app->Cancel();
+    app = std::make_unique<StreamApp>(api(), shape(), channel);
+    app->SetDeadline(absl::Seconds(20));
+    const int before = server_.Count();
+    app->Start();
+    ASSERT_TRUE(server_.WaitForCount(before + 1));
+  } while (app->record().total_attempts == 0);  // it is open yet
+  while (!app->record().attempts[0].head && !app->done()) {
+    std::this_thread::yield();
+  }
+  ASSERT_TRUE(app->record().attempts[0].head.has_value());
+  const auto stub = testing::Echo::NewStub(channel);
+  grpc::ClientContext context;
+  testing::EchoMessage message;
+  stub->Say(&context, message, &message);
+  EXPECT_EQ(RecordOf(context)->total_attempts, 1);
+  app->Cancel();
 }
 
 TEST_P(StreamObserveTest, WhichStreamsAreForbears) {

@@ -591,6 +591,19 @@ TEST_P(SendingStreamTest, OverTheBuffer) {
   EXPECT_EQ(server_.Seen().back().payloads, payloads);
 }
 
+// A message without bytes takes memory as well.
+TEST_P(SendingStreamTest, EmptyMessagesFillTheBufferToo) {
+  if (shape() == Shape::kChat) return;  // would be answered
+  RpcOptions options = Options();
+  options.max_stream_buffer = 1000;
+  server_.Script({StreamPlay::Fails(StatusCode::UNAVAILABLE, 500), kGood});
+  StreamApp app(api(), shape(), Channel(options));
+  app.SetPayloads(Payloads(500, ""));
+  EXPECT_EQ(app.Run().error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(app.record().stop_reason, StopReason::kNotReplayable);
+  EXPECT_EQ(server_.Count(), 1);
+}
+
 // What is kept is let go with the first answer: the bound is not for the rest.
 TEST_P(SendingStreamTest, NoBoundAfterTheAnswer) {
   RpcOptions options = Options();
@@ -696,6 +709,36 @@ TEST_F(CorkedStreamTest, AWriteWhileTheFirstReadIsHijacked) {
   EXPECT_TRUE(stream_->Finish().ok());
 }
 
+// Of faulty options. What came down to gRPC meanwhile would end at the deadline.
+TEST(RefusedCorkedStreamTest, TwoBatchesAtOnce) {
+  for (const bool writes_first : {true, false}) {
+    StreamServer server;
+    SlowHijack slow;
+    RpcOptions faulty;
+    faulty.methods = {{"Chat", {}}};
+    const auto stub = testing::Echo::NewStub(
+        slow.Channel(server.address(), *Client::Create({}), faulty));
+    grpc::ClientContext context;
+    context.set_initial_metadata_corked(true);
+    const auto deadline =
+        std::chrono::system_clock::now() + std::chrono::seconds(10);
+    context.set_deadline(deadline);
+    const auto stream = stub->Chat(&context);
+    testing::EchoMessage in;
+    const testing::EchoMessage out;
+    std::thread reader([&] {
+      if (writes_first) slow.WaitUntilHijacking();
+      EXPECT_FALSE(stream->Read(&in));
+    });
+    if (!writes_first) slow.WaitUntilHijacking();
+    // The first one of all is hijacked, and cannot be failed.
+    EXPECT_EQ(stream->Write(out), writes_first);
+    reader.join();
+    EXPECT_EQ(stream->Finish().error_code(), StatusCode::INVALID_ARGUMENT);
+    EXPECT_LT(std::chrono::system_clock::now(), deadline);
+  }
+}
+
 // Cancels after a while what should have ended by itself: a test of that fails, and
 // does not hang.
 class EndsAtLast {
@@ -798,6 +841,33 @@ TEST_F(SilentCorkedStreamTest, WritesInTimeAndHearsNothing) {
   EXPECT_EQ(reactor.Wait().error_code(), StatusCode::DEADLINE_EXCEEDED);
   EXPECT_EQ(server_.Count(), 1);
   EXPECT_EQ(RecordOf(context_)->total_attempts, 1);
+}
+
+// The endpoint is well again, and no stream need end to show that.
+TEST_P(StreamTest, LongStreamsCloseTheBreaker) {
+  ClientOptions client;
+  client.retry.max_attempts = 1;
+  client.endpoint.breaker.consecutive_failures = 3;
+  client.endpoint.breaker.min_open = absl::Milliseconds(100);
+  client.endpoint.breaker.max_open = absl::Milliseconds(100);
+  server_.Script({kDown, kDown, kDown, StreamPlay::Hangs().WithHead()});
+  const auto channel = Channel(Options(), *Client::Create(client));
+  for (int i = 0; i < 3; ++i) {
+    StreamApp app(api(), shape(), channel);
+    EXPECT_EQ(app.Run().error_code(), StatusCode::UNAVAILABLE);
+  }
+  std::vector<std::unique_ptr<StreamApp>> apps;
+  for (int i = 0; i < 4; ++i) {
+    apps.push_back(std::make_unique<StreamApp>(api(), shape(), channel));
+    apps.back()->Start();
+    EXPECT_TRUE(server_.WaitForCount(4 + i));
+  }
+  for (const auto& app : apps) {
+    app->Cancel();
+    app->Wait();
+    ASSERT_EQ(app->record().attempts.size(), 1u);
+    EXPECT_LT(app->record().attempts[0].waited, absl::Seconds(5));
+  }
 }
 
 TEST(StreamOptionsTest, BoundsOfTheBuffer) {
