@@ -289,6 +289,7 @@ void UnaryCall::OnAttemptDone(std::shared_ptr<Attempt> attempt,
   const int number = out->number;
   const bool lost = out->lost;
   attempt->status = std::move(status);
+  attempt->request.Clear();
   AttemptEnd end;
   end.status = &attempt->status;
   end.timed_out = MonotonicNow() + kTimerSlack >= attempt->end_by;
@@ -470,13 +471,13 @@ void UnaryCall::StartCall(const std::shared_ptr<Attempt>& attempt, int number) {
   for (const auto& [name, value] : MetadataOfAttempt(*metadata_, number)) {
     context->AddMetadata(name, value);
   }
-  const grpc::ByteBuffer request = request_.Get();
+  attempt->request = request_.Get();
   const StartingAttempt starting(context);
   grpc::internal::CallbackUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
       channel_.get(),
       grpc::internal::RpcMethod(known_->name.c_str(), suffix_for_stats_,
                                 grpc::internal::RpcMethod::NORMAL_RPC),
-      context, &request, &attempt->response,
+      context, &attempt->request, &attempt->response,
       // `attempt = attempt`, or it would be a const member, and std::move a copy
       // that dies with this lambda: on a callback thread, perhaps as the last.
       [self = shared_from_this(),

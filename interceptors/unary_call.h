@@ -93,6 +93,7 @@ class UnaryCall final : public InterceptedCall,
   // An attempt that is a call of our own.
   struct Attempt {
     grpc::ClientContext context;
+    grpc::ByteBuffer request;  // read when interceptors below let it go
     grpc::ByteBuffer response;
     grpc::Status status;
     MonotonicTime end_by;

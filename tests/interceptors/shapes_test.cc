@@ -1,8 +1,10 @@
 // Which calls are Forbear's, and which pass through untouched.
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <memory>
@@ -10,6 +12,8 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "interceptors/interceptor.h"
 #include "runtime/client.h"
@@ -47,6 +51,25 @@ class ShapesTest : public ::testing::Test {
   }
   std::shared_ptr<grpc::Channel> Channel() {
     return Channel(*Client::Create({}));
+  }
+  // Of one's own, with interceptors of one's own.
+  std::shared_ptr<grpc::Channel> Channel(
+      std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>
+          before,
+      std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>
+          after) {
+    options_.target = server_->address();
+    std::vector<
+        std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>>
+        factories;
+    if (before != nullptr) factories.push_back(std::move(before));
+    factories.push_back(MakeInterceptorFactory(*Client::Create({}), options_));
+    if (after != nullptr) factories.push_back(std::move(after));
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+    return grpc::experimental::CreateCustomChannelWithInterceptors(
+        server_->address(), grpc::InsecureChannelCredentials(), arguments,
+        std::move(factories));
   }
   void FailTwice() {
     server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE),
@@ -251,6 +274,51 @@ TEST_F(ShapesTest, AnEarlierFactoryThatDeclines) {
   EXPECT_EQ(call.Run().error_code(), StatusCode::UNAVAILABLE);
   EXPECT_EQ(server_->log().Count(), 3);
   EXPECT_EQ(call.record().total_attempts, 3);
+}
+
+// An interceptor of the application's own, after ours, that takes its time with what
+// is sent.
+class Slow final : public grpc::experimental::Interceptor {
+ public:
+  using Hook = grpc::experimental::InterceptionHookPoints;
+
+  void Intercept(grpc::experimental::InterceptorBatchMethods* batch) override {
+    if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE)) {
+      alarm_.Set(
+          std::chrono::system_clock::now() + std::chrono::milliseconds(20),
+          [batch](bool) { batch->Proceed(); });
+    } else {
+      batch->Proceed();
+    }
+  }
+
+ private:
+  grpc::Alarm alarm_;
+};
+
+class SlowFactory final
+    : public grpc::experimental::ClientInterceptorFactoryInterface {
+ public:
+  grpc::experimental::Interceptor* CreateClientInterceptor(
+      grpc::experimental::ClientRpcInfo*) override {
+    return new Slow;
+  }
+};
+
+TEST_F(ShapesTest, ALaterInterceptorMayTakeItsTime) {
+  server_->SetHandler([](const testing::GrpcRequest& request) {
+    return request.metadata.count("grpc-previous-rpc-attempts") == 0
+               ? GrpcReply::Error(StatusCode::UNAVAILABLE)
+               : GrpcReply::Ok(request.bytes);
+  });
+  for (const Api api : {Api::kSync, Api::kCallback, Api::kQueue, Api::kGeneric,
+                        Api::kReactor}) {
+    SCOPED_TRACE(NameOf(api));
+    const auto channel = Channel(nullptr, std::make_unique<SlowFactory>());
+    EchoCall call(api, channel, "my own words");
+    EXPECT_TRUE(call.Run().ok()) << call.status().error_message();
+    EXPECT_EQ(call.payload(), "my own words");
+  }
 }
 
 TEST_F(ShapesTest, CompletionQueue) {
