@@ -452,9 +452,13 @@ void UnaryCall::SendAgain(const Action& action, Batch* taken, Lock* lock) {
   attempt->end_by = action.time;
   out_.push_back({action.attempt, attempt});
   std::shared_ptr<Attempt> before = std::exchange(attempt_, nullptr);
+  // A hedge of a call whose other attempts are not back yet from a cancel, which knew
+  // nothing of this one. A context that is cancelled before its call sends nothing.
+  const bool cancelled = cancelled_;
   Call::Aftermath aftermath = call_->TakeAftermath();
   lock->unlock();
   aftermath.Deliver();
+  if (cancelled) attempt->context.TryCancel();
   before.reset();
   if (taken != nullptr) taken->Hijack();  // comes back into OnGoingDown
   StartCall(attempt, action.attempt);
