@@ -544,9 +544,11 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
     answer->GetRecvTrailingMetadata()->clear();
     adds_trailers = true;
   } else if (attempt_ != nullptr) {
-    fails = !last.ok() || !attempt_->response.Valid();
-    *status = last.ok() ? FillResponse() : last;
-    fails = fails || !status->ok();
+    // Also beside an error, as gRPC does.
+    bool filled = false;
+    const grpc::Status parsed = FillResponse(answer, &filled);
+    fails = !filled;
+    *status = last.ok() ? parsed : last;
     *answer->GetRecvTrailingMetadata() =
         attempt_->context.GetServerTrailingMetadata();
     // A reactor has had the first attempt's already.
@@ -569,23 +571,39 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
   if (adds_trailers) stop_.AddTrailers(answer->GetRecvTrailingMetadata());
 }
 
-grpc::Status UnaryCall::FillResponse() {
-  // As gRPC does it: without a message the sync API says UNIMPLEMENTED.
-  if (!attempt_->response.Valid()) return grpc::Status::OK;
-  if (response_type_ == MessageType::kBytes) {
-    static_cast<grpc::ByteBuffer*>(response_)->Swap(&attempt_->response);
-  } else {
-    const grpc::Status parsed =
+grpc::Status UnaryCall::FillResponse(Batch* answer, bool* filled) {
+  auto* const bytes = response_type_ == MessageType::kBytes
+                          ? static_cast<grpc::ByteBuffer*>(response_)
+                          : nullptr;
+  auto* const message =
+      bytes == nullptr ? static_cast<grpc::protobuf::MessageLite*>(response_)
+                       : nullptr;
+  grpc::Status status;
+  *filled = attempt_->response.Valid();
+  if (*filled && bytes != nullptr) {
+    bytes->Swap(&attempt_->response);
+  } else if (*filled) {
+    *filled =
         grpc::SerializationTraits<grpc::protobuf::MessageLite>::Deserialize(
-            &attempt_->response,
-            static_cast<grpc::protobuf::MessageLite*>(response_));
-    if (!parsed.ok()) {
-      return grpc::Status(grpc::StatusCode::INTERNAL,
-                          "forbear: The response could not be parsed.");
+            &attempt_->response, message)
+            .ok();
+    if (!*filled) {
+      status = grpc::Status(grpc::StatusCode::INTERNAL,
+                            "forbear: The response could not be parsed.");
     }
   }
-  if (got_message_ != nullptr) *got_message_ = true;
-  return grpc::Status::OK;
+  // Of a batch that was taken gRPC sees to the rest.
+  if (takes_) return status;
+  if (!*filled && answer->GetRecvMessage() != nullptr) {
+    // Attempt 1 had one. Without any the sync API says UNIMPLEMENTED.
+    if (bytes != nullptr) {
+      bytes->Clear();
+    } else {
+      message->Clear();
+    }
+  }
+  if (got_message_ != nullptr) *got_message_ = *filled;
+  return status;
 }
 
 void UnaryCall::FillRefusal(Batch* batch) const {

@@ -180,7 +180,8 @@ class UnaryCall final : public InterceptedCall,
   static void LetGo(std::shared_ptr<Attempt> attempt);
   // Puts the end of the call into the batch that waits for it.
   void FillAnswer(const Action& finish, Batch* answer);
-  grpc::Status FillResponse();
+  // With what attempt_ brought. *filled: there is a response.
+  grpc::Status FillResponse(Batch* answer, bool* filled);
   void FillRefusal(Batch* batch) const;
 
   const std::shared_ptr<const ChannelPolicy> policy_;
