@@ -603,6 +603,7 @@ grpc::Status UnaryCall::FillResponse(Batch* answer, bool* filled) {
     }
   }
   if (got_message_ != nullptr) *got_message_ = *filled;
+  SetReceivedMessage(answer, *filled ? response_ : nullptr);
   return status;
 }
 

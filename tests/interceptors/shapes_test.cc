@@ -276,6 +276,73 @@ TEST_F(ShapesTest, AnEarlierFactoryThatDeclines) {
   EXPECT_EQ(call.record().total_attempts, 3);
 }
 
+// What an interceptor of the application's own, before ours, sees of the answers.
+class Watcher final : public grpc::experimental::Interceptor {
+ public:
+  using Hook = grpc::experimental::InterceptionHookPoints;
+
+  Watcher(bool bytes, std::vector<std::string>* seen)
+      : bytes_(bytes), seen_(*seen) {}
+
+  void Intercept(grpc::experimental::InterceptorBatchMethods* batch) override {
+    if (batch->QueryInterceptionHookPoint(Hook::POST_RECV_MESSAGE)) {
+      const void* const message = batch->GetRecvMessage();
+      if (message == nullptr) {
+        seen_.emplace_back("none");
+      } else if (bytes_) {
+        seen_.push_back(
+            PayloadOf(*static_cast<const grpc::ByteBuffer*>(message)));
+      } else {
+        seen_.push_back(static_cast<const EchoMessage*>(message)->payload());
+      }
+    }
+    batch->Proceed();
+  }
+
+  static std::string PayloadOf(grpc::ByteBuffer bytes) {
+    EchoMessage parsed;
+    EXPECT_TRUE(
+        grpc::SerializationTraits<grpc::protobuf::MessageLite>::Deserialize(
+            &bytes, &parsed)
+            .ok());
+    return parsed.payload();
+  }
+
+ private:
+  const bool bytes_;
+  std::vector<std::string>& seen_;
+};
+
+class WatcherFactory final
+    : public grpc::experimental::ClientInterceptorFactoryInterface {
+ public:
+  WatcherFactory(bool bytes, std::vector<std::string>* seen)
+      : bytes_(bytes), seen_(seen) {}
+  grpc::experimental::Interceptor* CreateClientInterceptor(
+      grpc::experimental::ClientRpcInfo*) override {
+    return new Watcher(bytes_, seen_);
+  }
+
+ private:
+  const bool bytes_;
+  std::vector<std::string>* const seen_;
+};
+
+TEST_F(ShapesTest, AnEarlierInterceptorSeesTheResponse) {
+  for (const Api api : {Api::kSync, Api::kCallback, Api::kQueue, Api::kGeneric,
+                        Api::kReactor}) {
+    SCOPED_TRACE(NameOf(api));
+    std::vector<std::string> seen;
+    const auto channel = Channel(
+        std::make_unique<WatcherFactory>(api == Api::kGeneric, &seen), nullptr);
+    FailTwice();
+    EchoCall call(api, channel);
+    EXPECT_TRUE(call.Run().ok());
+    EXPECT_EQ(call.payload(), "at last");
+    EXPECT_EQ(seen, std::vector<std::string>{"at last"});
+  }
+}
+
 // An interceptor of the application's own, after ours, that takes its time with what
 // is sent.
 class Slow final : public grpc::experimental::Interceptor {
