@@ -418,6 +418,59 @@ TEST_F(ShapesTest, CompletionQueue) {
   }
 }
 
+// It ends when what waits in it has ended, and has brought that.
+TEST_F(ShapesTest, ACompletionQueueIsShutDownWhileItsCallsWait) {
+  const std::string bytes = Bytes("generic");
+  grpc::Slice slice(bytes);
+  const grpc::ByteBuffer request(&slice, 1);
+  for (const bool hedged : {false, true}) {
+    CallOptions own;
+    own.retry.emplace();
+    own.retry->hedge.enabled = hedged;
+    own.retry->hedge.delay = absl::Milliseconds(1);
+    own.retry->backoff.initial = absl::Milliseconds(50);
+    for (int kind = 0; kind < 3; ++kind) {
+      SCOPED_TRACE(kind);
+      FailTwice();
+      const auto channel = Channel();
+      const auto stub = Echo::NewStub(channel);
+      grpc::GenericStub generic(channel);
+      grpc::ClientContext context;
+      grpc::CompletionQueue queue;
+      EchoMessage response;
+      grpc::ByteBuffer response_bytes;
+      grpc::Status status(StatusCode::UNKNOWN, "");
+      void* tag = nullptr;
+      bool ok = false;
+      std::unique_ptr<grpc::ClientAsyncResponseReader<EchoMessage>> reader;
+      std::unique_ptr<grpc::GenericClientAsyncResponseReader> generic_reader;
+      const WithCallOptions with(&context, &own);
+      if (kind == 2) {
+        generic_reader =
+            generic.PrepareUnaryCall(&context, kSay, request, &queue);
+        generic_reader->StartCall();
+        generic_reader->Finish(&response_bytes, &status, &status);
+      } else {
+        reader = stub->AsyncSay(&context, EchoMessage(), &queue);
+        if (kind == 1) {
+          reader->ReadInitialMetadata(&context);
+          ASSERT_TRUE(queue.Next(&tag, &ok));
+        }
+        reader->Finish(&response, &status, &status);
+      }
+      queue.Shutdown();
+      ASSERT_TRUE(queue.Next(&tag, &ok));
+      EXPECT_TRUE(ok);
+      EXPECT_EQ(tag, &status);
+      EXPECT_TRUE(status.ok()) << status.error_message();
+      EXPECT_EQ(
+          kind == 2 ? Watcher::PayloadOf(response_bytes) : response.payload(),
+          "at last");
+      EXPECT_FALSE(queue.Next(&tag, &ok));
+    }
+  }
+}
+
 // Who has read them has those of attempt 1, and keeps them.
 TEST_F(ShapesTest, CompletionQueueWithReadInitialMetadata) {
   server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE)
