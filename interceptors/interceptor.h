@@ -76,6 +76,10 @@
 // DEADLINE_EXCEEDED, without having been sent. What can be seen, waits end with, too:
 //   context->set_deadline(server_context.raw_deadline());   // before the call
 //   context->TryCancel();        // when the server call's OnCancel() is called
+// Inside a callback of gRPC's do not wait for a call of such a channel (a sync call,
+// say): retries, hedges and all of a stream come back on gRPC's callback threads, of
+// which there are half as many as processors, and at least two. If all of them wait
+// so, nothing ever comes back. Sync unary calls without Forbear may be made there.
 // Register the factory as the channel's last one: what interceptors after it add to
 // the metadata of the first attempt, they would add again.
 //
