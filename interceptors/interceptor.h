@@ -81,7 +81,10 @@
 // which there are half as many as processors, and at least two. If all of them wait
 // so, nothing ever comes back. Sync unary calls without Forbear may be made there.
 // Register the factory as the channel's last one: what interceptors after it add to
-// the metadata of the first attempt, they would add again.
+// the metadata of the first attempt, they would add again. And whatever the type of a
+// call's messages, they find those of later attempts (and of streams) as bytes: what
+// GetSendMessage and GetRecvMessage give them is a grpc::ByteBuffer. gRPC's global
+// interceptor comes after all others.
 //
 // Thread rule: call from anywhere. Factories are thread-safe.
 #ifndef FORBEAR_INTERCEPTORS_INTERCEPTOR_H_

@@ -276,7 +276,7 @@ TEST_F(ShapesTest, AnEarlierFactoryThatDeclines) {
   EXPECT_EQ(call.record().total_attempts, 3);
 }
 
-// What an interceptor of the application's own, before ours, sees of the answers.
+// What an interceptor of the application's own sees of the answers.
 class Watcher final : public grpc::experimental::Interceptor {
  public:
   using Hook = grpc::experimental::InterceptionHookPoints;
@@ -341,6 +341,16 @@ TEST_F(ShapesTest, AnEarlierInterceptorSeesTheResponse) {
     EXPECT_EQ(call.payload(), "at last");
     EXPECT_EQ(seen, std::vector<std::string>{"at last"});
   }
+}
+
+TEST_F(ShapesTest, ALaterInterceptorFindsBytes) {
+  std::vector<std::string> seen;
+  const auto channel =
+      Channel(nullptr, std::make_unique<WatcherFactory>(/*bytes=*/true, &seen));
+  FailTwice();
+  EchoCall call(Api::kSync, channel);
+  EXPECT_TRUE(call.Run().ok());
+  EXPECT_EQ(seen, (std::vector<std::string>{"none", "none", "at last"}));
 }
 
 // An interceptor of the application's own, after ours, that takes its time with what
