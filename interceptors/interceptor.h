@@ -76,6 +76,9 @@
 // DEADLINE_EXCEEDED, without having been sent. What can be seen, waits end with, too:
 //   context->set_deadline(server_context.raw_deadline());   // before the call
 //   context->TryCancel();        // when the server call's OnCancel() is called
+// A unary call is repeated and hedged if its messages are those of a generated stub of
+// protobuf, or bytes (grpc::GenericStub). Others (grpc::TemplatedGenericStub with types,
+// flatbuffers) are sent once: StopReason::kNotReplayable.
 // Inside a callback of gRPC's do not wait for a call of such a channel (a sync call,
 // say): retries, hedges and all of a stream come back on gRPC's callback threads, of
 // which there are half as many as processors, and at least two. If all of them wait

@@ -645,5 +645,25 @@ TEST_F(ShapesTest, GenericStub) {
   EXPECT_EQ(RecordOf(context)->names.method(), kSay);
 }
 
+// Nobody tells how to make a message of such a type.
+TEST_F(ShapesTest, AStubOfOtherMessagesIsNotRepeated) {
+  FailTwice();
+  grpc::TemplatedGenericStub<EchoMessage, EchoMessage> stub(Channel());
+  grpc::ClientContext context;
+  EchoMessage response;
+  grpc::CompletionQueue queue;
+  const auto reader =
+      stub.PrepareUnaryCall(&context, kSay, EchoMessage(), &queue);
+  reader->StartCall();
+  grpc::Status status;
+  reader->Finish(&response, &status, &queue);
+  void* tag = nullptr;
+  bool ok = false;
+  ASSERT_TRUE(queue.Next(&tag, &ok));
+  EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(server_->log().Count(), 1);
+  EXPECT_EQ(RecordOf(context)->stop_reason, StopReason::kNotReplayable);
+}
+
 }  // namespace
 }  // namespace forbear::rpc
