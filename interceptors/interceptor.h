@@ -79,10 +79,12 @@
 // A unary call is repeated and hedged if its messages are those of a generated stub of
 // protobuf, or bytes (grpc::GenericStub). Others (grpc::TemplatedGenericStub with types,
 // flatbuffers) are sent once: StopReason::kNotReplayable.
-// Inside a callback of gRPC's do not wait for a call of such a channel (a sync call,
-// say): retries, hedges and all of a stream come back on gRPC's callback threads, of
-// which there are half as many as processors, and at least two. If all of them wait
-// so, nothing ever comes back. Sync unary calls without Forbear may be made there.
+// Code that gRPC calls on threads of its own (callbacks, those of grpc::Alarm too, and
+// interceptors after ours) must not wait for a call of such a channel, by a sync call,
+// say. Retries, hedges and all of a stream come back on gRPC's callback threads, half
+// as many as processors and at least two; waits end on its timer threads, of which
+// there may be one. If all of them wait so, nothing ever comes back, deadline or not.
+// Sync unary calls without Forbear may be made there.
 // Register the factory as the channel's last one: what interceptors after it add to
 // the metadata of the first attempt, they would add again. And whatever the type of a
 // call's messages, they find those of later attempts (and of streams) as bytes: what
