@@ -73,8 +73,21 @@
 // DEADLINE_EXCEEDED. That needs gRPC's private members. A deadline that is also said here
 // is seen before a wait, and not only at its end:
 //   context->set_deadline(server_context.raw_deadline());   // before the call
+//
+// A unary call is repeated and hedged if its messages are those of a generated stub of
+// protobuf, or bytes (grpc::GenericStub). Others (grpc::TemplatedGenericStub with types,
+// flatbuffers) are sent once: StopReason::kNotReplayable.
+// Code that gRPC calls on threads of its own (callbacks, those of grpc::Alarm too, and
+// interceptors after ours) must not wait for a call of such a channel, by a sync call,
+// say. Retries, hedges and all of a stream come back on gRPC's callback threads, half
+// as many as processors and at least two; waits end on its timer threads, of which
+// there may be one. If all of them wait so, nothing ever comes back, deadline or not.
+// Sync unary calls without Forbear may be made there.
 // Register the factory as the channel's last one: what interceptors after it add to
-// the metadata of the first attempt, they would add again.
+// the metadata of the first attempt, they would add again. And whatever the type of a
+// call's messages, they find those of later attempts (and of streams) as bytes: what
+// GetSendMessage and GetRecvMessage give them is a grpc::ByteBuffer. gRPC's global
+// interceptor comes after all others.
 //
 // Thread rule: call from anywhere. Factories are thread-safe.
 #ifndef FORBEAR_INTERCEPTORS_INTERCEPTOR_H_

@@ -194,6 +194,14 @@ bool GiveMessage(grpc::experimental::InterceptorBatchMethods* batch,
   return true;
 }
 
+void SetReceivedMessage(grpc::experimental::InterceptorBatchMethods* batch,
+                        void* message) {
+  auto* impl =
+      dynamic_cast<grpc::internal::InterceptorBatchMethodsImpl*>(batch);
+  // Nothing can fail it any more.
+  if (impl != nullptr) impl->SetRecvMessage(message, nullptr);
+}
+
 bool HasPrivateAccess() { return true; }
 
 MessageType TypeGoingDown(grpc::experimental::InterceptorBatchMethods* batch) {
@@ -252,6 +260,7 @@ bool GiveMessage(grpc::experimental::InterceptorBatchMethods*,
                  grpc::ByteBuffer*) {
   return false;
 }
+void SetReceivedMessage(grpc::experimental::InterceptorBatchMethods*, void*) {}
 bool HasPrivateAccess() { return false; }
 MessageType TypeGoingDown(grpc::experimental::InterceptorBatchMethods*) {
   return MessageType::kUnknown;

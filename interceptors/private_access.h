@@ -67,6 +67,11 @@ grpc::WriteOptions WriteOptionsOf(
 bool GiveMessage(grpc::experimental::InterceptorBatchMethods* batch,
                  grpc::ByteBuffer* bytes);
 
+// Interceptors before ours find `message` as the response of a batch on its way up;
+// null: none.
+void SetReceivedMessage(grpc::experimental::InterceptorBatchMethods* batch,
+                        void* message);
+
 // The type of the response of a batch that is on its way down, if its status
 // comes without a request in the same batch (reactors); kUnknown for others,
 // which tell it on their way up.

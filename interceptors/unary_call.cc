@@ -303,6 +303,7 @@ void UnaryCall::OnAttemptDone(std::shared_ptr<Attempt> attempt,
   const int number = out->number;
   const bool lost = out->lost;
   attempt->status = std::move(status);
+  attempt->request.Clear();
   AttemptEnd end;
   end.status = &attempt->status;
   end.timed_out = MonotonicNow() + kTimerSlack >= attempt->end_by;
@@ -481,9 +482,13 @@ void UnaryCall::SendAgain(const Action& action, Batch* taken, Lock* lock) {
   attempt->end_by = action.time;
   out_.push_back({action.attempt, attempt});
   std::shared_ptr<Attempt> before = std::exchange(attempt_, nullptr);
+  // A hedge of a call whose other attempts are not back yet from a cancel, which knew
+  // nothing of this one. A context that is cancelled before its call sends nothing.
+  const bool cancelled = cancelled_;
   Call::Aftermath aftermath = call_->TakeAftermath();
   lock->unlock();
   aftermath.Deliver();
+  if (cancelled) attempt->context.TryCancel();
   before.reset();
   if (taken != nullptr) taken->Hijack();  // comes back into OnGoingDown
   StartCall(attempt, action.attempt);
@@ -500,13 +505,13 @@ void UnaryCall::StartCall(const std::shared_ptr<Attempt>& attempt, int number) {
   for (const auto& [name, value] : MetadataOfAttempt(*metadata_, number)) {
     context->AddMetadata(name, value);
   }
-  const grpc::ByteBuffer request = request_.Get();
+  attempt->request = request_.Get();
   const StartingAttempt starting(context);
   grpc::internal::CallbackUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
       channel_.get(),
       grpc::internal::RpcMethod(known_->name.c_str(), suffix_for_stats_,
                                 grpc::internal::RpcMethod::NORMAL_RPC),
-      context, &request, &attempt->response,
+      context, &attempt->request, &attempt->response,
       // `attempt = attempt`, or it would be a const member, and std::move a copy
       // that dies with this lambda: on a callback thread, perhaps as the last.
       [self = shared_from_this(),
@@ -574,9 +579,11 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
     answer->GetRecvTrailingMetadata()->clear();
     adds_trailers = true;
   } else if (attempt_ != nullptr) {
-    fails = !last.ok() || !attempt_->response.Valid();
-    *status = last.ok() ? FillResponse() : last;
-    fails = fails || !status->ok();
+    // Also beside an error, as gRPC does.
+    bool filled = false;
+    const grpc::Status parsed = FillResponse(answer, &filled);
+    fails = !filled;
+    *status = last.ok() ? parsed : last;
     *answer->GetRecvTrailingMetadata() =
         attempt_->context.GetServerTrailingMetadata();
     // A reactor has had the first attempt's already.
@@ -599,23 +606,40 @@ void UnaryCall::FillAnswer(const Action& finish, Batch* answer) {
   if (adds_trailers) stop_.AddTrailers(answer->GetRecvTrailingMetadata());
 }
 
-grpc::Status UnaryCall::FillResponse() {
-  // As gRPC does it: without a message the sync API says UNIMPLEMENTED.
-  if (!attempt_->response.Valid()) return grpc::Status::OK;
-  if (response_type_ == MessageType::kBytes) {
-    static_cast<grpc::ByteBuffer*>(response_)->Swap(&attempt_->response);
-  } else {
-    const grpc::Status parsed =
+grpc::Status UnaryCall::FillResponse(Batch* answer, bool* filled) {
+  auto* const bytes = response_type_ == MessageType::kBytes
+                          ? static_cast<grpc::ByteBuffer*>(response_)
+                          : nullptr;
+  auto* const message =
+      bytes == nullptr ? static_cast<grpc::protobuf::MessageLite*>(response_)
+                       : nullptr;
+  grpc::Status status;
+  *filled = attempt_->response.Valid();
+  if (*filled && bytes != nullptr) {
+    bytes->Swap(&attempt_->response);
+  } else if (*filled) {
+    *filled =
         grpc::SerializationTraits<grpc::protobuf::MessageLite>::Deserialize(
-            &attempt_->response,
-            static_cast<grpc::protobuf::MessageLite*>(response_));
-    if (!parsed.ok()) {
-      return grpc::Status(grpc::StatusCode::INTERNAL,
-                          "forbear: The response could not be parsed.");
+            &attempt_->response, message)
+            .ok();
+    if (!*filled) {
+      status = grpc::Status(grpc::StatusCode::INTERNAL,
+                            "forbear: The response could not be parsed.");
     }
   }
-  if (got_message_ != nullptr) *got_message_ = true;
-  return grpc::Status::OK;
+  // Of a batch that was taken gRPC sees to the rest.
+  if (takes_) return status;
+  if (!*filled && answer->GetRecvMessage() != nullptr) {
+    // Attempt 1 had one. Without any the sync API says UNIMPLEMENTED.
+    if (bytes != nullptr) {
+      bytes->Clear();
+    } else {
+      message->Clear();
+    }
+  }
+  if (got_message_ != nullptr) *got_message_ = *filled;
+  SetReceivedMessage(answer, *filled ? response_ : nullptr);
+  return status;
 }
 
 void UnaryCall::FillRefusal(Batch* batch) const {

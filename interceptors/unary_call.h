@@ -94,6 +94,7 @@ class UnaryCall final : public InterceptedCall,
   // An attempt that is a call of our own.
   struct Attempt {
     grpc::ClientContext context;
+    grpc::ByteBuffer request;  // read when interceptors below let it go
     grpc::ByteBuffer response;
     grpc::Status status;
     MonotonicTime end_by;
@@ -185,7 +186,8 @@ class UnaryCall final : public InterceptedCall,
   static void LetGo(std::shared_ptr<Attempt> attempt);
   // Puts the end of the call into the batch that waits for it.
   void FillAnswer(const Action& finish, Batch* answer);
-  grpc::Status FillResponse();
+  // With what attempt_ brought. *filled: there is a response.
+  grpc::Status FillResponse(Batch* answer, bool* filled);
   void FillRefusal(Batch* batch) const;
 
   const std::shared_ptr<const ChannelPolicy> policy_;

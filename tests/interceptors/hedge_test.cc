@@ -520,6 +520,33 @@ TEST_P(HedgeTest, CancelAtAnyMoment) {
   }
 }
 
+// Its failure would make the next hedge leave at once.
+TEST_P(HedgeTest, NothingIsSentAfterACancel) {
+  SetMaxAttempts(3);
+  Answer({GrpcReply::Hang(), GrpcReply::Error(StatusCode::UNAVAILABLE),
+          GrpcReply::Hang()});
+  ClientOptions client = Unguarded();
+  absl::Notification cancel;
+  absl::Notification cancelled;
+  client.classify_rpc = [&](const RpcAnswer& answer, Outcome*) {
+    if (answer.code == StatusCode::UNAVAILABLE) {
+      cancel.Notify();
+      cancelled.WaitForNotification();
+    } else {
+      // The first attempt is not back before the other one's failure is known.
+      server_->log().WaitForCount(3, absl::Milliseconds(300));
+    }
+  };
+  EchoCall call(api(), Channel(client));
+  call.Start();
+  cancel.WaitForNotification();
+  call.Cancel();
+  cancelled.Notify();
+  EXPECT_EQ(call.Wait().error_code(), StatusCode::CANCELLED);
+  EXPECT_EQ(call.record().stop_reason, StopReason::kCancelled);
+  EXPECT_EQ(server_->log().Count(), 2);
+}
+
 TEST(HedgeOfReactorsTest, ACallInTwoBatchesIsNotHedged) {
   const std::unique_ptr<GrpcServer> server = *GrpcServer::Create();
   server->SetHandler([](const GrpcRequest& request) {

@@ -15,8 +15,11 @@
 #include <utility>
 #include <vector>
 
+#include "core/endpoint.h"
+#include "core/quota.h"
 #include "interceptors/interceptor.h"
 #include "runtime/client.h"
+#include "runtime/clock.h"
 #include "tests/interceptors/echo_call.h"
 #include "tests/testing/grpc_reply.h"
 #include "tests/testing/grpc_server.h"
@@ -211,6 +214,77 @@ TEST_P(LifetimeTest, ServerStopsWithCallsInEveryState) {
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
   server_->Stop();
   for (const auto& call : calls) call->Wait();
+}
+
+// Whatever becomes of a call, what it held of its endpoint goes back.
+TEST_P(LifetimeTest, NothingIsHeldForEver) {
+  server_->SetHandler([](const testing::GrpcRequest& request) {
+    switch (request.index % 7) {
+      case 0:
+        return GrpcReply::Hang();
+      case 1:
+      case 2:
+        return GrpcReply::Error(StatusCode::UNAVAILABLE);
+      case 3:
+        return GrpcReply::Error(StatusCode::RESOURCE_EXHAUSTED).Pushback("1");
+      case 4:
+        return GrpcReply::Ok(request.bytes).After(absl::Milliseconds(3));
+      default:
+        return GrpcReply::Ok(request.bytes);
+    }
+  });
+  ClientOptions client_options;
+  client_options.retry.backoff.initial = absl::Milliseconds(2);
+  client_options.endpoint.breaker.enabled = false;
+  client_options.endpoint.pacing = false;
+  client_options.quota.pacing = false;
+  client_options.endpoint.budget.enabled = false;
+  client_options.endpoint.hedge_budget.burst = 1000000;
+  client_options.endpoint.max_concurrency = 3;
+  const auto client = *Client::Create(client_options);
+  RpcOptions options;
+  options.take_over = take_over();
+  options.methods = {{"*", {StatusCode::UNAVAILABLE}}};
+  options.methods[0].retry = client_options.retry;
+  options.methods[0].retry->attempt_timeout = absl::Milliseconds(8);
+  options.methods[0].retry->hedge.enabled = true;
+  options.methods[0].retry->hedge.delay = absl::Milliseconds(2);
+  options.methods[0].retry->hedge.max_hedges = 2;
+  const auto channel = CreateChannel(
+      server_->address(), grpc::InsecureChannelCredentials(), client, options);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 150; ++i) {
+        EchoCall call(api(), channel);
+        if (i % 3 == 0) call.SetDeadline(absl::Microseconds(i * 131 % 20000));
+        call.Start();
+        if (i % 2 == 0) {
+          std::this_thread::sleep_for(
+              std::chrono::microseconds((i * 37 + t * 501) % 9000));
+          call.Cancel();
+        }
+        call.Wait();
+        if (i % 5 == 0) call.DestroyContext();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const EndpointRef endpoint =
+      client->EndpointOf(server_->address(), MonotonicNow());
+  const QuotaRef quota = client->QuotaOf(server_->address(), MonotonicNow());
+  // Each has a lock of its own, held while it is looked at.
+  const auto held = [&] {
+    const Endpoint::Snapshot e = (*endpoint)->SnapshotAt(MonotonicNow());
+    const Quota::Snapshot q = (*quota)->SnapshotAt(MonotonicNow());
+    return e.out + e.waiting + q.out + q.waiting;
+  };
+  const auto until =
+      std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (held() > 0 && std::chrono::steady_clock::now() < until) {
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(held(), 0);
 }
 
 TEST(LifetimeTest2, ContextDestroyedInsideItsCallback) {

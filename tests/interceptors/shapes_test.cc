@@ -1,8 +1,10 @@
 // Which calls are Forbear's, and which pass through untouched.
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <memory>
@@ -10,6 +12,8 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "interceptors/interceptor.h"
 #include "runtime/client.h"
@@ -47,6 +51,25 @@ class ShapesTest : public ::testing::Test {
   }
   std::shared_ptr<grpc::Channel> Channel() {
     return Channel(*Client::Create({}));
+  }
+  // Of one's own, with interceptors of one's own.
+  std::shared_ptr<grpc::Channel> Channel(
+      std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>
+          before,
+      std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>
+          after) {
+    options_.target = server_->address();
+    std::vector<
+        std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>>
+        factories;
+    if (before != nullptr) factories.push_back(std::move(before));
+    factories.push_back(MakeInterceptorFactory(*Client::Create({}), options_));
+    if (after != nullptr) factories.push_back(std::move(after));
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+    return grpc::experimental::CreateCustomChannelWithInterceptors(
+        server_->address(), grpc::InsecureChannelCredentials(), arguments,
+        std::move(factories));
   }
   void FailTwice() {
     server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE),
@@ -253,6 +276,128 @@ TEST_F(ShapesTest, AnEarlierFactoryThatDeclines) {
   EXPECT_EQ(call.record().total_attempts, 3);
 }
 
+// What an interceptor of the application's own sees of the answers.
+class Watcher final : public grpc::experimental::Interceptor {
+ public:
+  using Hook = grpc::experimental::InterceptionHookPoints;
+
+  Watcher(bool bytes, std::vector<std::string>* seen)
+      : bytes_(bytes), seen_(*seen) {}
+
+  void Intercept(grpc::experimental::InterceptorBatchMethods* batch) override {
+    if (batch->QueryInterceptionHookPoint(Hook::POST_RECV_MESSAGE)) {
+      const void* const message = batch->GetRecvMessage();
+      if (message == nullptr) {
+        seen_.emplace_back("none");
+      } else if (bytes_) {
+        seen_.push_back(
+            PayloadOf(*static_cast<const grpc::ByteBuffer*>(message)));
+      } else {
+        seen_.push_back(static_cast<const EchoMessage*>(message)->payload());
+      }
+    }
+    batch->Proceed();
+  }
+
+  static std::string PayloadOf(grpc::ByteBuffer bytes) {
+    EchoMessage parsed;
+    EXPECT_TRUE(
+        grpc::SerializationTraits<grpc::protobuf::MessageLite>::Deserialize(
+            &bytes, &parsed)
+            .ok());
+    return parsed.payload();
+  }
+
+ private:
+  const bool bytes_;
+  std::vector<std::string>& seen_;
+};
+
+class WatcherFactory final
+    : public grpc::experimental::ClientInterceptorFactoryInterface {
+ public:
+  WatcherFactory(bool bytes, std::vector<std::string>* seen)
+      : bytes_(bytes), seen_(seen) {}
+  grpc::experimental::Interceptor* CreateClientInterceptor(
+      grpc::experimental::ClientRpcInfo*) override {
+    return new Watcher(bytes_, seen_);
+  }
+
+ private:
+  const bool bytes_;
+  std::vector<std::string>* const seen_;
+};
+
+TEST_F(ShapesTest, AnEarlierInterceptorSeesTheResponse) {
+  for (const Api api : {Api::kSync, Api::kCallback, Api::kQueue, Api::kGeneric,
+                        Api::kReactor}) {
+    SCOPED_TRACE(NameOf(api));
+    std::vector<std::string> seen;
+    const auto channel = Channel(
+        std::make_unique<WatcherFactory>(api == Api::kGeneric, &seen), nullptr);
+    FailTwice();
+    EchoCall call(api, channel);
+    EXPECT_TRUE(call.Run().ok());
+    EXPECT_EQ(call.payload(), "at last");
+    EXPECT_EQ(seen, std::vector<std::string>{"at last"});
+  }
+}
+
+TEST_F(ShapesTest, ALaterInterceptorFindsBytes) {
+  std::vector<std::string> seen;
+  const auto channel =
+      Channel(nullptr, std::make_unique<WatcherFactory>(/*bytes=*/true, &seen));
+  FailTwice();
+  EchoCall call(Api::kSync, channel);
+  EXPECT_TRUE(call.Run().ok());
+  EXPECT_EQ(seen, (std::vector<std::string>{"none", "none", "at last"}));
+}
+
+// An interceptor of the application's own, after ours, that takes its time with what
+// is sent.
+class Slow final : public grpc::experimental::Interceptor {
+ public:
+  using Hook = grpc::experimental::InterceptionHookPoints;
+
+  void Intercept(grpc::experimental::InterceptorBatchMethods* batch) override {
+    if (batch->QueryInterceptionHookPoint(Hook::PRE_SEND_MESSAGE)) {
+      alarm_.Set(
+          std::chrono::system_clock::now() + std::chrono::milliseconds(20),
+          [batch](bool) { batch->Proceed(); });
+    } else {
+      batch->Proceed();
+    }
+  }
+
+ private:
+  grpc::Alarm alarm_;
+};
+
+class SlowFactory final
+    : public grpc::experimental::ClientInterceptorFactoryInterface {
+ public:
+  grpc::experimental::Interceptor* CreateClientInterceptor(
+      grpc::experimental::ClientRpcInfo*) override {
+    return new Slow;
+  }
+};
+
+TEST_F(ShapesTest, ALaterInterceptorMayTakeItsTime) {
+  server_->SetHandler([](const testing::GrpcRequest& request) {
+    return request.metadata.count("grpc-previous-rpc-attempts") == 0
+               ? GrpcReply::Error(StatusCode::UNAVAILABLE)
+               : GrpcReply::Ok(request.bytes);
+  });
+  for (const Api api : {Api::kSync, Api::kCallback, Api::kQueue, Api::kGeneric,
+                        Api::kReactor}) {
+    SCOPED_TRACE(NameOf(api));
+    const auto channel = Channel(nullptr, std::make_unique<SlowFactory>());
+    EchoCall call(api, channel, "my own words");
+    EXPECT_TRUE(call.Run().ok()) << call.status().error_message();
+    EXPECT_EQ(call.payload(), "my own words");
+  }
+}
+
 TEST_F(ShapesTest, CompletionQueue) {
   FailTwice();
   const auto stub = Echo::NewStub(Channel());
@@ -280,6 +425,59 @@ TEST_F(ShapesTest, CompletionQueue) {
     EXPECT_EQ(server_->log().Count() - before, 3);
     queue.Shutdown();
     EXPECT_FALSE(queue.Next(&tag, &ok));
+  }
+}
+
+// It ends when what waits in it has ended, and has brought that.
+TEST_F(ShapesTest, ACompletionQueueIsShutDownWhileItsCallsWait) {
+  const std::string bytes = Bytes("generic");
+  grpc::Slice slice(bytes);
+  const grpc::ByteBuffer request(&slice, 1);
+  for (const bool hedged : {false, true}) {
+    CallOptions own;
+    own.retry.emplace();
+    own.retry->hedge.enabled = hedged;
+    own.retry->hedge.delay = absl::Milliseconds(1);
+    own.retry->backoff.initial = absl::Milliseconds(50);
+    for (int kind = 0; kind < 3; ++kind) {
+      SCOPED_TRACE(kind);
+      FailTwice();
+      const auto channel = Channel();
+      const auto stub = Echo::NewStub(channel);
+      grpc::GenericStub generic(channel);
+      grpc::ClientContext context;
+      grpc::CompletionQueue queue;
+      EchoMessage response;
+      grpc::ByteBuffer response_bytes;
+      grpc::Status status(StatusCode::UNKNOWN, "");
+      void* tag = nullptr;
+      bool ok = false;
+      std::unique_ptr<grpc::ClientAsyncResponseReader<EchoMessage>> reader;
+      std::unique_ptr<grpc::GenericClientAsyncResponseReader> generic_reader;
+      const WithCallOptions with(&context, &own);
+      if (kind == 2) {
+        generic_reader =
+            generic.PrepareUnaryCall(&context, kSay, request, &queue);
+        generic_reader->StartCall();
+        generic_reader->Finish(&response_bytes, &status, &status);
+      } else {
+        reader = stub->AsyncSay(&context, EchoMessage(), &queue);
+        if (kind == 1) {
+          reader->ReadInitialMetadata(&context);
+          ASSERT_TRUE(queue.Next(&tag, &ok));
+        }
+        reader->Finish(&response, &status, &status);
+      }
+      queue.Shutdown();
+      ASSERT_TRUE(queue.Next(&tag, &ok));
+      EXPECT_TRUE(ok);
+      EXPECT_EQ(tag, &status);
+      EXPECT_TRUE(status.ok()) << status.error_message();
+      EXPECT_EQ(
+          kind == 2 ? Watcher::PayloadOf(response_bytes) : response.payload(),
+          "at last");
+      EXPECT_FALSE(queue.Next(&tag, &ok));
+    }
   }
 }
 
@@ -445,6 +643,26 @@ TEST_F(ShapesTest, GenericStub) {
   EXPECT_EQ(std::string(answer.begin(), answer.end()), Bytes("at last"));
   EXPECT_EQ(server_->log().Count(), 3);
   EXPECT_EQ(RecordOf(context)->names.method(), kSay);
+}
+
+// Nobody tells how to make a message of such a type.
+TEST_F(ShapesTest, AStubOfOtherMessagesIsNotRepeated) {
+  FailTwice();
+  grpc::TemplatedGenericStub<EchoMessage, EchoMessage> stub(Channel());
+  grpc::ClientContext context;
+  EchoMessage response;
+  grpc::CompletionQueue queue;
+  const auto reader =
+      stub.PrepareUnaryCall(&context, kSay, EchoMessage(), &queue);
+  reader->StartCall();
+  grpc::Status status;
+  reader->Finish(&response, &status, &queue);
+  void* tag = nullptr;
+  bool ok = false;
+  ASSERT_TRUE(queue.Next(&tag, &ok));
+  EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(server_->log().Count(), 1);
+  EXPECT_EQ(RecordOf(context)->stop_reason, StopReason::kNotReplayable);
 }
 
 }  // namespace

@@ -86,7 +86,7 @@ class SlowHijack {
 
     void Hijack() override {
       slow_->hijacking_.Set();
-      slow_->next_seen_.Wait();
+      slow_->next_seen_->Wait();
       real_->Hijack();
     }
 
@@ -161,8 +161,10 @@ class SlowHijack {
         first_is_ = nullptr;
         forbear_->Intercept(&*first_);
       } else {
+        // It may end the call, and with it the test.
+        const std::shared_ptr<Flag> next_seen = slow->next_seen_;
         forbear_->Intercept(batch);
-        slow->next_seen_.Set();
+        next_seen->Set();
       }
     }
 
@@ -192,7 +194,7 @@ class SlowHijack {
 
   std::function<void()> after_first_;
   Flag hijacking_;
-  Flag next_seen_;
+  const std::shared_ptr<Flag> next_seen_ = std::make_shared<Flag>();
 };
 
 }  // namespace forbear::rpc

@@ -501,6 +501,35 @@ TEST_P(UnaryTest, SizesFromNothingTo8MiB) {
   EXPECT_EQ(server_->log().Count(), 6);
 }
 
+TEST_P(UnaryTest, AResponseBesideAnErrorIsTheLastAttempts) {
+  GrpcReply first = GrpcReply::Error(StatusCode::UNAVAILABLE);
+  first.response = Bytes("first");
+  GrpcReply second = GrpcReply::Error(StatusCode::INTERNAL, "broken");
+  second.response = Bytes("second");
+  server_->Script({first, second});
+  EchoCall call(GetParam(), Channel(Consent()));
+  EXPECT_EQ(call.Run().error_code(), StatusCode::INTERNAL);
+  EXPECT_EQ(call.status().error_message(), "broken");
+  EXPECT_EQ(call.payload(), "second");
+  EXPECT_EQ(server_->log().Count(), 2);
+}
+
+// A broken server's. The sync API alone has a word for it.
+TEST_P(UnaryTest, OkWithoutAResponseIsNotTheFirstAttempts) {
+  GrpcReply none;
+  server_->Script({none});
+  EchoCall stock(GetParam(),
+                 grpc::CreateChannel(server_->address(),
+                                     grpc::InsecureChannelCredentials()));
+  const StatusCode code = stock.Run().error_code();
+  GrpcReply first = GrpcReply::Error(StatusCode::UNAVAILABLE);
+  first.response = Bytes("first");
+  server_->Script({first, none});
+  EchoCall call(GetParam(), Channel(Consent()));
+  EXPECT_EQ(call.Run().error_code(), code);
+  EXPECT_EQ(call.payload(), "");
+}
+
 TEST_P(UnaryTest, AnAttemptOfAnotherLayerIsNotRepeated) {
   server_->Script({GrpcReply::Error(StatusCode::UNAVAILABLE)});
   EchoCall call(GetParam(), Channel(Consent()));
