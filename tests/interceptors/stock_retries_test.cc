@@ -12,16 +12,20 @@
 //
 // Streams: stock_streams_test.cc. Hedging: stock_hedges_test.cc.
 //
-// Not played: transparent_not_sent_on_wire, which needs a fault inside a channel; a
-// call that a real transport has not sent is TransparentTest's. What gRPC repeats
-// after it has sent it, and we then do not, is transparent_retry_test's.
+// What gRPC repeats after it has sent it, and we then do not, is
+// transparent_retry_test's.
 
 #include <gmock/gmock.h>
+#include <grpc/grpc.h>
+#include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdio>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -41,6 +45,7 @@
 #include "runtime/client.h"
 #include "tests/interceptors/echo_call.h"
 #include "tests/interceptors/expect_waits.h"
+#include "tests/interceptors/raw_http2_server.h"
 #include "tests/interceptors/retry_config.h"
 #include "tests/testing/arrival_log.h"
 #include "tests/testing/echo.grpc.pb.h"
@@ -546,6 +551,208 @@ TEST(TransparentTest, OursWithConsent) {
   config.codes = R"("UNAVAILABLE")";
   PlayNotSent(/*stock=*/false, config.Text(), StatusCode::OK,
               {"first", "second again"});
+}
+
+// How often a client's transport has been given a stream to open: it tells nobody but
+// its log. A connection that has no place for it then has it waiting.
+class StreamsGiven {
+ public:
+  static int Count() {
+    static const int enabled = Listen();
+    EXPECT_EQ(enabled, 1) << "gRPC has no such tracer";
+    return count;
+  }
+  static bool Await(int n) {
+    const auto give_up =
+        std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (Count() < n) {
+      if (std::chrono::steady_clock::now() > give_up) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  }
+
+ private:
+  static int Listen() {
+    gpr_set_log_function(&OnLog);
+    gpr_set_log_verbosity(GPR_LOG_SEVERITY_INFO);
+    return grpc_tracer_set_enabled("http", 1);
+  }
+  static void OnLog(gpr_log_func_args* args) {
+    if (std::strstr(args->message, "perform_stream_op_locked") != nullptr &&
+        std::strstr(args->message, "SEND_INITIAL_METADATA") != nullptr) {
+      ++count;
+    } else if (args->severity == GPR_LOG_SEVERITY_ERROR) {
+      std::fprintf(stderr, "%s:%d: %s\n", args->file, args->line,
+                   args->message);
+    }
+  }
+
+  static std::atomic<int> count;
+};
+std::atomic<int> StreamsGiven::count{0};
+
+// transparent_not_sent_on_wire: the transport has the call, has no place for it, and
+// goes away, again and again.
+struct NotSent {
+  const char* name;
+  bool stock = false;
+  int times = 0;         // by how many connections it is turned away
+  int max_attempts = 0;  // 0: without a policy
+  StatusCode code = StatusCode::OK;
+  int sends = 1;
+  std::optional<std::string> previous;
+  StopReason reason = StopReason::kSuccess;
+};
+
+class NotSentTest : public ::testing::TestWithParam<Api> {};
+
+INSTANTIATE_TEST_SUITE_P(Apis, NotSentTest, AllApis(), ApiName);
+
+TEST_P(NotSentTest, Table) {
+  RetryConfig config = QuickRetries(3);
+  config.codes = R"("UNAVAILABLE")";
+  for (
+      const NotSent& row : std::vector<NotSent>{
+          // Without end, without a policy, and unseen.
+          {"stock", true, 1, 0, StatusCode::OK, 1, std::nullopt},
+          {"stock", true, 10, 0, StatusCode::OK, 1, std::nullopt},
+          {"stock", true, 10, 3, StatusCode::OK, 1, std::nullopt},
+          // A deviation: gRPC's transparent retries are off, and nothing that it
+          // tells of such a call proves that it was not sent. Each is an attempt.
+          {"no consent", false, 1, 0, StatusCode::UNAVAILABLE, 0, std::nullopt,
+           StopReason::kNotIdempotent},
+          {"consent", false, 1, 3, StatusCode::OK, 1, "1"},
+          {"consent", false, 2, 3, StatusCode::OK, 1, "2"},
+          {"consent, too few", false, 3, 3, StatusCode::UNAVAILABLE, 0,
+           std::nullopt, StopReason::kAttemptsExhausted},
+          {"consent, enough", false, 10, 11, StatusCode::OK, 1, "10"},
+      }) {
+    SCOPED_TRACE(absl::StrCat(row.name, ", ", row.times, " times, attempts ",
+                              row.max_attempts));
+    RawHttp2Server server({Act::kAnswer}, row.times);
+    config.max_attempts = row.max_attempts;
+    const std::string text = row.max_attempts == 0 ? "" : config.Text();
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
+    const auto credentials = grpc::InsecureChannelCredentials();
+    std::shared_ptr<grpc::Channel> channel;
+    if (row.stock) {
+      if (!text.empty()) arguments.SetServiceConfigJSON(text);
+      channel =
+          grpc::CreateCustomChannel(server.address(), credentials, arguments);
+    } else {
+      // Eleven attempts of one call are an outage to the one and too dear for the
+      // other.
+      ClientOptions client;
+      client.endpoint.breaker.enabled = false;
+      client.endpoint.budget.enabled = false;
+      RpcOptions options;
+      options.service_config = text;
+      channel = CreateChannel(server.address(), credentials,
+                              *Client::Create(client), options, arguments);
+    }
+    EchoCall call(GetParam(), channel);
+    call.SetDeadline(absl::Seconds(60));
+    const int before = StreamsGiven::Count();
+    call.Start();
+    for (int i = 1; i <= row.times; ++i) {
+      ASSERT_TRUE(StreamsGiven::Await(before + i)) << i;
+      server.TurnAway();
+    }
+    EXPECT_EQ(call.Wait().error_code(), row.code)
+        << call.status().error_message();
+    EXPECT_EQ(server.sends(), row.sends);
+    EXPECT_EQ(server.First("grpc-previous-rpc-attempts"), row.previous);
+    EXPECT_EQ(StreamsGiven::Count() - before, row.times + row.sends);
+    if (!row.stock) {
+      EXPECT_EQ(call.record().stop_reason, row.reason);
+      EXPECT_EQ(call.record().total_attempts, row.times + row.sends);
+    }
+  }
+}
+
+// What a pushback is to a client, as a server of another make has written it. gRPC 1.51
+// reads it, and hands what it has read to interceptors, written anew: of "01", "+5" and
+// " 5", which A6 does not allow, nobody behind it can tell.
+struct OnTheWire {
+  std::vector<const char*> values;  // of as many trailers
+  Seen stock;
+  const char* why = nullptr;  // a deviation
+  Seen ours = Seen();
+};
+
+TEST(PushbackTest, OnTheWire) {
+  const Seen again = Sends(2, StatusCode::OK);
+  const Seen once = Sends(1, StatusCode::UNAVAILABLE, "");
+  const Seen late =
+      Sends(1, StatusCode::DEADLINE_EXCEEDED, "Deadline Exceeded");
+  const char* const in_vain = "a wait in vain is not begun";
+  const char* const too_long = "no integer of 32 bits, by A6: no retry";
+  const char* const not_meant =
+      "more than a day is garbage (RetryOptions::max_believed_wait)";
+  for (const OnTheWire& row : std::vector<OnTheWire>{
+           {{"0"}, again},
+           {{"1"}, again},
+           {{"20"}, again},
+           {{"01"}, again},
+           {{"+5"}, again},
+           {{" 5"}, again},
+           {{"5 "}, again},
+           {{"00"}, again},
+           {{"-0"}, again},
+           {{"-1"}, once},
+           {{"-2147483648"}, once},
+           {{"-9223372036854775808"}, once},
+           {{""}, once},
+           {{" "}, once},
+           {{"-"}, once},
+           {{"abc"}, once},
+           {{"1.5"}, once},
+           {{"1e3"}, once},
+           {{"0x10"}, once},
+           {{"10ms"}, once},
+           {{"5,6"}, once},
+           {{"99999999999999999999"}, once},
+           // The last one counts.
+           {{"-1", "5"}, again},
+           {{"5", "-1"}, once},
+           {{"5", "abc"}, once},
+           {{"60000"}, late, in_vain, once},
+           {{"86400000"}, late, in_vain, once},
+           {{"86400001"}, late, not_meant, again},
+           {{"2147483647"}, late, not_meant, again},
+           {{"2147483648"}, late, too_long, once},
+           {{"9223372036854775807"}, late, too_long, once},
+       }) {
+    SCOPED_TRACE(::testing::PrintToString(row.values));
+    for (const bool stock : {true, false}) {
+      RawHttp2Server server({Act::kUnavailable, Act::kAnswer});
+      std::vector<std::pair<std::string, std::string>> trailers;
+      for (const char* value : row.values) {
+        trailers.emplace_back("grpc-retry-pushback-ms", value);
+      }
+      server.SetTrailers(trailers);
+      Scenario scenario;
+      scenario.policy = QuickRetries(3);
+      scenario.policy.codes = R"("UNAVAILABLE")";
+      EchoCall call(Api::kSync, Channel(stock, scenario, server.address()));
+      call.SetDeadline(absl::Seconds(1));
+      Seen seen;
+      seen.code = call.Run().error_code();
+      seen.message = call.status().error_message();
+      // Of a send that is not the first one of its connection the headers cannot be
+      // read; StockRetriesTest has them.
+      seen.previous = Sends(server.sends(), seen.code).previous;
+      const Seen& expected = stock || row.why == nullptr ? row.stock : row.ours;
+      EXPECT_EQ(seen, expected) << (stock ? "stock" : "ours");
+    }
+    if (row.why != nullptr) {
+      EXPECT_FALSE(row.stock == row.ours) << "no deviation: " << row.why;
+    }
+  }
 }
 
 }  // namespace
