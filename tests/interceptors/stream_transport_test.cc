@@ -1,7 +1,7 @@
 // Streams and their transport, in every API: a connection that ends under them, where
 // what is said of it decides nothing, and the consent does
-// (docs/decisions/0006-transparent-retries.md); and compression. Sends are counted at
-// the server, which writes its frames by hand.
+// (docs/decisions/0006-transparent-retries.md); proxies' pages; and compression. Sends
+// are counted at the server, which writes its frames by hand.
 
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
@@ -105,6 +105,67 @@ TEST_P(StreamGoAwayTest, WithConsentItIsSentAgain) {
 TEST_P(StreamGoAwayTest, WithoutConsentItIsSentOnce) {
   for (const Case& c : kNotProcessed) Check(c, /*consent=*/false);
   for (const Case& c : kPerhapsProcessed) Check(c, /*consent=*/false);
+}
+
+// A proxy's page is no answer and commits nothing, but for one that says 200: that is a
+// head. The status is that of a stock channel, by gRPC's table
+// (doc/http-grpc-status-mapping.md of grpc/grpc).
+class StreamProxyAnswerTest
+    : public ::testing::TestWithParam<std::tuple<Shape, StreamApi>> {};
+
+INSTANTIATE_TEST_SUITE_P(All, StreamProxyAnswerTest, AllStreams(),
+                         kNameOfStream);
+
+TEST_P(StreamProxyAnswerTest, Table) {
+  const auto [shape, api] = GetParam();
+  struct Row {
+    Act act;
+    StatusCode code;
+    bool commits;
+  };
+  for (const Row& row :
+       {Row{Act::kHttp200, StatusCode::UNKNOWN, true},
+        Row{Act::kHttp400, StatusCode::INTERNAL, false},
+        Row{Act::kHttp401, StatusCode::UNAUTHENTICATED, false},
+        Row{Act::kHttp403, StatusCode::PERMISSION_DENIED, false},
+        Row{Act::kHttp404, StatusCode::UNIMPLEMENTED, false},
+        Row{Act::kHttp408, StatusCode::UNKNOWN, false},
+        Row{Act::kHttp429, StatusCode::UNAVAILABLE, false},
+        Row{Act::kHttp500, StatusCode::UNKNOWN, false},
+        Row{Act::kHttp502, StatusCode::UNAVAILABLE, false},
+        Row{Act::kHttp503, StatusCode::UNAVAILABLE, false},
+        Row{Act::kHttp503Empty, StatusCode::UNAVAILABLE, false},
+        Row{Act::kHttp504, StatusCode::UNAVAILABLE, false},
+        Row{Act::kHttp500Unavailable, StatusCode::UNAVAILABLE, false}}) {
+    SCOPED_TRACE(static_cast<int>(row.act));
+    grpc::Status stock;
+    {
+      RawHttp2Server server({row.act, Act::kAnswer});
+      StreamApp app(api, shape,
+                    grpc::CreateChannel(server.address(),
+                                        grpc::InsecureChannelCredentials()));
+      app.SetDeadline(absl::Minutes(1));
+      stock = app.Run();
+      EXPECT_EQ(stock.error_code(), row.code) << stock.error_message();
+    }
+    for (const bool consent : {false, true}) {
+      RawHttp2Server server({row.act, Act::kAnswer});
+      StreamApp app(
+          api, shape,
+          Channel(server.address(), consent ? std::vector<StatusCode>{row.code}
+                                            : std::vector<StatusCode>()));
+      app.SetDeadline(absl::Minutes(1));
+      app.Run();
+      if (consent && !row.commits) {
+        EXPECT_TRUE(app.Wait().ok()) << app.Wait().error_message();
+        EXPECT_EQ(server.sends(), 2);
+      } else {
+        EXPECT_EQ(app.Wait().error_code(), row.code);
+        EXPECT_EQ(app.Wait().error_message(), stock.error_message());
+        EXPECT_EQ(server.sends(), 1);
+      }
+    }
+  }
 }
 
 class StreamCompressionTest
