@@ -103,9 +103,13 @@ TEST_P(ProxyAnswerTest, TheTable) {
     grpc::Status stock;
     {
       RawHttp2Server server({act, Act::kAnswer});
-      EchoCall call(GetParam(),
-                    grpc::CreateChannel(server.address(),
-                                        grpc::InsecureChannelCredentials()));
+      grpc::ChannelArguments arguments;
+      // With them, gRPC 1.51 loses the end of some reactors' calls that get a page.
+      arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+      EchoCall call(
+          GetParam(),
+          grpc::CreateCustomChannel(
+              server.address(), grpc::InsecureChannelCredentials(), arguments));
       stock = call.Run();
       EXPECT_EQ(stock.error_code(), code) << stock.error_message();
       EXPECT_EQ(server.sends(), 1);

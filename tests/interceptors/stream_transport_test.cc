@@ -141,9 +141,13 @@ TEST_P(StreamProxyAnswerTest, Table) {
     grpc::Status stock;
     {
       RawHttp2Server server({row.act, Act::kAnswer});
-      StreamApp app(api, shape,
-                    grpc::CreateChannel(server.address(),
-                                        grpc::InsecureChannelCredentials()));
+      grpc::ChannelArguments arguments;
+      // As in ProxyAnswerTest.
+      arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+      StreamApp app(
+          api, shape,
+          grpc::CreateCustomChannel(
+              server.address(), grpc::InsecureChannelCredentials(), arguments));
       app.SetDeadline(absl::Minutes(1));
       stock = app.Run();
       EXPECT_EQ(stock.error_code(), row.code) << stock.error_message();
