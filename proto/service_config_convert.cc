@@ -314,7 +314,7 @@ class Reader {
     const auto max =
         members.Duration("maxBackoff", absl::Hours(24), /*required=*/true);
     if (initial && max) {
-      // gRPC waits the smaller of the two.
+      // A6: the smaller of the two is waited. gRPC 1.51 begins with the initial one.
       backoff->set_initial(FormatDurationText(std::min(*initial, *max)));
       backoff->set_max(FormatDurationText(*max));
     }

@@ -1,6 +1,6 @@
 // The same calls, on a stock channel with a service config of gRPC, and through the
 // interceptor with the same one: the same status, the same sends at the server, the
-// same grpc-previous-rpc-attempts, and no wait that is shorter.
+// same grpc-previous-rpc-attempts, and no wait that is shorter than A6 has it.
 //
 // The scenarios are those of gRPC's own end-to-end tests (grpc/grpc 1.51.1,
 // test/core/end2end/tests/retry*.cc, Apache-2.0; facts only) and of proposal A6
@@ -24,6 +24,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -42,11 +43,13 @@
 #include "core/stop_reason.h"
 #include "interceptors/interceptor.h"
 #include "interceptors/rpc_options.h"
+#include "proto/status_name.h"
 #include "runtime/client.h"
 #include "tests/interceptors/echo_call.h"
 #include "tests/interceptors/expect_waits.h"
 #include "tests/interceptors/raw_http2_server.h"
 #include "tests/interceptors/retry_config.h"
+#include "tests/interceptors/status_details.h"
 #include "tests/testing/arrival_log.h"
 #include "tests/testing/echo.grpc.pb.h"
 #include "tests/testing/grpc_reply.h"
@@ -165,6 +168,17 @@ std::vector<Scenario> Scenarios() {
         "reached the application";
     s.ours = Sends(2, StatusCode::ABORTED);
   }
+  {
+    GrpcReply message = aborted.HeadersFirst();
+    message.response = "";
+    Scenario& s = add("a_message_and_then_an_error", {message, ok},
+                      Sends(1, StatusCode::ABORTED));
+    s.why = "as above";
+    s.ours = Sends(2, StatusCode::OK);
+  }
+  add("another_error_is_the_end",
+      {aborted, GrpcReply::Error(StatusCode::INTERNAL, "other")},
+      Sends(2, StatusCode::INTERNAL, "other"));
   add("cancel_during_first_retry_attempt", {aborted, GrpcReply::Hang()},
       Sends(2, StatusCode::CANCELLED, "CANCELLED"))
       .action = Action::kCancel;
@@ -197,14 +211,47 @@ std::vector<Scenario> Scenarios() {
     s.argument_value = 1;
     s.waits = {ms(295)};
   }
-  add("previous_attempts_header", {aborted}, Sends(5, StatusCode::ABORTED))
-      .policy = QuickRetries(5);
   {
+    Scenario& s = add("per_attempt_recv_timeout_of_all", {GrpcReply::Hang()},
+                      Sends(3, StatusCode::CANCELLED,
+                            "retry perAttemptRecvTimeout exceeded"));
+    s.policy.attempt_timeout = "0.3s";
+    s.policy.initial = "0.01s";
+    s.argument = GRPC_ARG_EXPERIMENTAL_ENABLE_HEDGING;
+    s.argument_value = 1;
+    s.waits = {ms(295), ms(295)};
+    s.why = "CANCELLED is the caller's own word";
+    s.ours = Sends(3, StatusCode::DEADLINE_EXCEEDED, "Deadline Exceeded");
+  }
+  for (const int attempts : {2, 4, 5}) {
+    add("previous_attempts_header", {aborted},
+        Sends(attempts, StatusCode::ABORTED))
+        .policy = QuickRetries(attempts);
+  }
+  add("success_on_the_last", {aborted, aborted, aborted, aborted, ok},
+      Sends(5, StatusCode::OK))
+      .policy = QuickRetries(5);
+  for (const int attempts : {6, 7}) {
     Scenario& s =
         add("max_attempts_above_5", {aborted}, Sends(5, StatusCode::ABORTED));
-    s.policy = QuickRetries(7);
+    s.policy = QuickRetries(attempts);
     s.why = "who writes 7 is given 7";
-    s.ours = Sends(7, StatusCode::ABORTED);
+    s.ours = Sends(attempts, StatusCode::ABORTED);
+  }
+  {
+    Scenario& s = add("the_backoff_does_not_grow", {aborted, aborted, ok},
+                      Sends(3, StatusCode::OK));
+    s.policy.multiplier = 1;
+    s.waits = {ms(80), ms(80)};
+  }
+  {
+    // A6 waits the smaller of the two, and so do we; gRPC 1.51 begins with the other.
+    Scenario& s = add("max_backoff_below_the_initial", {aborted, aborted, ok},
+                      Sends(3, StatusCode::OK));
+    s.policy.initial = "0.5s";
+    s.policy.max = "0.1s";
+    s.waits = {ms(500), ms(80)};
+    s.our_waits = {ms(80), ms(80)};
   }
   for (const char* value : {"0", "1"}) {
     Scenario& s = add("pushback_below_the_backoff",
@@ -219,6 +266,11 @@ std::vector<Scenario> Scenarios() {
     add("pushback_that_forbids", {aborted.Pushback(value), ok},
         Sends(1, StatusCode::ABORTED));
   }
+  add("pushback_of_what_is_not_listed",
+      {GrpcReply::Error(StatusCode::INTERNAL, "xyz").Pushback("1"), ok},
+      Sends(1, StatusCode::INTERNAL));
+  add("pushback_of_what_went_well", {ok.Pushback("-1")},
+      Sends(1, StatusCode::OK));
   {
     Scenario& s =
         add("pushback_beyond_the_deadline", {aborted.Pushback("2000"), ok},
@@ -267,6 +319,51 @@ std::vector<Scenario> Scenarios() {
     s.why =
         "a refusal did no work: it is waited out, whether or not it is listed";
     s.ours = Sends(2, StatusCode::OK);
+  }
+  // RetryInfo, which gRPC does not read: a wait, if it is one, whatever else the
+  // details say.
+  const auto seconds = [&](int64_t n) {
+    return aborted.WithDetails(RetryInfoBytes(absl::Seconds(n)));
+  };
+  add("retry_info", {aborted.WithDetails(RetryInfoBytes(ms(400))), ok},
+      Sends(2, StatusCode::OK))
+      .our_waits = {ms(400)};
+  add("retry_info_of_another_code",
+      {aborted.WithDetails(
+           absl::StrCat(Varint(1 << 3), Varint(0), RetryInfoBytes(ms(400)))),
+       ok},
+      Sends(2, StatusCode::OK))
+      .our_waits = {ms(400)};
+  add("retry_info_and_a_pushback",
+      {aborted.WithDetails(RetryInfoBytes(ms(400))).Pushback("20"), ok},
+      Sends(2, StatusCode::OK))
+      .our_waits = {ms(400)};
+  add("retry_info_and_a_pushback_that_forbids",
+      {aborted.WithDetails(RetryInfoBytes(ms(10))).Pushback("-1"), ok},
+      Sends(1, StatusCode::ABORTED));
+  for (const GrpcReply& reply :
+       {seconds(0), seconds(-1), seconds(-315576000000),
+        // More than a day is garbage (RetryOptions::max_believed_wait).
+        seconds(86401), seconds(315576000001),
+        aborted.WithDetails(DetailBytes("RetryInfo", "")),
+        aborted.WithDetails(DetailBytes("RetryInfo", "garbage")),
+        aborted.WithDetails("garbage"), aborted.WithDetails("\xFF\xFF")}) {
+    add("retry_info_that_says_nothing", {reply, ok}, Sends(2, StatusCode::OK))
+        .waits = {ms(80)};
+  }
+  for (const int64_t wait : {60, 86400}) {
+    Scenario& s = add("retry_info_beyond_the_deadline", {seconds(wait), ok},
+                      Sends(2, StatusCode::OK));
+    s.why = "the server has asked for that time";
+    s.ours = Sends(1, StatusCode::ABORTED);
+  }
+  {
+    Scenario& s = add("retry_info_of_what_is_not_listed",
+                      {GrpcReply::Error(StatusCode::INTERNAL, "xyz")
+                           .WithDetails(RetryInfoBytes(ms(1))),
+                       ok},
+                      Sends(1, StatusCode::INTERNAL));
+    s.policy.max_attempts = 2;
   }
   return all;
 }
@@ -345,6 +442,33 @@ TEST_P(StockRetriesTest, Scenarios) {
     }
     ExpectWaits(ours.sends, scenario.our_waits.empty() ? scenario.waits
                                                        : scenario.our_waits);
+  }
+}
+
+// Of every code, whether it is listed or not.
+TEST_P(StockRetriesTest, EachCode) {
+  for (int i = 1; i <= 16; ++i) {
+    const auto code = static_cast<StatusCode>(i);
+    SCOPED_TRACE(GrpcCodeName(i));
+    const std::string listed = absl::StrCat("\"", GrpcCodeName(i), "\"");
+    Scenario scenario;
+    scenario.replies = {GrpcReply::Error(code, "xyz"), GrpcReply::Ok("")};
+    scenario.policy = QuickRetries(3);
+    scenario.policy.codes = listed.c_str();
+    for (const bool stock : {true, false}) {
+      EXPECT_EQ(Play(stock, GetParam(), scenario).seen,
+                Sends(2, StatusCode::OK))
+          << (stock ? "stock" : "ours") << ", listed";
+    }
+    scenario.policy.codes =
+        code == StatusCode::ABORTED ? R"("INTERNAL")" : R"("ABORTED")";
+    for (const bool stock : {true, false}) {
+      // A deviation: a refusal is waited out.
+      const bool again = !stock && code == StatusCode::RESOURCE_EXHAUSTED;
+      EXPECT_EQ(Play(stock, GetParam(), scenario).seen,
+                again ? Sends(2, StatusCode::OK) : Sends(1, code))
+          << (stock ? "stock" : "ours") << ", not listed";
+    }
   }
 }
 
