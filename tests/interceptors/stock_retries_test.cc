@@ -472,6 +472,72 @@ TEST_P(StockRetriesTest, EachCode) {
   }
 }
 
+// Whose a policy is: the most specific name that fits has all to say of a method, and of
+// one that has no policy nothing is said.
+TEST(NamesTest, TheMostSpecificOneIsTheMethods) {
+  const std::string with = R"("retryPolicy": {"maxAttempts": 2,
+      "initialBackoff": "0.01s", "maxBackoff": "0.01s", "backoffMultiplier": 1,
+      "retryableStatusCodes": ["ABORTED"]})";
+  const std::string three = R"("retryPolicy": {"maxAttempts": 3,
+      "initialBackoff": "0.01s", "maxBackoff": "0.01s", "backoffMultiplier": 1,
+      "retryableStatusCodes": ["ABORTED"]})";
+  const std::string none = R"("timeout": "0s")";
+  const std::string all = "{}";
+  const std::string service = R"({"service": "forbear.testing.Echo"})";
+  const std::string method =
+      R"({"service": "forbear.testing.Echo", "method": "Say"})";
+  const std::string other =
+      R"({"service": "forbear.testing.Echo", "method": "Chat"})";
+  using Config = std::vector<std::pair<std::string, std::string>>;
+  for (const auto& [config, sends] : std::vector<std::pair<Config, int>>{
+           {{{all, with}}, 2},
+           {{{R"({"service": ""})", with}}, 2},
+           {{{service, with}}, 2},
+           {{{method, with}}, 2},
+           {{{absl::StrCat(service, ", ", method), with}}, 2},
+           {{{other, with}}, 1},
+           {{{R"({"service": "forbear.testing"})", with}}, 1},
+           {{{R"({"service": "forbear.testing.Ech"})", with}}, 1},
+           {{{R"({"service": "Echo"})", with}}, 1},
+           {{{R"({"service": "forbear.testing.echo"})", with}}, 1},
+           {{{all, with}, {service, three}}, 3},
+           {{{service, three}, {all, with}}, 3},
+           {{{all, with}, {service, with}, {method, three}}, 3},
+           {{{all, with}, {other, three}}, 2},
+           {{{service, with}, {other, three}}, 2},
+           {{{all, with}, {service, none}}, 1},
+           {{{all, with}, {method, none}}, 1},
+           {{{service, with}, {method, none}}, 1},
+           {{{method, with}, {service, none}, {all, none}}, 2},
+           // Beside no name it is nobody's.
+           {{{"", with}}, 1},
+       }) {
+    std::vector<std::string> methods;
+    for (const auto& [name, said] : config) {
+      methods.push_back(absl::StrCat(R"({"name": [)", name, "], ", said, "}"));
+    }
+    const std::string text = absl::StrCat(R"({"methodConfig": [)",
+                                          absl::StrJoin(methods, ", "), "]}");
+    SCOPED_TRACE(text);
+    for (const bool stock : {true, false}) {
+      const std::unique_ptr<GrpcServer> server = *GrpcServer::Create();
+      server->Script({GrpcReply::Error(StatusCode::ABORTED, "xyz")});
+      grpc::ChannelArguments arguments;
+      arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+      arguments.SetServiceConfigJSON(text);
+      const auto credentials = grpc::InsecureChannelCredentials();
+      EchoCall call(Api::kSync,
+                    stock ? grpc::CreateCustomChannel(server->address(),
+                                                      credentials, arguments)
+                          : CreateChannel(server->address(), credentials,
+                                          *Client::Create({}), {}, arguments));
+      call.SetDeadline(absl::Seconds(30));
+      EXPECT_EQ(call.Run().error_code(), StatusCode::ABORTED);
+      EXPECT_EQ(server->log().Count(), sends) << (stock ? "stock" : "ours");
+    }
+  }
+}
+
 // lb_drop_is_not_retried: what is refused on this side has been sent by nobody, and
 // is not made again by us.
 TEST(RefusedHereTest, IsNotSentAgain) {
