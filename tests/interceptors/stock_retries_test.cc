@@ -16,17 +16,12 @@
 // transparent_retry_test's.
 
 #include <gmock/gmock.h>
-#include <grpc/grpc.h>
-#include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -50,6 +45,7 @@
 #include "tests/interceptors/raw_http2_server.h"
 #include "tests/interceptors/retry_config.h"
 #include "tests/interceptors/status_details.h"
+#include "tests/interceptors/streams_given.h"
 #include "tests/testing/arrival_log.h"
 #include "tests/testing/echo.grpc.pb.h"
 #include "tests/testing/grpc_reply.h"
@@ -742,45 +738,6 @@ TEST(TransparentTest, OursWithConsent) {
   PlayNotSent(/*stock=*/false, config.Text(), StatusCode::OK,
               {"first", "second again"});
 }
-
-// How often a client's transport has been given a stream to open: it tells nobody but
-// its log. A connection that has no place for it then has it waiting.
-class StreamsGiven {
- public:
-  static int Count() {
-    static const int enabled = Listen();
-    EXPECT_EQ(enabled, 1) << "gRPC has no such tracer";
-    return count;
-  }
-  static bool Await(int n) {
-    const auto give_up =
-        std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (Count() < n) {
-      if (std::chrono::steady_clock::now() > give_up) return false;
-      std::this_thread::yield();
-    }
-    return true;
-  }
-
- private:
-  static int Listen() {
-    gpr_set_log_function(&OnLog);
-    gpr_set_log_verbosity(GPR_LOG_SEVERITY_INFO);
-    return grpc_tracer_set_enabled("http", 1);
-  }
-  static void OnLog(gpr_log_func_args* args) {
-    if (std::strstr(args->message, "perform_stream_op_locked") != nullptr &&
-        std::strstr(args->message, "SEND_INITIAL_METADATA") != nullptr) {
-      ++count;
-    } else if (args->severity == GPR_LOG_SEVERITY_ERROR) {
-      std::fprintf(stderr, "%s:%d: %s\n", args->file, args->line,
-                   args->message);
-    }
-  }
-
-  static std::atomic<int> count;
-};
-std::atomic<int> StreamsGiven::count{0};
 
 // transparent_not_sent_on_wire: the transport has the call, has no place for it, and
 // goes away, again and again.
