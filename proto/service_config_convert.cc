@@ -98,9 +98,10 @@ class Members {
     return std::nullopt;
   }
 
-  // "1.5s", as protobuf's JSON has it.
+  // "1.5s", as protobuf's JSON has it. `from_zero`: "0s" is one, too.
   std::optional<absl::Duration> Duration(const std::string& name,
-                                         absl::Duration high, bool required) {
+                                         absl::Duration high, bool required,
+                                         bool from_zero = false) {
     const pb::Value* const value = Take(name, required);
     if (value == nullptr) return std::nullopt;
     absl::string_view text = value->string_value();
@@ -120,10 +121,10 @@ class Members {
          (is_digits(fraction) && fraction.size() <= 9))) {
       d = ParseDurationText(absl::StrCat(text, "s"));
     }
-    if (d && *d > absl::ZeroDuration() && *d <= high) return d;
+    if (d && (from_zero || *d > absl::ZeroDuration()) && *d <= high) return d;
     Fault(name, absl::StrCat(" is ", Shown(*value),
-                             "; it must be a number of seconds above 0, like "
-                             "\"1.5s\", … ",
+                             "; it must be a number of seconds",
+                             from_zero ? "" : " above 0", ", like \"1.5s\", … ",
                              FormatDurationText(high)));
     return std::nullopt;
   }
@@ -209,8 +210,10 @@ class Reader {
     v1::Target target;
     const Texts rpcs = ReadNames(&members);
     v1::Retry retry;
-    if (const auto timeout =
-            members.Duration("timeout", kLongest, /*required=*/false)) {
+    const auto timeout = members.Duration(
+        "timeout", kLongest, /*required=*/false, /*from_zero=*/true);
+    // gRPC takes zero for none.
+    if (timeout && *timeout > absl::ZeroDuration()) {
       retry.set_call_timeout(TimeoutText(*timeout));
     }
     if (const pb::Value* value = members.Take("waitForReady")) {
@@ -312,7 +315,7 @@ class Reader {
     const auto max =
         members.Duration("maxBackoff", absl::Hours(24), /*required=*/true);
     if (initial && max) {
-      // gRPC waits the smaller of the two.
+      // A6: the smaller of the two is waited. gRPC 1.51 begins with the initial one.
       backoff->set_initial(FormatDurationText(std::min(*initial, *max)));
       backoff->set_max(FormatDurationText(*max));
     }
@@ -349,14 +352,10 @@ class Reader {
       retry->set_max_attempts(attempts);
       hedge->set_max_hedges(attempts - 1);
     }
-    const pb::Value* const delay = members.Take("hedgingDelay");
-    hedge->set_delay("0");  // gRPC's default: all at once
-    if (delay != nullptr && delay->string_value() != "0s") {
-      if (const auto d = members.Duration("hedgingDelay", absl::Hours(1),
-                                          /*required=*/false)) {
-        hedge->set_delay(FormatDurationText(*d));
-      }
-    }
+    const auto delay = members.Duration("hedgingDelay", absl::Hours(1),
+                                        /*required=*/false, /*from_zero=*/true);
+    // gRPC's default: all at once.
+    hedge->set_delay(FormatDurationText(delay.value_or(absl::ZeroDuration())));
     if (const pb::ListValue* codes = members.List("nonFatalStatusCodes")) {
       ReadCodes(*codes, "nonFatalStatusCodes", &members, target);
     }
@@ -404,8 +403,8 @@ class Reader {
         "retryThrottling: not used; Forbear's own retry budget applies");
   }
 
-  // Of a duration that Forbear bounds no further.
-  static constexpr absl::Duration kLongest = absl::Hours(24 * 365 * 100);
+  // Of a duration that Forbear bounds no further: protobuf's longest.
+  static constexpr absl::Duration kLongest = absl::Seconds(315'576'000'000);
 
   v1::Config& to_;
   Texts& faults_;

@@ -22,7 +22,7 @@
 //
 // What is read, and what becomes of it:
 //   methodConfig[].name          rpcs: "/service/method", "/service/*", "*" for {}
-//     .timeout                   retry.call_timeout
+//     .timeout                   retry.call_timeout; "0s" is none, as in gRPC
 //     .waitForReady              wait_for_ready
 //     .retryPolicy
 //       .maxAttempts             retry.max_attempts; 2 … 100. gRPC takes more than 5
@@ -43,7 +43,14 @@
 //
 // Where Forbear differs from gRPC, on purpose:
 //   - maxAttempts above 5, see above; above 100 is a fault.
-//   - backoffMultiplier below 1 is a fault.
+//   - backoffMultiplier below 1 is a fault. So is what is out of Forbear's own bounds:
+//     a multiplier above 100, an initialBackoff or hedgingDelay above 1 h, a
+//     maxBackoff above 24 h, a tokenRatio above 1000.
+//   - OK among the codes is a fault: what went well is not made again.
+//   - Durations are those of protobuf's JSON: no sign, no blank.
+//   - A name that no call can have ("a b", a method without its service) is a fault.
+//   - perAttemptRecvTimeout is read and checked, which gRPC does with
+//     GRPC_ARG_EXPERIMENTAL_ENABLE_HEDGING only.
 //   - A method without a retryPolicy, and codes that are not listed, follow Forbear's
 //     rules: RESOURCE_EXHAUSTED is waited out, nothing else is sent again.
 //   - Throttled failures do not count for maxAttempts; they are bounded by time.
@@ -51,7 +58,8 @@
 //     not mind).
 //
 // Sources: gRFC A6; the tests of gRPC core (retry_service_config_test.cc,
-// retry_throttle_test.cc).
+// retry_throttle_test.cc); what gRPC 1.51 says of the same texts
+// (tests/interceptors/service_config_test.cc).
 //
 // Thread rule: pure functions; call from anywhere.
 #ifndef FORBEAR_PROTO_SERVICE_CONFIG_CONVERT_H_

@@ -6,7 +6,8 @@
 //
 // The value is a signed 32-bit integer in decimal without needless zeros. gRPC
 // 1.51 itself also takes "+5", " 5" and "01"; A6 does not, and where the two
-// differ the reading with fewer sends is used.
+// differ the reading with fewer sends is used. Only what comes here can be read so:
+// gRPC 1.51 parses the trailer and hands on "5" and "1" for these, to interceptors, too.
 //
 // Thread rule: pure functions; call from anywhere.
 #ifndef FORBEAR_SIGNALS_GRPC_PUSHBACK_H_

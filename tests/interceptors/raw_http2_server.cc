@@ -30,6 +30,7 @@ constexpr uint32_t kNoError = 0;
 constexpr uint32_t kInternalError = 2;
 constexpr uint32_t kRefusedStream = 7;
 constexpr uint32_t kEnhanceYourCalm = 11;
+constexpr uint32_t kMaxConcurrentStreams = 3;  // a setting
 constexpr size_t kPrefaceSize = 24;
 
 // HPACK (RFC 7541), written out: an indexed field, and literals that nobody
@@ -118,8 +119,9 @@ uint32_t Number(absl::string_view bytes) {
 
 }  // namespace
 
-RawHttp2Server::RawHttp2Server(std::vector<Act> acts)
+RawHttp2Server::RawHttp2Server(std::vector<Act> acts, int closed)
     : acts_(std::move(acts)),
+      closed_(static_cast<size_t>(closed)),
       listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_in name = {};
   name.sin_family = AF_INET;
@@ -163,6 +165,36 @@ int64_t RawHttp2Server::message_bytes() const {
   return message_bytes_;
 }
 
+void RawHttp2Server::SetTrailers(
+    std::vector<std::pair<std::string, std::string>> trailers) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  trailers_.clear();
+  for (const auto& [name, value] : trailers) {
+    // A literal that nobody indexes, under a new name.
+    trailers_.push_back('\0');
+    trailers_.push_back(static_cast<char>(name.size()));
+    trailers_ += name;
+    trailers_.push_back(static_cast<char>(value.size()));
+    trailers_ += value;
+  }
+}
+
+void RawHttp2Server::TurnAway() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const int fd = sockets_.back();
+  Send(fd, Frame(kGoAway, 0, 0, BigEndian(0, 4) + BigEndian(kNoError, 4)));
+  shutdown(fd, SHUT_RDWR);
+}
+
+std::optional<std::string> RawHttp2Server::First(absl::string_view name) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  // gRPC writes a literal without Huffman's code.
+  const size_t at = head_.find(std::string(name));
+  if (at == std::string::npos) return std::nullopt;
+  const size_t size = at + name.size();
+  return head_.substr(size + 1, static_cast<uint8_t>(head_[size]));
+}
+
 void RawHttp2Server::Accept() {
   for (;;) {
     const int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
@@ -176,14 +208,17 @@ void RawHttp2Server::Accept() {
     }
     // Closed at the very end, so that its number means one socket only.
     sockets_.push_back(fd);
-    threads_.emplace_back([this, fd] { Serve(fd); });
+    const bool closed = sockets_.size() <= closed_;
+    threads_.emplace_back([this, fd, closed] { Serve(fd, closed); });
   }
 }
 
-void RawHttp2Server::Serve(int fd) {
+void RawHttp2Server::Serve(int fd, bool closed) {
   std::string bytes;
+  const std::string settings =
+      closed ? BigEndian(kMaxConcurrentStreams, 2) + BigEndian(0, 4) : "";
   if (!Receive(fd, kPrefaceSize, &bytes) ||
-      !Send(fd, Frame(kSettings, 0, 0, ""))) {
+      !Send(fd, Frame(kSettings, 0, 0, settings))) {
     return;
   }
   for (;;) {
@@ -201,7 +236,10 @@ void RawHttp2Server::Serve(int fd) {
       Act act = Act::kAnswer;
       {
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (type == kHeaders) ++sends_;
+        if (type == kHeaders) {
+          ++sends_;
+          head_ = bytes;
+        }
         if (type == kData) message_bytes_ += size;
         if ((flags & kEndStream) == 0) continue;
         act = acts_[std::min(next_act_++, acts_.size() - 1)];
@@ -215,6 +253,11 @@ void RawHttp2Server::Serve(int fd) {
 }
 
 bool RawHttp2Server::Perform(Act act, int fd, uint32_t stream) {
+  std::string trailers;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    trailers = trailers_;
+  }
   const auto page = [fd, stream](absl::string_view status) {
     // A literal under the static table's ":status".
     return Send(fd, Frame(kHeaders, kEndHeaders, stream,
@@ -233,8 +276,10 @@ bool RawHttp2Server::Perform(Act act, int fd, uint32_t stream) {
                           Frame(kHeaders, kEndHeaders | kEndStream, stream,
                                 kGrpcStatus0));
     case Act::kUnavailable:
-      return Send(fd, Frame(kHeaders, kEndHeaders | kEndStream, stream,
-                            Joined({kStatus200, kContentType, kGrpcStatus14})));
+      return Send(
+          fd,
+          Frame(kHeaders, kEndHeaders | kEndStream, stream,
+                Joined({kStatus200, kContentType, kGrpcStatus14, trailers})));
     case Act::kRefuse:
       return Send(fd,
                   Frame(kRstStream, 0, stream, BigEndian(kRefusedStream, 4)));
@@ -254,16 +299,35 @@ bool RawHttp2Server::Perform(Act act, int fd, uint32_t stream) {
       return false;
     case Act::kClose:
       return false;
+    case Act::kHttp200:
+      return page("200");
+    case Act::kHttp400:
+      return page("400");
+    case Act::kHttp401:
+      return page("401");
+    case Act::kHttp403:
+      return page("403");
     case Act::kHttp404:
       return page("404");
+    case Act::kHttp408:
+      return page("408");
     case Act::kHttp429:
       return page("429");
+    case Act::kHttp500:
+      return page("500");
     case Act::kHttp502:
       return page("502");
     case Act::kHttp503:
       return page("503");
     case Act::kHttp504:
       return page("504");
+    case Act::kHttp503Empty:
+      return Send(fd, Frame(kHeaders, kEndHeaders | kEndStream, stream,
+                            Joined({"\x08\x03", "503", kHtml, kRetryAfter30})));
+    case Act::kHttp500Unavailable:
+      return Send(
+          fd, Frame(kHeaders, kEndHeaders | kEndStream, stream,
+                    Joined({"\x08\x03", "500", kContentType, kGrpcStatus14})));
   }
   return false;
 }

@@ -1,6 +1,6 @@
 // The same calls, on a stock channel with a service config of gRPC, and through the
 // interceptor with the same one: the same status, the same sends at the server, the
-// same grpc-previous-rpc-attempts, and no wait that is shorter.
+// same grpc-previous-rpc-attempts, and no wait that is shorter than A6 has it.
 //
 // The scenarios are those of gRPC's own end-to-end tests (grpc/grpc 1.51.1,
 // test/core/end2end/tests/retry*.cc, Apache-2.0; facts only) and of proposal A6
@@ -12,9 +12,8 @@
 //
 // Streams: stock_streams_test.cc. Hedging: stock_hedges_test.cc.
 //
-// Not played: transparent_not_sent_on_wire, which needs a fault inside a channel; a
-// call that a real transport has not sent is TransparentTest's. What gRPC repeats
-// after it has sent it, and we then do not, is transparent_retry_test's.
+// What gRPC repeats after it has sent it, and we then do not, is
+// transparent_retry_test's.
 
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
@@ -22,6 +21,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -38,10 +38,14 @@
 #include "core/stop_reason.h"
 #include "interceptors/interceptor.h"
 #include "interceptors/rpc_options.h"
+#include "proto/status_name.h"
 #include "runtime/client.h"
 #include "tests/interceptors/echo_call.h"
 #include "tests/interceptors/expect_waits.h"
+#include "tests/interceptors/raw_http2_server.h"
 #include "tests/interceptors/retry_config.h"
+#include "tests/interceptors/status_details.h"
+#include "tests/interceptors/streams_given.h"
 #include "tests/testing/arrival_log.h"
 #include "tests/testing/echo.grpc.pb.h"
 #include "tests/testing/grpc_reply.h"
@@ -160,6 +164,17 @@ std::vector<Scenario> Scenarios() {
         "reached the application";
     s.ours = Sends(2, StatusCode::ABORTED);
   }
+  {
+    GrpcReply message = aborted.HeadersFirst();
+    message.response = "";
+    Scenario& s = add("a_message_and_then_an_error", {message, ok},
+                      Sends(1, StatusCode::ABORTED));
+    s.why = "as above";
+    s.ours = Sends(2, StatusCode::OK);
+  }
+  add("another_error_is_the_end",
+      {aborted, GrpcReply::Error(StatusCode::INTERNAL, "other")},
+      Sends(2, StatusCode::INTERNAL, "other"));
   add("cancel_during_first_retry_attempt", {aborted, GrpcReply::Hang()},
       Sends(2, StatusCode::CANCELLED, "CANCELLED"))
       .action = Action::kCancel;
@@ -192,14 +207,47 @@ std::vector<Scenario> Scenarios() {
     s.argument_value = 1;
     s.waits = {ms(295)};
   }
-  add("previous_attempts_header", {aborted}, Sends(5, StatusCode::ABORTED))
-      .policy = QuickRetries(5);
   {
+    Scenario& s = add("per_attempt_recv_timeout_of_all", {GrpcReply::Hang()},
+                      Sends(3, StatusCode::CANCELLED,
+                            "retry perAttemptRecvTimeout exceeded"));
+    s.policy.attempt_timeout = "0.3s";
+    s.policy.initial = "0.01s";
+    s.argument = GRPC_ARG_EXPERIMENTAL_ENABLE_HEDGING;
+    s.argument_value = 1;
+    s.waits = {ms(295), ms(295)};
+    s.why = "CANCELLED is the caller's own word";
+    s.ours = Sends(3, StatusCode::DEADLINE_EXCEEDED, "Deadline Exceeded");
+  }
+  for (const int attempts : {2, 4, 5}) {
+    add("previous_attempts_header", {aborted},
+        Sends(attempts, StatusCode::ABORTED))
+        .policy = QuickRetries(attempts);
+  }
+  add("success_on_the_last", {aborted, aborted, aborted, aborted, ok},
+      Sends(5, StatusCode::OK))
+      .policy = QuickRetries(5);
+  for (const int attempts : {6, 7}) {
     Scenario& s =
         add("max_attempts_above_5", {aborted}, Sends(5, StatusCode::ABORTED));
-    s.policy = QuickRetries(7);
+    s.policy = QuickRetries(attempts);
     s.why = "who writes 7 is given 7";
-    s.ours = Sends(7, StatusCode::ABORTED);
+    s.ours = Sends(attempts, StatusCode::ABORTED);
+  }
+  {
+    Scenario& s = add("the_backoff_does_not_grow", {aborted, aborted, ok},
+                      Sends(3, StatusCode::OK));
+    s.policy.multiplier = 1;
+    s.waits = {ms(80), ms(80)};
+  }
+  {
+    // A6 waits the smaller of the two, and so do we; gRPC 1.51 begins with the other.
+    Scenario& s = add("max_backoff_below_the_initial", {aborted, aborted, ok},
+                      Sends(3, StatusCode::OK));
+    s.policy.initial = "0.5s";
+    s.policy.max = "0.1s";
+    s.waits = {ms(500), ms(80)};
+    s.our_waits = {ms(80), ms(80)};
   }
   for (const char* value : {"0", "1"}) {
     Scenario& s = add("pushback_below_the_backoff",
@@ -214,6 +262,11 @@ std::vector<Scenario> Scenarios() {
     add("pushback_that_forbids", {aborted.Pushback(value), ok},
         Sends(1, StatusCode::ABORTED));
   }
+  add("pushback_of_what_is_not_listed",
+      {GrpcReply::Error(StatusCode::INTERNAL, "xyz").Pushback("1"), ok},
+      Sends(1, StatusCode::INTERNAL));
+  add("pushback_of_what_went_well", {ok.Pushback("-1")},
+      Sends(1, StatusCode::OK));
   {
     Scenario& s =
         add("pushback_beyond_the_deadline", {aborted.Pushback("2000"), ok},
@@ -262,6 +315,51 @@ std::vector<Scenario> Scenarios() {
     s.why =
         "a refusal did no work: it is waited out, whether or not it is listed";
     s.ours = Sends(2, StatusCode::OK);
+  }
+  // RetryInfo, which gRPC does not read: a wait, if it is one, whatever else the
+  // details say.
+  const auto seconds = [&](int64_t n) {
+    return aborted.WithDetails(RetryInfoBytes(absl::Seconds(n)));
+  };
+  add("retry_info", {aborted.WithDetails(RetryInfoBytes(ms(400))), ok},
+      Sends(2, StatusCode::OK))
+      .our_waits = {ms(400)};
+  add("retry_info_of_another_code",
+      {aborted.WithDetails(
+           absl::StrCat(Varint(1 << 3), Varint(0), RetryInfoBytes(ms(400)))),
+       ok},
+      Sends(2, StatusCode::OK))
+      .our_waits = {ms(400)};
+  add("retry_info_and_a_pushback",
+      {aborted.WithDetails(RetryInfoBytes(ms(400))).Pushback("20"), ok},
+      Sends(2, StatusCode::OK))
+      .our_waits = {ms(400)};
+  add("retry_info_and_a_pushback_that_forbids",
+      {aborted.WithDetails(RetryInfoBytes(ms(10))).Pushback("-1"), ok},
+      Sends(1, StatusCode::ABORTED));
+  for (const GrpcReply& reply :
+       {seconds(0), seconds(-1), seconds(-315576000000),
+        // More than a day is garbage (RetryOptions::max_believed_wait).
+        seconds(86401), seconds(315576000001),
+        aborted.WithDetails(DetailBytes("RetryInfo", "")),
+        aborted.WithDetails(DetailBytes("RetryInfo", "garbage")),
+        aborted.WithDetails("garbage"), aborted.WithDetails("\xFF\xFF")}) {
+    add("retry_info_that_says_nothing", {reply, ok}, Sends(2, StatusCode::OK))
+        .waits = {ms(80)};
+  }
+  for (const int64_t wait : {60, 86400}) {
+    Scenario& s = add("retry_info_beyond_the_deadline", {seconds(wait), ok},
+                      Sends(2, StatusCode::OK));
+    s.why = "the server has asked for that time";
+    s.ours = Sends(1, StatusCode::ABORTED);
+  }
+  {
+    Scenario& s = add("retry_info_of_what_is_not_listed",
+                      {GrpcReply::Error(StatusCode::INTERNAL, "xyz")
+                           .WithDetails(RetryInfoBytes(ms(1))),
+                       ok},
+                      Sends(1, StatusCode::INTERNAL));
+    s.policy.max_attempts = 2;
   }
   return all;
 }
@@ -340,6 +438,99 @@ TEST_P(StockRetriesTest, Scenarios) {
     }
     ExpectWaits(ours.sends, scenario.our_waits.empty() ? scenario.waits
                                                        : scenario.our_waits);
+  }
+}
+
+// Of every code, whether it is listed or not.
+TEST_P(StockRetriesTest, EachCode) {
+  for (int i = 1; i <= 16; ++i) {
+    const auto code = static_cast<StatusCode>(i);
+    SCOPED_TRACE(GrpcCodeName(i));
+    const std::string listed = absl::StrCat("\"", GrpcCodeName(i), "\"");
+    Scenario scenario;
+    scenario.replies = {GrpcReply::Error(code, "xyz"), GrpcReply::Ok("")};
+    scenario.policy = QuickRetries(3);
+    scenario.policy.codes = listed.c_str();
+    for (const bool stock : {true, false}) {
+      EXPECT_EQ(Play(stock, GetParam(), scenario).seen,
+                Sends(2, StatusCode::OK))
+          << (stock ? "stock" : "ours") << ", listed";
+    }
+    scenario.policy.codes =
+        code == StatusCode::ABORTED ? R"("INTERNAL")" : R"("ABORTED")";
+    for (const bool stock : {true, false}) {
+      // A deviation: a refusal is waited out.
+      const bool again = !stock && code == StatusCode::RESOURCE_EXHAUSTED;
+      EXPECT_EQ(Play(stock, GetParam(), scenario).seen,
+                again ? Sends(2, StatusCode::OK) : Sends(1, code))
+          << (stock ? "stock" : "ours") << ", not listed";
+    }
+  }
+}
+
+// Whose a policy is: the most specific name that fits has all to say of a method, and of
+// one that has no policy nothing is said.
+TEST(NamesTest, TheMostSpecificOneIsTheMethods) {
+  const std::string with = R"("retryPolicy": {"maxAttempts": 2,
+      "initialBackoff": "0.01s", "maxBackoff": "0.01s", "backoffMultiplier": 1,
+      "retryableStatusCodes": ["ABORTED"]})";
+  const std::string three = R"("retryPolicy": {"maxAttempts": 3,
+      "initialBackoff": "0.01s", "maxBackoff": "0.01s", "backoffMultiplier": 1,
+      "retryableStatusCodes": ["ABORTED"]})";
+  const std::string none = R"("timeout": "0s")";
+  const std::string all = "{}";
+  const std::string service = R"({"service": "forbear.testing.Echo"})";
+  const std::string method =
+      R"({"service": "forbear.testing.Echo", "method": "Say"})";
+  const std::string other =
+      R"({"service": "forbear.testing.Echo", "method": "Chat"})";
+  using Config = std::vector<std::pair<std::string, std::string>>;
+  for (const auto& [config, sends] : std::vector<std::pair<Config, int>>{
+           {{{all, with}}, 2},
+           {{{R"({"service": ""})", with}}, 2},
+           {{{service, with}}, 2},
+           {{{method, with}}, 2},
+           {{{absl::StrCat(service, ", ", method), with}}, 2},
+           {{{other, with}}, 1},
+           {{{R"({"service": "forbear.testing"})", with}}, 1},
+           {{{R"({"service": "forbear.testing.Ech"})", with}}, 1},
+           {{{R"({"service": "Echo"})", with}}, 1},
+           {{{R"({"service": "forbear.testing.echo"})", with}}, 1},
+           {{{all, with}, {service, three}}, 3},
+           {{{service, three}, {all, with}}, 3},
+           {{{all, with}, {service, with}, {method, three}}, 3},
+           {{{all, with}, {other, three}}, 2},
+           {{{service, with}, {other, three}}, 2},
+           {{{all, with}, {service, none}}, 1},
+           {{{all, with}, {method, none}}, 1},
+           {{{service, with}, {method, none}}, 1},
+           {{{method, with}, {service, none}, {all, none}}, 2},
+           // Beside no name it is nobody's.
+           {{{"", with}}, 1},
+       }) {
+    std::vector<std::string> methods;
+    for (const auto& [name, said] : config) {
+      methods.push_back(absl::StrCat(R"({"name": [)", name, "], ", said, "}"));
+    }
+    const std::string text = absl::StrCat(R"({"methodConfig": [)",
+                                          absl::StrJoin(methods, ", "), "]}");
+    SCOPED_TRACE(text);
+    for (const bool stock : {true, false}) {
+      const std::unique_ptr<GrpcServer> server = *GrpcServer::Create();
+      server->Script({GrpcReply::Error(StatusCode::ABORTED, "xyz")});
+      grpc::ChannelArguments arguments;
+      arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+      arguments.SetServiceConfigJSON(text);
+      const auto credentials = grpc::InsecureChannelCredentials();
+      EchoCall call(Api::kSync,
+                    stock ? grpc::CreateCustomChannel(server->address(),
+                                                      credentials, arguments)
+                          : CreateChannel(server->address(), credentials,
+                                          *Client::Create({}), {}, arguments));
+      call.SetDeadline(absl::Seconds(30));
+      EXPECT_EQ(call.Run().error_code(), StatusCode::ABORTED);
+      EXPECT_EQ(server->log().Count(), sends) << (stock ? "stock" : "ours");
+    }
   }
 }
 
@@ -546,6 +737,169 @@ TEST(TransparentTest, OursWithConsent) {
   config.codes = R"("UNAVAILABLE")";
   PlayNotSent(/*stock=*/false, config.Text(), StatusCode::OK,
               {"first", "second again"});
+}
+
+// transparent_not_sent_on_wire: the transport has the call, has no place for it, and
+// goes away, again and again.
+struct NotSent {
+  const char* name;
+  bool stock = false;
+  int times = 0;         // by how many connections it is turned away
+  int max_attempts = 0;  // 0: without a policy
+  StatusCode code = StatusCode::OK;
+  int sends = 1;
+  std::optional<std::string> previous;
+  StopReason reason = StopReason::kSuccess;
+};
+
+class NotSentTest : public ::testing::TestWithParam<Api> {};
+
+INSTANTIATE_TEST_SUITE_P(Apis, NotSentTest, AllApis(), ApiName);
+
+TEST_P(NotSentTest, Table) {
+  RetryConfig config = QuickRetries(3);
+  config.codes = R"("UNAVAILABLE")";
+  for (
+      const NotSent& row : std::vector<NotSent>{
+          // Without end, without a policy, and unseen.
+          {"stock", true, 1, 0, StatusCode::OK, 1, std::nullopt},
+          {"stock", true, 10, 0, StatusCode::OK, 1, std::nullopt},
+          {"stock", true, 10, 3, StatusCode::OK, 1, std::nullopt},
+          // A deviation: gRPC's transparent retries are off, and nothing that it
+          // tells of such a call proves that it was not sent. Each is an attempt.
+          {"no consent", false, 1, 0, StatusCode::UNAVAILABLE, 0, std::nullopt,
+           StopReason::kNotIdempotent},
+          {"consent", false, 1, 3, StatusCode::OK, 1, "1"},
+          {"consent", false, 2, 3, StatusCode::OK, 1, "2"},
+          {"consent, too few", false, 3, 3, StatusCode::UNAVAILABLE, 0,
+           std::nullopt, StopReason::kAttemptsExhausted},
+          {"consent, enough", false, 10, 11, StatusCode::OK, 1, "10"},
+      }) {
+    SCOPED_TRACE(absl::StrCat(row.name, ", ", row.times, " times, attempts ",
+                              row.max_attempts));
+    RawHttp2Server server({Act::kAnswer}, row.times);
+    config.max_attempts = row.max_attempts;
+    const std::string text = row.max_attempts == 0 ? "" : config.Text();
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+    arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
+    const auto credentials = grpc::InsecureChannelCredentials();
+    std::shared_ptr<grpc::Channel> channel;
+    if (row.stock) {
+      if (!text.empty()) arguments.SetServiceConfigJSON(text);
+      channel =
+          grpc::CreateCustomChannel(server.address(), credentials, arguments);
+    } else {
+      // Eleven attempts of one call are an outage to the one and too dear for the
+      // other.
+      ClientOptions client;
+      client.endpoint.breaker.enabled = false;
+      client.endpoint.budget.enabled = false;
+      RpcOptions options;
+      options.service_config = text;
+      channel = CreateChannel(server.address(), credentials,
+                              *Client::Create(client), options, arguments);
+    }
+    EchoCall call(GetParam(), channel);
+    call.SetDeadline(absl::Seconds(60));
+    const int before = StreamsGiven::Count();
+    call.Start();
+    for (int i = 1; i <= row.times; ++i) {
+      ASSERT_TRUE(StreamsGiven::Await(before + i)) << i;
+      server.TurnAway();
+    }
+    EXPECT_EQ(call.Wait().error_code(), row.code)
+        << call.status().error_message();
+    EXPECT_EQ(server.sends(), row.sends);
+    EXPECT_EQ(server.First("grpc-previous-rpc-attempts"), row.previous);
+    EXPECT_EQ(StreamsGiven::Count() - before, row.times + row.sends);
+    if (!row.stock) {
+      EXPECT_EQ(call.record().stop_reason, row.reason);
+      EXPECT_EQ(call.record().total_attempts, row.times + row.sends);
+    }
+  }
+}
+
+// What a pushback is to a client, as a server of another make has written it. gRPC 1.51
+// reads it, and hands what it has read to interceptors, written anew: of "01", "+5" and
+// " 5", which A6 does not allow, nobody behind it can tell.
+struct OnTheWire {
+  std::vector<const char*> values;  // of as many trailers
+  Seen stock;
+  const char* why = nullptr;  // a deviation
+  Seen ours = Seen();
+};
+
+TEST(PushbackTest, OnTheWire) {
+  const Seen again = Sends(2, StatusCode::OK);
+  const Seen once = Sends(1, StatusCode::UNAVAILABLE, "");
+  const Seen late =
+      Sends(1, StatusCode::DEADLINE_EXCEEDED, "Deadline Exceeded");
+  const char* const in_vain = "a wait in vain is not begun";
+  const char* const too_long = "no integer of 32 bits, by A6: no retry";
+  const char* const not_meant =
+      "more than a day is garbage (RetryOptions::max_believed_wait)";
+  for (const OnTheWire& row : std::vector<OnTheWire>{
+           {{"0"}, again},
+           {{"1"}, again},
+           {{"20"}, again},
+           {{"01"}, again},
+           {{"+5"}, again},
+           {{" 5"}, again},
+           {{"5 "}, again},
+           {{"00"}, again},
+           {{"-0"}, again},
+           {{"-1"}, once},
+           {{"-2147483648"}, once},
+           {{"-9223372036854775808"}, once},
+           {{""}, once},
+           {{" "}, once},
+           {{"-"}, once},
+           {{"abc"}, once},
+           {{"1.5"}, once},
+           {{"1e3"}, once},
+           {{"0x10"}, once},
+           {{"10ms"}, once},
+           {{"5,6"}, once},
+           {{"99999999999999999999"}, once},
+           // The last one counts.
+           {{"-1", "5"}, again},
+           {{"5", "-1"}, once},
+           {{"5", "abc"}, once},
+           {{"60000"}, late, in_vain, once},
+           {{"86400000"}, late, in_vain, once},
+           {{"86400001"}, late, not_meant, again},
+           {{"2147483647"}, late, not_meant, again},
+           {{"2147483648"}, late, too_long, once},
+           {{"9223372036854775807"}, late, too_long, once},
+       }) {
+    SCOPED_TRACE(::testing::PrintToString(row.values));
+    for (const bool stock : {true, false}) {
+      RawHttp2Server server({Act::kUnavailable, Act::kAnswer});
+      std::vector<std::pair<std::string, std::string>> trailers;
+      for (const char* value : row.values) {
+        trailers.emplace_back("grpc-retry-pushback-ms", value);
+      }
+      server.SetTrailers(trailers);
+      Scenario scenario;
+      scenario.policy = QuickRetries(3);
+      scenario.policy.codes = R"("UNAVAILABLE")";
+      EchoCall call(Api::kSync, Channel(stock, scenario, server.address()));
+      call.SetDeadline(absl::Seconds(1));
+      Seen seen;
+      seen.code = call.Run().error_code();
+      seen.message = call.status().error_message();
+      // Of a send that is not the first one of its connection the headers cannot be
+      // read; StockRetriesTest has them.
+      seen.previous = Sends(server.sends(), seen.code).previous;
+      const Seen& expected = stock || row.why == nullptr ? row.stock : row.ours;
+      EXPECT_EQ(seen, expected) << (stock ? "stock" : "ours");
+    }
+    if (row.why != nullptr) {
+      EXPECT_FALSE(row.stock == row.ours) << "no deviation: " << row.why;
+    }
+  }
 }
 
 }  // namespace
