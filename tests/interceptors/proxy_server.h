@@ -18,6 +18,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -43,17 +44,23 @@ class ProxyServer final : public testing::Echo::Service {
     return grpc::CreateChannel("127.0.0.1:" + std::to_string(port_),
                                grpc::InsecureChannelCredentials());
   }
-  // Waits for the calls that it has.
-  void Stop() { server_->Shutdown(); }
+  // Waits for the calls that it has. What their handlers have written can be read then.
+  void Stop() {
+    server_->Shutdown();
+    const std::lock_guard<std::mutex> lock(mutex_);
+  }
 
   grpc::Status Say(grpc::ServerContext* context,
                    const testing::EchoMessage* /*request*/,
                    testing::EchoMessage* /*response*/) override {
-    return handler_(context);
+    grpc::Status status = handler_(context);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return status;
   }
 
  private:
   const Handler handler_;
+  std::mutex mutex_;  // guards nothing: it tells Stop what has happened before
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;  // the last one: its calls end first
 };

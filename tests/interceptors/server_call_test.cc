@@ -263,6 +263,7 @@ TEST_P(ServerCallTest, ACallThatGoesWellAfterAWait) {
     EchoCall call(Api::kCallback, proxy.Channel());
     call.SetDeadline(absl::Seconds(30));
     EXPECT_TRUE(call.Run().ok()) << call.status().error_message();
+    proxy.Stop();
     EXPECT_EQ(end_.record.stop_reason, StopReason::kSuccess);
   }
   EXPECT_EQ(backend_->log().Count(), 20);
@@ -382,6 +383,7 @@ TEST_P(StreamOfAServerCallTest, AStreamThatGoesWellAfterAWait) {
     EchoCall call(Api::kCallback, proxy.Channel());
     call.SetDeadline(absl::Seconds(30));
     EXPECT_TRUE(call.Run().ok()) << call.status().error_message();
+    proxy.Stop();
     EXPECT_EQ(end_.record.stop_reason, StopReason::kSuccess);
   }
 }

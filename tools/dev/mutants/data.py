@@ -34,7 +34,7 @@ LISTED = {
                   "record_test", "redirect_test", "sharing_test", "tunnel_test", "waits_test"),
     "interceptors": ("breaker_test", "classifier_test", "classify_test", "context_test", "gate_test", "hedge_test", "kept_bytes_test",
                      "known_methods_test", "lifetime_test", "limits_test", "own_limits_test", "proxy_answer_test",
-                     "rpc_options_test", "service_config_channel_test", "service_config_test", "shapes_test",
+                     "rpc_options_test", "server_call_test", "service_config_channel_test", "service_config_test", "shapes_test",
                      "stream_lifetime_test", "stream_observe_test", "stream_test", "targets_test",
                      "unary_test"),
 }
