@@ -32,11 +32,11 @@ LISTED = {
     "curl_wrap": ("bodies_test", "cancel_test", "classifier_test", "classify_test", "easy_options_test", "handle_test",
                   "http_transport_test", "idempotency_test", "life_pool_test", "option_table_test", "parsed_url_test",
                   "record_test", "redirect_test", "sharing_test", "tunnel_test", "waits_test"),
-    "interceptors": ("breaker_test", "classifier_test", "classify_test", "context_test", "gate_test", "hedge_test", "kept_bytes_test",
-                     "known_methods_test", "lifetime_test", "limits_test", "own_limits_test", "proxy_answer_test",
-                     "rpc_options_test", "server_call_test", "service_config_channel_test", "service_config_test", "shapes_test",
-                     "stream_lifetime_test", "stream_observe_test", "stream_test", "targets_test",
-                     "unary_test"),
+    "interceptors": ("breaker_test", "classifier_test", "classify_test", "context_test", "gate_test", "hedge_test",
+                     "kept_bytes_test", "known_methods_test", "lifetime_test", "limits_test", "own_limits_test",
+                     "proxy_answer_test", "rpc_options_test", "server_call_test", "service_config_channel_test",
+                     "service_config_test", "shapes_test", "stream_lifetime_test", "stream_observe_test",
+                     "stream_test", "targets_test", "unary_test"),
 }
 
 Mutant = collections.namedtuple("Mutant", "key header kind what at original mutated survives")
