@@ -633,7 +633,7 @@ grpc::Status UnaryCall::FillResponse(Batch* answer, bool* filled) {
     // Attempt 1 had one. Without any the sync API says UNIMPLEMENTED.
     if (bytes != nullptr) {
       bytes->Clear();
-    } else {
+    } else if (message != nullptr) {
       message->Clear();
     }
   }
