@@ -1,6 +1,7 @@
 // Who may go away when. Most of what this proves is that the sanitizers have
 // nothing to say.
 
+#include <grpcpp/alarm.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -15,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "core/endpoint.h"
 #include "core/quota.h"
 #include "interceptors/interceptor.h"
@@ -259,12 +261,19 @@ TEST_P(LifetimeTest, NothingIsHeldForEver) {
         EchoCall call(api(), channel);
         if (i % 3 == 0) call.SetDeadline(absl::Microseconds(i * 131 % 20000));
         call.Start();
-        if (i % 2 == 0) {
-          std::this_thread::sleep_for(
-              std::chrono::microseconds((i * 37 + t * 501) % 9000));
-          call.Cancel();
-        }
+        // A timer of gRPC's cancels half of them, at any moment.
+        grpc::Alarm alarm;
+        absl::Notification rung;
+        const int micros = i % 2 == 0 ? (i * 37 + t * 501) % 9000 : 10000000;
+        alarm.Set(std::chrono::system_clock::now() +
+                      std::chrono::microseconds(micros),
+                  [&](bool due) {
+                    if (due) call.Cancel();
+                    rung.Notify();
+                  });
         call.Wait();
+        alarm.Cancel();
+        rung.WaitForNotification();
         if (i % 5 == 0) call.DestroyContext();
       }
     });

@@ -6,11 +6,12 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
-#include <vector>
+#include <utility>
 
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
@@ -69,6 +70,27 @@ void ExpectEndedInAWait(const End& end, StatusCode or_code) {
   EXPECT_LT(end.took, kFarLess);
 }
 
+// An outer call of `handler` that ends by its deadline. The handler is back.
+void EndByDeadline(ProxyServer::Handler handler, absl::Duration deadline) {
+  ProxyServer proxy(std::move(handler));
+  EchoCall call(Api::kCallback, proxy.Channel());
+  call.SetDeadline(deadline);
+  EXPECT_EQ(call.Run().error_code(), StatusCode::DEADLINE_EXCEEDED);
+  proxy.Stop();
+}
+
+// … that is cancelled when `moment` has come, which it returns.
+void EndByCancel(ProxyServer::Handler handler,
+                 const std::function<bool()>& moment) {
+  ProxyServer proxy(std::move(handler));
+  EchoCall call(Api::kCallback, proxy.Channel());
+  call.Start();
+  EXPECT_TRUE(moment());
+  call.Cancel();
+  EXPECT_EQ(call.Wait().error_code(), StatusCode::CANCELLED);
+  proxy.Stop();
+}
+
 class ServerCallTest : public ::testing::TestWithParam<std::tuple<Api, bool>> {
  protected:
   ServerCallTest() : backend_(*GrpcServer::Create()) {
@@ -118,12 +140,8 @@ TEST_P(ServerCallTest, ItsDeadlineEndsAnAttempt) {
     left = absl::ToInt64Milliseconds(request.time_left);
     return GrpcReply::Hang();
   });
-  ProxyServer proxy(Calls(Channel()));
-  EchoCall call(Api::kCallback, proxy.Channel());
-  call.SetDeadline(absl::Milliseconds(800));
-  EXPECT_EQ(call.Run().error_code(), StatusCode::DEADLINE_EXCEEDED);
+  EndByDeadline(Calls(Channel()), absl::Milliseconds(800));
   EXPECT_TRUE(backend_->log().WaitForCancelled(1, absl::Seconds(10)));
-  proxy.Stop();
   EXPECT_EQ(backend_->log().Count(), 2);
   // The second attempt had the outer call's deadline, and ended with it.
   EXPECT_GE(left, 0);
@@ -137,14 +155,10 @@ TEST_P(ServerCallTest, ItsCancellationEndsAnAttempt) {
     return request.index == 0 ? GrpcReply::Error(StatusCode::UNAVAILABLE)
                               : GrpcReply::Hang();
   });
-  ProxyServer proxy(Calls(Channel()));
-  EchoCall call(Api::kCallback, proxy.Channel());
-  call.Start();
-  ASSERT_TRUE(backend_->log().WaitForCount(2, absl::Seconds(10)));
-  call.Cancel();
-  EXPECT_EQ(call.Wait().error_code(), StatusCode::CANCELLED);
+  EndByCancel(Calls(Channel()), [this] {
+    return backend_->log().WaitForCount(2, absl::Seconds(10));
+  });
   EXPECT_TRUE(backend_->log().WaitForCancelled(1, absl::Seconds(10)));
-  proxy.Stop();
   EXPECT_EQ(backend_->log().Count(), 2);
   EXPECT_EQ(end_.status.error_code(), StatusCode::CANCELLED);
   EXPECT_EQ(end_.record.stop_reason, StopReason::kCancelled);
@@ -154,13 +168,9 @@ TEST_P(ServerCallTest, ItsCancellationEndsABackoff) {
   backend_->Script(
       {GrpcReply::Error(StatusCode::UNAVAILABLE).Pushback(kLongPushback),
        GrpcReply::Ok("")});
-  ProxyServer proxy(Calls(Channel()));
-  EchoCall call(Api::kCallback, proxy.Channel());
-  call.Start();
-  ASSERT_TRUE(backend_->log().WaitForCount(1, absl::Seconds(10)));
-  call.Cancel();
-  EXPECT_EQ(call.Wait().error_code(), StatusCode::CANCELLED);
-  proxy.Stop();
+  EndByCancel(Calls(Channel()), [this] {
+    return backend_->log().WaitForCount(1, absl::Seconds(10));
+  });
   // It may have come before the attempt's end was known.
   EXPECT_EQ(end_.status.error_code(), StatusCode::CANCELLED);
   EXPECT_LT(end_.took, kFarLess);
@@ -171,11 +181,7 @@ TEST_P(ServerCallTest, ItsDeadlineEndsABackoff) {
   backend_->Script(
       {GrpcReply::Error(StatusCode::UNAVAILABLE).Pushback(kLongPushback),
        GrpcReply::Ok("")});
-  ProxyServer proxy(Calls(Channel()));
-  EchoCall call(Api::kCallback, proxy.Channel());
-  call.SetDeadline(absl::Seconds(1));
-  EXPECT_EQ(call.Run().error_code(), StatusCode::DEADLINE_EXCEEDED);
-  proxy.Stop();
+  EndByDeadline(Calls(Channel()), absl::Seconds(2));
   ExpectEndedInAWait(end_, StatusCode::DEADLINE_EXCEEDED);
   EXPECT_EQ(backend_->log().Count(), 1);
 }
@@ -185,11 +191,7 @@ TEST_P(ServerCallTest, ItEndsASecondBackoff) {
       {GrpcReply::Error(StatusCode::UNAVAILABLE).Pushback("50"),
        GrpcReply::Error(StatusCode::UNAVAILABLE).Pushback(kLongPushback),
        GrpcReply::Ok("")});
-  ProxyServer proxy(Calls(Channel()));
-  EchoCall call(Api::kCallback, proxy.Channel());
-  call.SetDeadline(absl::Seconds(2));
-  EXPECT_EQ(call.Run().error_code(), StatusCode::DEADLINE_EXCEEDED);
-  proxy.Stop();
+  EndByDeadline(Calls(Channel()), absl::Seconds(3));
   ExpectEndedInAWait(end_, StatusCode::DEADLINE_EXCEEDED);
   EXPECT_EQ(backend_->log().Count(), 2);
 }
@@ -204,13 +206,9 @@ TEST_P(ServerCallTest, ItsCancellationEndsAWaitForAGate) {
     shuts.SetDeadline(absl::Seconds(10));  // no time to wait
     EXPECT_EQ(shuts.Run().error_code(), StatusCode::RESOURCE_EXHAUSTED);
   }
-  ProxyServer proxy(Calls(channel));
-  EchoCall call(Api::kCallback, proxy.Channel());
-  call.Start();
-  begun_.WaitForNotification();
-  call.Cancel();
-  EXPECT_EQ(call.Wait().error_code(), StatusCode::CANCELLED);
-  proxy.Stop();
+  EndByCancel(Calls(channel), [this] {
+    return begun_.WaitForNotificationWithTimeout(absl::Seconds(10));
+  });
   ExpectEndedInAWait(end_, StatusCode::CANCELLED);
   EXPECT_EQ(backend_->log().Count(), 1);
 }
@@ -222,15 +220,11 @@ TEST_P(ServerCallTest, ACallThatInheritsNothingGoesOn) {
                ? GrpcReply::Error(StatusCode::UNAVAILABLE).Pushback("700")
                : GrpcReply::Ok(request.bytes);
   });
-  ProxyServer proxy(Calls(Channel(), grpc::PropagationOptions()
-                                         .disable_deadline_propagation()
-                                         .disable_cancellation_propagation()));
-  EchoCall call(Api::kCallback, proxy.Channel());
-  call.Start();
-  ASSERT_TRUE(backend_->log().WaitForCount(1, absl::Seconds(10)));
-  call.Cancel();
-  EXPECT_EQ(call.Wait().error_code(), StatusCode::CANCELLED);
-  proxy.Stop();
+  EndByCancel(
+      Calls(Channel(), grpc::PropagationOptions()
+                           .disable_deadline_propagation()
+                           .disable_cancellation_propagation()),
+      [this] { return backend_->log().WaitForCount(1, absl::Seconds(10)); });
   EXPECT_TRUE(end_.status.ok()) << end_.status.error_message();
   EXPECT_EQ(backend_->log().Count(), 2);
 }
@@ -240,13 +234,10 @@ TEST_P(ServerCallTest, ACallThatInheritsTheDeadlineAlone) {
   backend_->Script(
       {GrpcReply::Error(StatusCode::UNAVAILABLE).Pushback(kLongPushback),
        GrpcReply::Ok("")});
-  ProxyServer proxy(
+  EndByDeadline(
       Calls(Channel(),
-            grpc::PropagationOptions().disable_cancellation_propagation()));
-  EchoCall call(Api::kCallback, proxy.Channel());
-  call.SetDeadline(absl::Seconds(1));
-  EXPECT_EQ(call.Run().error_code(), StatusCode::DEADLINE_EXCEEDED);
-  proxy.Stop();
+            grpc::PropagationOptions().disable_cancellation_propagation()),
+      absl::Seconds(2));
   ExpectEndedInAWait(end_, StatusCode::DEADLINE_EXCEEDED);
   EXPECT_EQ(backend_->log().Count(), 1);
 }
@@ -350,13 +341,7 @@ TEST_P(StreamOfAServerCallTest, ItsCancellationEndsABackoff) {
   backend_.Script(
       {StreamPlay::Fails(StatusCode::UNAVAILABLE).Pushback(kLongPushback),
        StreamPlay::Good()});
-  ProxyServer proxy(Calls(Channel()));
-  EchoCall call(Api::kCallback, proxy.Channel());
-  call.Start();
-  ASSERT_TRUE(backend_.WaitForCount(1));
-  call.Cancel();
-  EXPECT_EQ(call.Wait().error_code(), StatusCode::CANCELLED);
-  proxy.Stop();
+  EndByCancel(Calls(Channel()), [this] { return backend_.WaitForCount(1); });
   EXPECT_EQ(end_.status.error_code(), StatusCode::CANCELLED);
   EXPECT_LT(end_.took, kFarLess);
   EXPECT_EQ(backend_.Count(), 1);
@@ -366,11 +351,7 @@ TEST_P(StreamOfAServerCallTest, ItsDeadlineEndsABackoff) {
   backend_.Script(
       {StreamPlay::Fails(StatusCode::UNAVAILABLE).Pushback(kLongPushback),
        StreamPlay::Good()});
-  ProxyServer proxy(Calls(Channel()));
-  EchoCall call(Api::kCallback, proxy.Channel());
-  call.SetDeadline(absl::Seconds(1));
-  EXPECT_EQ(call.Run().error_code(), StatusCode::DEADLINE_EXCEEDED);
-  proxy.Stop();
+  EndByDeadline(Calls(Channel()), absl::Seconds(2));
   ExpectEndedInAWait(end_, StatusCode::DEADLINE_EXCEEDED);
   EXPECT_EQ(backend_.Count(), 1);
 }

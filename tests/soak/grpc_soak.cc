@@ -90,26 +90,31 @@ class Graveyard {
         new RpcSession(std::move(client), address, dice),
         [this](RpcSession* session) {
           const std::lock_guard<std::mutex> lock(mutex_);
-          dead_.push_back({std::unique_ptr<RpcSession>(session), Clock::now()});
+          dead_.push_back({std::unique_ptr<RpcSession>(session),
+                           std::chrono::system_clock::now() + kLongest});
         });
   }
 
-  // Those that may end. True: there are no more. Not on a thread of gRPC's.
-  bool Empty() {
+  // Those that may end. Not on a thread of gRPC's.
+  void Empty() {
     std::vector<Dead> ending;
     const std::lock_guard<std::mutex> lock(mutex_);
-    const auto now = Clock::now();
+    const auto now = std::chrono::system_clock::now();
     const auto first =
         std::partition(dead_.begin(), dead_.end(), [now](const Dead& dead) {
-          return now < dead.since + kLongest && !dead.session->MayEnd();
+          return now < dead.until && !dead.session->MayEnd();
         });
     std::move(first, dead_.end(), std::back_inserter(ending));
     dead_.erase(first, dead_.end());
-    return dead_.empty();
   }
-  // All, after a while.
+  // All, when they may.
   void EmptyAll() {
-    while (!Empty()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::vector<Dead> ending;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      ending.swap(dead_);
+    }
+    for (const Dead& dead : ending) dead.session->WaitToEnd(dead.until);
   }
 
  private:
@@ -118,7 +123,8 @@ class Graveyard {
 
   struct Dead {
     std::unique_ptr<RpcSession> session;
-    Clock::time_point since;
+    std::chrono::system_clock::time_point
+        until;  // it may end then at the latest
   };
 
   std::mutex mutex_;

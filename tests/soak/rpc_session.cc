@@ -39,6 +39,12 @@ std::string MethodConfig(const std::string& method, bool hedges, Dice* dice) {
                       "}");
 }
 
+// In TRANSIENT_FAILURE it connects again, and does not say so until it has.
+bool MayConnect(grpc_connectivity_state state) {
+  return state == GRPC_CHANNEL_CONNECTING ||
+         state == GRPC_CHANNEL_TRANSIENT_FAILURE;
+}
+
 }  // namespace
 
 ClientOptions RandomRpcClient(Dice* dice) {
@@ -120,11 +126,14 @@ void RpcSession::ChooseRules(Dice* dice) {
 }
 
 bool RpcSession::MayEnd() const {
-  // In TRANSIENT_FAILURE it connects again, and does not say so until it has.
-  const grpc_connectivity_state state =
-      channel->GetState(/*try_to_connect=*/false);
-  return state != GRPC_CHANNEL_CONNECTING &&
-         state != GRPC_CHANNEL_TRANSIENT_FAILURE;
+  return !MayConnect(channel->GetState(/*try_to_connect=*/false));
+}
+
+void RpcSession::WaitToEnd(std::chrono::system_clock::time_point until) const {
+  grpc_connectivity_state state = channel->GetState(/*try_to_connect=*/false);
+  while (MayConnect(state) && channel->WaitForStateChange(state, until)) {
+    state = channel->GetState(/*try_to_connect=*/false);
+  }
 }
 
 bool RpcSession::IsStrict(const std::string& method) const {

@@ -11,6 +11,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -52,6 +53,8 @@ struct RpcSession {
   // that gets ready when the last channel that wanted it has just gone, and its socket
   // stays until the process ends (docs/grpc.md).
   bool MayEnd() const;
+  // Until it may, or until then.
+  void WaitToEnd(std::chrono::system_clock::time_point until) const;
 
   // What a call of it goes by. `own`: null: it has none.
   RetryOptions RetryOf(const std::string& method,

@@ -19,7 +19,7 @@ void KeepGrpcUp() {
 
 bool ShutGrpcDown() {
   if (kept.exchange(false)) grpc_shutdown_blocking();
-  // The last users may be threads of gRPC's that end just now.
+  // The last users may be threads of gRPC's that end just now, of which gRPC tells nobody.
   const auto limit =
       std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (grpc_is_initialized() != 0) {
